@@ -1,0 +1,5 @@
+//! Transom puts gRPC services on the public web, from their descriptors.
+
+pub mod codec;
+pub mod schema;
+pub mod status;
