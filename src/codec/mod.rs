@@ -3,3 +3,4 @@
 //! May import `schema` and `status`.
 
 pub mod options;
+pub mod records;
