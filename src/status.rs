@@ -26,6 +26,8 @@ pub struct Status {
     pub blame: Blame,
     /// The HTTP number where the gRPC code is too coarse: 405, 408, 413, 414, 415, 431.
     pub http: Option<u16>,
+    /// What `Allow` says with a 405 (RFC 9110, section 15.5.6).
+    pub allow: Option<Box<str>>,
 }
 
 /// One `google.protobuf.Any` of `google.rpc.Status.details`.
@@ -69,7 +71,7 @@ pub enum Code {
 
 impl Status {
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>, blame: Blame) -> Self {
-        Self { code, message: message.into(), details: Vec::new(), blame, http: None }
+        Self { code, message: message.into(), details: Vec::new(), blame, http: None, allow: None }
     }
 
     /// The client sent something wrong.
