@@ -1,5 +1,6 @@
 //! Transom puts gRPC services on the public web, from their descriptors.
 
 pub mod codec;
+pub mod config;
 pub mod schema;
 pub mod status;

@@ -1,0 +1,84 @@
+//! `descriptors`: where the types, the routes and the comments come from.
+//!
+//! ```yaml
+//! descriptors:
+//!   - { file: api.binpb }                  # protoc --include_imports -o, buf build -o; gzip too
+//!   - { directory: descriptors }           # every set in it
+//!   - { proto: api, includes: [vendor] }   # .proto files, compiled here
+//!   - { reflect: "http://127.0.0.1:50051" }
+//! ```
+
+use std::path::PathBuf;
+
+use http::Uri;
+
+use super::finding::{Place, Report};
+use super::section::Section;
+use super::services::backend;
+use super::value;
+use super::yaml::{Node, Value};
+
+/// One source, and where the file names it, for findings about what it leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptors {
+    pub source: Source,
+    pub place: Option<Place>,
+}
+
+/// The kinds of source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A serialized `FileDescriptorSet` or Buf image, gzip included.
+    File(PathBuf),
+    /// A directory of such files.
+    Directory(PathBuf),
+    /// A `.proto` file, or a directory of them, compiled at start.
+    Proto {
+        path: PathBuf,
+        /// Where its imports are looked for, besides its own directory.
+        includes: Vec<PathBuf>,
+    },
+    /// A backend that serves gRPC reflection.
+    Reflect(Uri),
+}
+
+const KINDS: [&str; 4] = ["file", "directory", "proto", "reflect"];
+
+pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Descriptors>> {
+    if let Value::List(items) = &node.value
+        && items.is_empty()
+    {
+        return value::refuse(node, report, "expected at least one source, found none");
+    }
+    value::list(read_one)(node, report)
+}
+
+fn read_one(node: &Node, report: &mut Report) -> Option<Descriptors> {
+    let (mut file, mut directory, mut proto, mut reflect) = (None, None, None, None);
+    let mut includes = Vec::new();
+    let mut section = Section::open(node, "descriptors[]", report)?;
+    section.read("file", &mut file, |node, report| value::path(node, report).map(Some));
+    section.read("directory", &mut directory, |node, report| value::path(node, report).map(Some));
+    section.read("proto", &mut proto, |node, report| value::path(node, report).map(Some));
+    section.read("includes", &mut includes, value::list(value::path));
+    section.read("reflect", &mut reflect, |node, report| backend(node, report).map(Some));
+    let named = KINDS.iter().filter(|kind| section.has(kind)).count();
+    let stray = section.has("includes") && !section.has("proto");
+    section.close(&[]);
+    if named != 1 {
+        return value::refuse(
+            node,
+            report,
+            "expected exactly one of `file`, `directory`, `proto` or `reflect`",
+        );
+    }
+    if stray {
+        return value::refuse(node, report, "`includes` belongs to `proto`");
+    }
+    let source = file
+        .map(Source::File)
+        .or(directory.map(Source::Directory))
+        .or(proto.map(|path| Source::Proto { path, includes }))
+        .or(reflect.map(Source::Reflect))?;
+    Some(Descriptors { source, place: Some(node.place) })
+}

@@ -1,0 +1,74 @@
+//! Findings: what is wrong with a configuration or what it names, each with `file:line:column`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One problem, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The configuration file as it was named; `None` when flags were used instead.
+    pub file: Option<Arc<str>>,
+    /// `None` where the problem has no single place in the file.
+    pub place: Option<Place>,
+    pub message: String,
+}
+
+/// A place in the configuration file, both counted from 1; columns count characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub line: u32,
+    pub column: u32,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file}:")?;
+            if let Some(Place { line, column }) = self.place {
+                write!(f, "{line}:{column}:")?;
+            }
+            f.write_str(" ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// One finding a line.
+pub(super) fn lines(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Collects the findings of one file while its sections are read.
+#[derive(Debug)]
+pub(super) struct Report {
+    file: Arc<str>,
+    directory: PathBuf,
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    pub(super) fn new(file: &Path) -> Self {
+        Self {
+            file: file.display().to_string().into(),
+            directory: file.parent().unwrap_or(Path::new("")).to_owned(),
+            findings: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, place: Place, message: impl Into<String>) {
+        let file = Some(Arc::clone(&self.file));
+        self.findings.push(Finding { file, place: Some(place), message: message.into() });
+    }
+
+    /// A path as the file means it: relative to the file's own directory.
+    pub(super) fn path(&self, text: &str) -> PathBuf {
+        self.directory.join(text)
+    }
+
+    /// In the order of the file: sections are read in ours.
+    pub(super) fn into_findings(mut self) -> Vec<Finding> {
+        self.findings.sort_by_key(|finding| finding.place);
+        self.findings
+    }
+}

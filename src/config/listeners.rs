@@ -1,0 +1,221 @@
+//! `listeners`: where clients and operators connect, and the bounds that hold for every client.
+//!
+//! The bounds guard rooms 1 to 3 and the body that is read later. Each is a key, has a default that suits
+//! a public door, and is refused outside the range in which it still means something.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::finding::Report;
+use super::section::Section;
+use super::value::{self, GIB, KIB, MIB};
+use super::yaml::{Node, Value};
+
+/// Both listeners; each has a default, so that nothing need be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listeners {
+    pub public: Public,
+    pub admin: Admin,
+}
+
+/// The listener that clients reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Public {
+    /// Default `127.0.0.1:8080`; port 0 lets the system choose.
+    pub bind: SocketAddr,
+    /// How long calls in flight may go on after SIGTERM. Default 30 s.
+    pub drain: Duration,
+    pub limits: Limits,
+}
+
+/// The listener that operators and probes reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Default `127.0.0.1:9901`; beyond the loopback only with `unauthenticated: true`.
+    pub bind: SocketAddr,
+}
+
+/// What one client, one connection and the whole listener may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's target. Default 8 KiB; past it 414.
+    pub url_bytes_max: usize,
+    /// Bytes of a request's headers, names and values. Default 32 KiB; past it 431.
+    pub header_bytes_max: usize,
+    /// Headers of a request. Default 100; past it 431.
+    pub header_count_max: usize,
+    /// Bytes of a request's body. Default 4 MiB; past it 413.
+    pub body_bytes_max: usize,
+    /// Query parameters of a request. Default 200; past it 400.
+    pub query_parameters_max: usize,
+    /// Segments of a path. Default 64; past it 400.
+    pub path_segments_max: usize,
+    /// To send the whole request head. Default 10 s; past it 408.
+    pub header_timeout: Duration,
+    /// The least bytes a second at which a body must arrive. Default 240; below it 408. 0 is no bound.
+    pub body_rate_min: usize,
+    /// The span over which the body rate is judged. Default 10 s.
+    pub body_rate_window: Duration,
+    /// A connection without a request. Default 75 s; past it the connection is closed.
+    pub idle_timeout: Duration,
+    /// Streams at once on an HTTP/2 connection. Default 100; past it `REFUSED_STREAM`.
+    pub streams_max: u32,
+    /// HTTP/2 flow-control window of a stream. Default 256 KiB.
+    pub stream_window_bytes: u32,
+    /// HTTP/2 flow-control window of a connection. Default 1 MiB.
+    pub connection_window_bytes: u32,
+    /// Streams that a client resets without having had a reply. Default 100; past it GOAWAY.
+    pub resets_max: usize,
+    /// Connections at once. Default 10,000; past it accepting pauses.
+    pub connections_max: usize,
+    /// Connections at once from one address (IPv6: one /64). Default 256; past it closed.
+    pub connections_per_address_max: usize,
+    /// Calls in flight. Default 10,000; past it 503.
+    pub calls_max: usize,
+}
+
+impl Default for Public {
+    fn default() -> Self {
+        Self { bind: loopback(8080), drain: Duration::from_secs(30), limits: Limits::default() }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { bind: loopback(9901) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            url_bytes_max: 8 * KIB,
+            header_bytes_max: 32 * KIB,
+            header_count_max: 100,
+            body_bytes_max: 4 * MIB,
+            query_parameters_max: 200,
+            path_segments_max: 64,
+            header_timeout: Duration::from_secs(10),
+            body_rate_min: 240,
+            body_rate_window: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            streams_max: 100,
+            stream_window_bytes: 256 << 10,
+            connection_window_bytes: 1 << 20,
+            resets_max: 100,
+            connections_max: 10_000,
+            connections_per_address_max: 256,
+            calls_max: 10_000,
+        }
+    }
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// From a blink, so that tests can wait for it, to an hour.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+
+/// RFC 9113 6.9.1: a window never exceeds 2³¹ − 1; its initial value is 65,535.
+const WINDOWS: RangeInclusive<u32> = (64 << 10)..=(1 << 30);
+
+impl Listeners {
+    pub(super) fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let mut listeners = Self::default();
+        let mut section = Section::open(node, "listeners", report)?;
+        section.read("public", &mut listeners.public, Public::read);
+        section.read("admin", &mut listeners.admin, Admin::read);
+        section.close(&[]);
+        Some(listeners)
+    }
+}
+
+impl Public {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let mut public = Self::default();
+        let mut section = Section::open(node, "listeners.public", report)?;
+        section.read("bind", &mut public.bind, value::address);
+        section.read("drain", &mut public.drain, value::duration(Duration::ZERO..=*TIMEOUTS.end()));
+        section.read("limits", &mut public.limits, Limits::read);
+        section.close(&["role", "tls", "trusted_proxies"]);
+        Some(public)
+    }
+}
+
+impl Admin {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let mut admin = Self::default();
+        let mut section = Section::open(node, "listeners.admin", report)?;
+        let mut unauthenticated = false;
+        section.read("role", &mut (), value::choice(&[("admin", ())]));
+        section.read("unauthenticated", &mut unauthenticated, value::boolean);
+        section.read("bind", &mut admin.bind, |node, report| admin_address(node, report, unauthenticated));
+        section.close(&["tls", "token"]);
+        Some(admin)
+    }
+}
+
+/// Metrics and readiness tell a stranger too much, so leaving the loopback is a decision to be written down.
+fn admin_address(node: &Node, report: &mut Report, unauthenticated: bool) -> Option<SocketAddr> {
+    let address = value::address(node, report)?;
+    if address.ip().is_loopback() || unauthenticated {
+        return Some(address);
+    }
+    value::refuse(
+        node,
+        report,
+        format!(
+            "`{address}` is not a loopback address: add `unauthenticated: true` if everyone who reaches it may read it"
+        ),
+    )
+}
+
+impl Limits {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let mut limits = Self::default();
+        let mut section = Section::open(node, "listeners.public.limits", report)?;
+        section.read("url", &mut limits.url_bytes_max, value::bytes(256..=MIB));
+        section.read("headers", &mut limits.header_bytes_max, value::bytes(KIB..=MIB));
+        section.read("header_count", &mut limits.header_count_max, value::integer(10..=1000));
+        section.read("body", &mut limits.body_bytes_max, value::bytes(0..=GIB));
+        section.read("query_parameters", &mut limits.query_parameters_max, value::integer(1..=10_000));
+        section.read("path_segments", &mut limits.path_segments_max, value::integer(1..=1000));
+        section.read("header_timeout", &mut limits.header_timeout, value::duration(TIMEOUTS));
+        section.read("body_rate", &mut limits.body_rate_min, byte_rate);
+        section.read("body_rate_window", &mut limits.body_rate_window, value::duration(TIMEOUTS));
+        section.read("idle", &mut limits.idle_timeout, value::duration(TIMEOUTS));
+        section.read("streams", &mut limits.streams_max, value::integer(1..=100_000));
+        section.read("stream_window", &mut limits.stream_window_bytes, window);
+        section.read("connection_window", &mut limits.connection_window_bytes, window);
+        section.read("resets", &mut limits.resets_max, value::integer(1..=100_000));
+        section.read("connections", &mut limits.connections_max, value::integer(1..=10_000_000));
+        section.read(
+            "connections_per_address",
+            &mut limits.connections_per_address_max,
+            value::integer(1..=10_000_000),
+        );
+        section.read("calls", &mut limits.calls_max, value::integer(1..=10_000_000));
+        section.close(&[]);
+        Some(limits)
+    }
+}
+
+fn window(node: &Node, report: &mut Report) -> Option<u32> {
+    let bounds = *WINDOWS.start() as usize..=*WINDOWS.end() as usize;
+    value::bytes(bounds)(node, report).and_then(|bytes| u32::try_from(bytes).ok())
+}
+
+/// `240B/s`; `0B/s` is no bound.
+fn byte_rate(node: &Node, report: &mut Report) -> Option<usize> {
+    let amount = match &node.value {
+        Value::Text(text) => text.strip_suffix("/s"),
+        _ => None,
+    };
+    let Some(amount) = amount else {
+        return value::expected(node, report, "a rate such as `240B/s`");
+    };
+    let amount = Node { place: node.place, value: Value::Text(amount.to_owned()) };
+    value::bytes(0..=MIB)(&amount, report)
+}

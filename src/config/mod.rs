@@ -1,0 +1,134 @@
+//! The configuration: one YAML file, or flags alone, become a [`Config`].
+//!
+//! ```text
+//! text → yaml (a tree with places) → one `read` per section → Config, or every finding at once
+//! ```
+//!
+//! Each section owns its struct, its defaults and its `read` in a file of its own; the doc comment of a
+//! field states its default, unit and bound. A key that nobody reads is an error: with the nearest name
+//! if it is unknown, and by its own name if a later version serves it, so that nothing that was written
+//! is ever silently without effect. Reading is all there is here: no descriptor is opened, no address bound.
+
+pub mod descriptors;
+pub mod finding;
+pub mod headers;
+mod json;
+pub mod listeners;
+pub mod routes;
+mod section;
+pub mod services;
+mod value;
+mod yaml;
+
+use std::path::Path;
+
+use crate::codec::options::JsonOptions;
+use descriptors::Descriptors;
+use finding::{Finding, Report};
+use headers::Headers;
+use listeners::Listeners;
+use routes::Routes;
+use section::Section;
+use services::Service;
+use yaml::Node;
+
+/// Everything the gateway is told. `Config::default()` is what an empty command line means.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Where clients and operators connect.
+    pub listeners: Listeners,
+    /// Where the descriptor set comes from; several sources are joined into one set.
+    pub descriptors: Vec<Descriptors>,
+    /// The backends. At most one in this version: it serves every gRPC service of the set.
+    pub services: Vec<Service>,
+    /// What becomes a route, and how strictly requests bind.
+    pub routes: Routes,
+    /// How JSON is read and written.
+    pub json: JsonOptions,
+    /// Which headers become metadata, and which metadata headers.
+    pub headers: Headers,
+    /// Threads, each with its own runtime and backend connections. `None`: one per core.
+    pub workers: Option<usize>,
+}
+
+/// Sections of the file format that a later version serves.
+const LATER: &[&str] = &["stores", "auth", "plans", "consumers", "policies", "surfaces", "observe"];
+
+/// More threads than any machine has cores.
+pub const WORKERS_MAX: usize = 1024;
+
+/// A configuration file beyond this is a mistake, not a configuration.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Why there is no [`Config`].
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read at all.
+    #[error("{file}: {reason}")]
+    Unreadable { file: String, reason: String },
+    /// The file was read; each finding says what is wrong and where.
+    #[error("{}", finding::lines(.0))]
+    Findings(Vec<Finding>),
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// Every finding of the file at once, or why it cannot be read.
+    pub fn load(file: &Path) -> Result<Self, LoadError> {
+        let unreadable = |reason: String| LoadError::Unreadable { file: file.display().to_string(), reason };
+        let bytes = std::fs::metadata(file).map_err(|error| unreadable(error.to_string()))?.len();
+        if bytes > FILE_BYTES_MAX {
+            return Err(unreadable(format!("{bytes} bytes are more than the {FILE_BYTES_MAX} allowed")));
+        }
+        let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
+        Self::parse(&text, file).map_err(LoadError::Findings)
+    }
+
+    /// Reads the text of a configuration file; relative paths in it are relative to `file`'s directory.
+    ///
+    /// # Errors
+    /// Every finding at once, in the order of the file.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Vec<Finding>> {
+        let mut report = Report::new(file);
+        let config = match yaml::parse(text) {
+            Ok(root) => Self::read(&root, &mut report),
+            Err((place, message)) => {
+                report.add(place, message);
+                None
+            }
+        };
+        match (config, report.into_findings()) {
+            (Some(config), findings) if findings.is_empty() => Ok(config),
+            (_, findings) => Err(findings),
+        }
+    }
+
+    fn read(root: &Node, report: &mut Report) -> Option<Self> {
+        let mut config = Self::default();
+        let mut section = Section::open(root, "", report)?;
+        let mut version = None;
+        section.read("version", &mut version, |node, report| value::integer(1..=1)(node, report).map(Some));
+        section.read("listeners", &mut config.listeners, Listeners::read);
+        section.read("descriptors", &mut config.descriptors, descriptors::read);
+        section.read("services", &mut config.services, services::read);
+        section.read("routes", &mut config.routes, Routes::read);
+        section.read("json", &mut config.json, json::read);
+        section.read("headers", &mut config.headers, Headers::read);
+        section.read("workers", &mut config.workers, |node, report| {
+            value::integer(1..=WORKERS_MAX)(node, report).map(Some)
+        });
+        section.require("version", "write `version: 1` first");
+        section.require("descriptors", "name at least one source, such as `- { file: api.binpb }`");
+        section.require(
+            "services",
+            "name the backend, such as `api: { endpoints: { static: [http://127.0.0.1:50051] } }`",
+        );
+        section.close(LATER);
+        Some(config)
+    }
+}
+
+#[cfg(test)]
+mod tests;

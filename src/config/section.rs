@@ -1,0 +1,145 @@
+//! Reading one mapping: each key once, by the section that owns it, and no key left over.
+
+use std::borrow::Cow;
+
+use super::finding::Report;
+use super::yaml::{Key, Node, Value};
+
+/// A mapping that is being read. [`Section::close`] reports what nobody asked for.
+pub(super) struct Section<'a> {
+    /// The path of the mapping in the file; empty for the whole file.
+    path: Cow<'static, str>,
+    node: &'a Node,
+    entries: &'a [(Key, Node)],
+    known: Vec<&'static str>,
+    report: &'a mut Report,
+}
+
+impl<'a> Section<'a> {
+    /// Opens a mapping; anything else is a finding. An empty value is an empty mapping.
+    pub(super) fn open(
+        node: &'a Node,
+        path: impl Into<Cow<'static, str>>,
+        report: &'a mut Report,
+    ) -> Option<Self> {
+        let path = path.into();
+        let entries = match &node.value {
+            Value::Map(entries) => entries.as_slice(),
+            Value::Null => &[],
+            other => {
+                let what = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
+                report.add(node.place, format!("{what}: expected a mapping, found {}", other.kind()));
+                return None;
+            }
+        };
+        for (index, (key, _)) in entries.iter().enumerate() {
+            if let Some((first, _)) = entries[..index].iter().find(|(other, _)| other.name == key.name) {
+                let line = first.place.line;
+                report.add(key.place, format!("`{}` is given twice, first on line {line}", key.name));
+            }
+        }
+        Some(Self { path, node, entries, known: Vec::new(), report })
+    }
+
+    /// Reads `key` into `slot`; the default stays where the key is absent or its value is refused.
+    pub(super) fn read<T>(
+        &mut self,
+        key: &'static str,
+        slot: &mut T,
+        reader: impl FnOnce(&Node, &mut Report) -> Option<T>,
+    ) {
+        self.known.push(key);
+        if let Some((_, node)) = self.entries.iter().find(|(candidate, _)| candidate.name == key)
+            && let Some(value) = reader(node, self.report)
+        {
+            *slot = value;
+        }
+    }
+
+    /// Whether the file names `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(candidate, _)| candidate.name == key)
+    }
+
+    /// Makes the absence of `key` a finding that says what to write.
+    pub(super) fn require(&mut self, key: &str, advice: &str) {
+        if !self.has(key) {
+            self.report.add(self.node.place, format!("`{}` is missing: {advice}", self.name(key)));
+        }
+    }
+
+    /// Reports every key that was not read: those of `later` by name, others with the nearest name.
+    pub(super) fn close(self, later: &[&str]) {
+        for (key, _) in self.entries {
+            let name = key.name.as_str();
+            if self.known.contains(&name) {
+                continue;
+            }
+            let shown = self.name(name);
+            let message = if later.contains(&name) {
+                format!("`{shown}` is not served by this version")
+            } else if let Some(near) = nearest(name, &self.known) {
+                format!("unknown key `{shown}`: did you mean `{near}`?")
+            } else {
+                format!("unknown key `{shown}`: expected {}", listed(&self.known))
+            };
+            self.report.add(key.place, message);
+        }
+    }
+
+    fn name(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+}
+
+/// `a`, `b` or `c`, as a message lists what it expected.
+pub(super) fn listed(names: &[&str]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => "nothing".to_owned(),
+    }
+}
+
+/// The candidate that `name` is most likely a misspelling of, if any is close enough.
+pub(super) fn nearest<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
+    let length = name.chars().count();
+    let near = (length / 3).max(2).min(length.saturating_sub(1));
+    candidates
+        .iter()
+        .map(|candidate| (distance(name, candidate), *candidate))
+        .filter(|(distance, _)| *distance <= near)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance, one row at a time.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (index, from) in left.chars().enumerate() {
+        let mut diagonal = index;
+        row[0] = index + 1;
+        for (column, to) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_name_is_offered_only_when_near() {
+        let known = ["listeners", "descriptors", "services"];
+        assert_eq!(nearest("listener", &known), Some("listeners"));
+        assert_eq!(nearest("descritpors", &known), Some("descriptors"));
+        assert_eq!(nearest("frontends", &known), None);
+        assert_eq!(nearest("", &known), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! `services`: the backends. This version has one, with one endpoint, and every gRPC service of the
+//! descriptor set is served from it.
+
+use std::time::Duration;
+
+use http::Uri;
+
+use super::finding::{Place, Report};
+use super::section::Section;
+use super::value::{self, GIB, KIB, MIB};
+use super::yaml::{Node, Value};
+
+/// One backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name in the file, in logs and in metrics.
+    pub name: String,
+    /// `http://host:port`: gRPC over HTTP/2 without TLS.
+    pub endpoint: Uri,
+    /// A unary call from its first byte to its last. Default 30 s; past it 504.
+    pub timeout: Duration,
+    /// A stream without a message. Default 5 min; past it `DEADLINE_EXCEEDED`.
+    pub stream_idle_timeout: Duration,
+    /// To open a connection. Default 5 s.
+    pub connect_timeout: Duration,
+    /// Bytes of a message to the backend. Default 4 MiB; past it `RESOURCE_EXHAUSTED`.
+    pub request_message_bytes_max: usize,
+    /// Bytes of a message from the backend. Default 16 MiB; past it `RESOURCE_EXHAUSTED`.
+    pub response_message_bytes_max: usize,
+    /// Where the file names it.
+    pub place: Option<Place>,
+}
+
+/// What the file format has for a service and this version does not serve.
+const LATER: &[&str] = &["balance", "retry", "breaker", "outlier", "health", "tls"];
+
+const ENDPOINTS_LATER: &[&str] = &["dns", "k8s", "consul", "etcd", "xds"];
+
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+
+impl Service {
+    /// A backend with every default.
+    pub fn new(name: impl Into<String>, endpoint: Uri) -> Self {
+        Self {
+            name: name.into(),
+            endpoint,
+            timeout: Duration::from_secs(30),
+            stream_idle_timeout: Duration::from_secs(300),
+            connect_timeout: Duration::from_secs(5),
+            request_message_bytes_max: 4 * MIB,
+            response_message_bytes_max: 16 * MIB,
+            place: None,
+        }
+    }
+
+    fn read(name: &str, node: &Node, report: &mut Report) -> Option<Self> {
+        let mut service = Self { place: Some(node.place), ..Self::new(name, Uri::default()) };
+        let mut endpoint = None;
+        let mut section = Section::open(node, format!("services.{name}"), report)?;
+        section.read("endpoints", &mut endpoint, |node, report| read_endpoints(name, node, report).map(Some));
+        let timeouts = || value::duration(TIMEOUT_MIN..=TIMEOUT_MAX);
+        section.read("timeout", &mut service.timeout, timeouts());
+        section.read("stream_idle", &mut service.stream_idle_timeout, timeouts());
+        section.read("connect_timeout", &mut service.connect_timeout, timeouts());
+        section.read("request_message", &mut service.request_message_bytes_max, value::bytes(KIB..=GIB));
+        section.read("response_message", &mut service.response_message_bytes_max, value::bytes(KIB..=GIB));
+        section.require("endpoints", "write `endpoints: { static: [\"http://host:port\"] }`");
+        section.close(LATER);
+        service.endpoint = endpoint?;
+        Some(service)
+    }
+}
+
+/// The backends by name.
+pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Service>> {
+    let Value::Map(entries) = &node.value else {
+        return value::expected(node, report, "a mapping of names to services");
+    };
+    if entries.is_empty() {
+        return value::refuse(node, report, "expected one service, found none");
+    }
+    if let Some((second, _)) = entries.get(1) {
+        report
+            .add(second.place, format!("`{}`: a second service is not served by this version", second.name));
+    }
+    Some(entries.iter().filter_map(|(key, node)| Service::read(&key.name, node, report)).collect())
+}
+
+fn read_endpoints(name: &str, node: &Node, report: &mut Report) -> Option<Uri> {
+    let mut endpoint = None;
+    let mut section = Section::open(node, format!("services.{name}.endpoints"), report)?;
+    section.read("static", &mut endpoint, |node, report| read_static(node, report).map(Some));
+    if !ENDPOINTS_LATER.iter().any(|key| section.has(key)) {
+        section.require("static", "write `static: [\"http://host:port\"]`");
+    }
+    section.close(ENDPOINTS_LATER);
+    endpoint
+}
+
+fn read_static(node: &Node, report: &mut Report) -> Option<Uri> {
+    let Value::List(items) = &node.value else {
+        return value::expected(node, report, "a list of one URL such as `http://127.0.0.1:50051`");
+    };
+    match items.as_slice() {
+        [only] => backend(only, report),
+        [] => value::refuse(node, report, "expected one endpoint, found none"),
+        [_, second, ..] => value::refuse(second, report, "a second endpoint is not served by this version"),
+    }
+}
+
+/// `http://host:port`, where gRPC is spoken over HTTP/2 without TLS.
+pub(super) fn backend(node: &Node, report: &mut Report) -> Option<Uri> {
+    let text = value::text(node, report)?;
+    match parse_backend(&text) {
+        Ok(uri) => Some(uri),
+        Err(reason) => value::refuse(node, report, format!("`{text}`: {reason}")),
+    }
+}
+
+/// Reads `http://host:port`.
+///
+/// # Errors
+/// What is not as it should be, in words.
+pub fn parse_backend(text: &str) -> Result<Uri, &'static str> {
+    const EXPECTED: &str = "expected a URL such as `http://127.0.0.1:50051`";
+    let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err("TLS to a backend is not served by this version"),
+        _ => return Err(EXPECTED),
+    }
+    let authority = uri.authority().ok_or(EXPECTED)?;
+    if authority.as_str().contains('@') {
+        return Err("a backend has no user name");
+    }
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    let port_valid = match port.strip_prefix(':') {
+        Some(digits) => digits.parse::<u16>().is_ok_and(|port| port != 0),
+        None => port.is_empty(),
+    };
+    if authority.host().is_empty() || !port_valid {
+        return Err(EXPECTED);
+    }
+    if uri.path() != "/" || uri.query().is_some() {
+        return Err("a backend has no path: gRPC names the methods");
+    }
+    Ok(uri)
+}

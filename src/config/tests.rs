@@ -1,0 +1,266 @@
+//! What the file accepts and refuses: one short case a fact.
+//! The refusals stand in `tests/cases/config-refused.txt`: YAML, then each finding behind `=> `.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::{HeaderName, Uri};
+
+use super::descriptors::Source;
+use super::finding::Place;
+use super::listeners::Limits;
+use super::routes::{Conflicts, OnConflict, ServiceConfig, UnboundBody, UnknownQuery};
+use super::*;
+use crate::codec::options::{Defaults, Enums, Int64, Names, Unknown};
+
+/// Parses `text`, completed behind its end with what every file must have.
+fn parse(text: &str) -> Result<Config, Vec<Finding>> {
+    let mut whole = text.to_owned();
+    for (key, line) in [
+        ("version:", "version: 1"),
+        ("descriptors:", "descriptors: [{ file: api.binpb }]"),
+        ("services:", "services: { api: { endpoints: { static: [\"http://127.0.0.1:50051\"] } } }"),
+    ] {
+        if !text.contains(key) {
+            whole.push('\n');
+            whole.push_str(line);
+        }
+    }
+    Config::parse(&whole, Path::new("etc/t.yaml"))
+}
+
+/// The value that `read` finds in an accepted file.
+fn accepted<T: PartialEq + std::fmt::Debug>(text: &str, read: impl Fn(Config) -> T, expected: T) {
+    match parse(text) {
+        Ok(config) => assert_eq!(read(config), expected, "{text}"),
+        Err(findings) => panic!("{text}\nis refused: {}", finding::lines(&findings)),
+    }
+}
+
+#[test]
+fn refusals_name_every_place() {
+    let cases = include_str!("../../tests/cases/config-refused.txt");
+    let mut count = 0;
+    // The first block explains the format.
+    for case in cases.split("\n\n").skip(1) {
+        let (expected, text): (Vec<_>, Vec<_>) = case
+            .trim()
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .partition(|line| line.starts_with("=> "));
+        let text = text.join("\n");
+        let findings = match parse(&text) {
+            Ok(config) => panic!("{text}\nis accepted: {config:?}"),
+            Err(findings) => findings,
+        };
+        let shown: Vec<_> =
+            findings.iter().map(|one| one.to_string().replacen("etc/t.yaml:", "=> ", 1)).collect();
+        assert_eq!(shown, expected, "{text}");
+        count += 1;
+    }
+    assert!(count >= 120, "{count} cases were read");
+}
+
+#[test]
+fn listeners_are_read() {
+    accepted("", |config| config.listeners, Listeners::default());
+    accepted("listeners:", |config| config.listeners, Listeners::default());
+    let public = |text: &str, expected: &str| {
+        let text = format!("listeners: {{ public: {{ bind: \"{text}\" }} }}");
+        accepted(&text, |config| config.listeners.public.bind.to_string(), expected.to_owned());
+    };
+    public("127.0.0.1:0", "127.0.0.1:0");
+    public("0.0.0.0:80", "0.0.0.0:80");
+    public("[::]:8443", "[::]:8443");
+    let admin = |text: &str, expected: &str| {
+        let text = format!("listeners: {{ admin: {{ {text} }} }}");
+        accepted(&text, |config| config.listeners.admin.bind.to_string(), expected.to_owned());
+    };
+    admin("role: admin", "127.0.0.1:9901");
+    admin("bind: \"127.0.0.2:1\", role: admin", "127.0.0.2:1");
+    admin("bind: \"[::1]:1\"", "[::1]:1");
+    admin("bind: \"0.0.0.0:1\", unauthenticated: true", "0.0.0.0:1");
+    let drain = |text: &str, millis: u64| {
+        let text = format!("listeners: {{ public: {{ drain: {text} }} }}");
+        accepted(&text, |config| config.listeners.public.drain, Duration::from_millis(millis));
+    };
+    drain("0s", 0);
+    drain("1h", 3_600_000);
+}
+
+#[test]
+fn limits_are_read_at_both_ends_of_their_range() {
+    fn limit<T: PartialEq + std::fmt::Debug>(text: &str, read: fn(Limits) -> T, expected: T) {
+        let text = format!("listeners: {{ public: {{ limits: {{ {text} }} }} }}");
+        accepted(&text, |config| read(config.listeners.public.limits), expected);
+    }
+    let (blink, hour) = (Duration::from_millis(10), Duration::from_secs(3600));
+    limit("url: 256B", |limits| limits.url_bytes_max, 256);
+    limit("url: 1MiB", |limits| limits.url_bytes_max, 1 << 20);
+    limit("url: 8192", |limits| limits.url_bytes_max, 8192);
+    limit("headers: 1KiB", |limits| limits.header_bytes_max, 1 << 10);
+    limit("headers: 1MiB", |limits| limits.header_bytes_max, 1 << 20);
+    limit("header_count: 10", |limits| limits.header_count_max, 10);
+    limit("header_count: 1000", |limits| limits.header_count_max, 1000);
+    limit("body: 0B", |limits| limits.body_bytes_max, 0);
+    limit("body: 1GiB", |limits| limits.body_bytes_max, 1 << 30);
+    limit("query_parameters: 1", |limits| limits.query_parameters_max, 1);
+    limit("query_parameters: 10000", |limits| limits.query_parameters_max, 10_000);
+    limit("path_segments: 1", |limits| limits.path_segments_max, 1);
+    limit("path_segments: 1000", |limits| limits.path_segments_max, 1000);
+    limit("header_timeout: 10ms", |limits| limits.header_timeout, blink);
+    limit("header_timeout: 60m", |limits| limits.header_timeout, hour);
+    limit("body_rate: 0B/s", |limits| limits.body_rate_min, 0);
+    limit("body_rate: 1MiB/s", |limits| limits.body_rate_min, 1 << 20);
+    limit("body_rate_window: 10ms", |limits| limits.body_rate_window, blink);
+    limit("body_rate_window: 1h", |limits| limits.body_rate_window, hour);
+    limit("idle: 10ms", |limits| limits.idle_timeout, blink);
+    limit("idle: 1h", |limits| limits.idle_timeout, hour);
+    limit("streams: 1", |limits| limits.streams_max, 1);
+    limit("streams: 100000", |limits| limits.streams_max, 100_000);
+    limit("stream_window: 64KiB", |limits| limits.stream_window_bytes, 64 << 10);
+    limit("connection_window: 1GiB", |limits| limits.connection_window_bytes, 1 << 30);
+    limit("resets: 1", |limits| limits.resets_max, 1);
+    limit("connections: 1", |limits| limits.connections_max, 1);
+    limit("connections_per_address: 1", |limits| limits.connections_per_address_max, 1);
+    limit("calls: 10000000", |limits| limits.calls_max, 10_000_000);
+}
+
+#[test]
+fn descriptors_are_read_relative_to_the_file() {
+    let source = |text: &str, expected: Source| {
+        let read = |config: Config| config.descriptors.into_iter().map(|one| one.source).collect();
+        accepted(&format!("descriptors: [{{ {text} }}]"), read, vec![expected]);
+    };
+    source("file: a.binpb", Source::File("etc/a.binpb".into()));
+    source("file: /a.binpb", Source::File("/a.binpb".into()));
+    source("directory: sets", Source::Directory("etc/sets".into()));
+    source("proto: a.proto", Source::Proto { path: "etc/a.proto".into(), includes: vec![] });
+    source(
+        "proto: p, includes: [q, /r]",
+        Source::Proto { path: "etc/p".into(), includes: vec!["etc/q".into(), "/r".into()] },
+    );
+    source("reflect: \"http://b:1\"", Source::Reflect(Uri::from_static("http://b:1")));
+    accepted("descriptors: [{ file: a }, { file: b }]", |config| config.descriptors.len(), 2);
+}
+
+#[test]
+fn services_are_read() {
+    let service = |text: &str, expected: Service| {
+        let text = format!("services: {{ api: {{ endpoints: {{ static: [\"http://b:1\"] }}{text} }} }}");
+        let expected = Service { place: Some(Place { line: 1, column: 18 }), ..expected };
+        accepted(&text, |config| config.services, vec![expected]);
+    };
+    let api = || Service::new("api", Uri::from_static("http://b:1"));
+    service("", api());
+    service(", timeout: 2s", Service { timeout: Duration::from_secs(2), ..api() });
+    service(", timeout: 24h", Service { timeout: Duration::from_secs(86_400), ..api() });
+    service(", stream_idle: 10ms", Service { stream_idle_timeout: Duration::from_millis(10), ..api() });
+    service(", connect_timeout: 1s", Service { connect_timeout: Duration::from_secs(1), ..api() });
+    service(", request_message: 1KiB", Service { request_message_bytes_max: 1 << 10, ..api() });
+    service(", response_message: 1GiB", Service { response_message_bytes_max: 1 << 30, ..api() });
+    let endpoint = |text: &str| {
+        let text = format!("services: {{ api: {{ endpoints: {{ static: [\"{text}\"] }} }} }}");
+        accepted(&text, |config| config.services.len(), 1);
+    };
+    endpoint("http://backend");
+    endpoint("http://backend:65535/");
+    endpoint("http://[::1]:50051");
+}
+
+#[test]
+fn routes_are_read() {
+    let routes = |text: &str, expected: Routes| {
+        accepted(&format!("routes: {{ {text} }}"), |config| config.routes, expected);
+    };
+    let config =
+        |file: &str, column| ServiceConfig { file: file.into(), place: Some(Place { line: 1, column }) };
+    routes("", Routes::default());
+    routes("unannotated: true", Routes { unannotated: true, ..Routes::default() });
+    routes("conflicts: refuse", Routes::default());
+    routes("conflicts: first", Routes { conflicts: Conflicts::First, ..Routes::default() });
+    routes(
+        "service_config: a.yaml",
+        Routes { service_config: vec![config("etc/a.yaml", 27)], ..Routes::default() },
+    );
+    routes(
+        "service_config: [a, b]",
+        Routes { service_config: vec![config("etc/a", 28), config("etc/b", 31)], ..Routes::default() },
+    );
+    routes("unknown_query: ignore", Routes { unknown_query: UnknownQuery::Ignore, ..Routes::default() });
+    routes(
+        "ignored_query: [alt, key]",
+        Routes { ignored_query: vec!["alt".into(), "key".into()], ..Routes::default() },
+    );
+    routes("on_conflict: capture", Routes { on_conflict: OnConflict::Capture, ..Routes::default() });
+    routes("unbound_body: ignore", Routes { unbound_body: UnboundBody::Ignore, ..Routes::default() });
+}
+
+#[test]
+fn json_is_read() {
+    let json = |text: &str, expected: JsonOptions| {
+        accepted(&format!("json: {{ {text} }}"), |config| config.json, expected);
+    };
+    let default = JsonOptions::default;
+    json("names: json, enums: name, defaults: omit, int64: string, unknown_fields: reject", default());
+    json("names: proto", JsonOptions { names: Names::Proto, ..default() });
+    json("enums: number", JsonOptions { enums: Enums::Number, ..default() });
+    json("defaults: emit", JsonOptions { defaults: Defaults::Emit, ..default() });
+    json("int64: number", JsonOptions { int64: Int64::Number, ..default() });
+    json("unknown_fields: ignore", JsonOptions { unknown: Unknown::Ignore, ..default() });
+    json("depth: 1", JsonOptions { depth_max: 1, ..default() });
+    json("depth: 500", JsonOptions { depth_max: 500, ..default() });
+}
+
+#[test]
+fn headers_and_workers_are_read() {
+    let headers = |text: &str, expected: [&[&str]; 2]| {
+        let names = |names: &[HeaderName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let read = |config: Config| [names(&config.headers.forward), names(&config.headers.back)];
+        let expected = expected.map(|names| names.iter().map(ToString::to_string).collect());
+        accepted(&format!("headers: {{ {text} }}"), read, expected);
+    };
+    headers("forward: [Cookie, x-tenant]", [&["cookie", "x-tenant"], &[]]);
+    headers(
+        "back: [etag, content-disposition, content-language]",
+        [&[], &["etag", "content-disposition", "content-language"]],
+    );
+    accepted("workers: 1", |config| config.workers, Some(1));
+    accepted("workers: 1024", |config| config.workers, Some(WORKERS_MAX));
+}
+
+#[test]
+fn hostile_yaml_is_refused() {
+    let check = |text: &str| assert_eq!(parse(text).expect_err("must be refused").len(), 1, "{text:.40}");
+    check(&"[".repeat(100_000));
+    check(&"a: ".repeat(100_000));
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..10 {
+        let alias = format!("*a{}, ", level - 1).repeat(10);
+        laughs.push_str(&format!("a{level}: &a{level} [{alias}]\n"));
+    }
+    check(&laughs);
+}
+
+#[test]
+fn missing_sections_say_what_to_write() {
+    let findings = Config::parse("", Path::new("t.yaml")).expect_err("nothing is written");
+    let shown: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "t.yaml:1:1: `version` is missing: write `version: 1` first",
+            "t.yaml:1:1: `descriptors` is missing: name at least one source, such as `- { file: api.binpb }`",
+            "t.yaml:1:1: `services` is missing: name the backend, such as \
+             `api: { endpoints: { static: [http://127.0.0.1:50051] } }`",
+        ]
+    );
+}
+
+#[test]
+fn an_unreadable_file_is_not_a_finding() {
+    let error = Config::load(Path::new("no/such.yaml")).expect_err("no such file");
+    assert!(matches!(error, LoadError::Unreadable { .. }), "{error}");
+    let error = Config::load(Path::new(env!("CARGO_MANIFEST_DIR"))).expect_err("a directory");
+    assert!(matches!(error, LoadError::Unreadable { .. }), "{error}");
+}

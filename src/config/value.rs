@@ -1,0 +1,264 @@
+//! Values with units: `10s`, `500ms`, `4MiB`; and the readers that sections are made of.
+//!
+//! ```text
+//! Duration = Digits ("ms" | "s" | "m" | "h")
+//! Bytes    = Digits [ "B" | "KiB" | "MiB" | "GiB" ]
+//! ```
+//!
+//! A reader takes a node and gives a value, or adds a finding that states expectation and bounds. A bare
+//! number is refused for a duration, because nobody remembers whether it was seconds or milliseconds.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::finding::Report;
+use super::section::{listed, nearest};
+use super::yaml::{Node, Value};
+
+pub(super) const KIB: usize = 1 << 10;
+pub(super) const MIB: usize = 1 << 20;
+pub(super) const GIB: usize = 1 << 30;
+
+/// A duration within bounds.
+pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl Fn(&Node, &mut Report) -> Option<Duration> {
+    move |node, report| {
+        let parsed = match &node.value {
+            Value::Text(text) => parse_duration(text),
+            _ => None,
+        };
+        match parsed {
+            Some(value) if bounds.contains(&value) => Some(value),
+            Some(_) => {
+                let (least, most) = (show_duration(*bounds.start()), show_duration(*bounds.end()));
+                refuse(node, report, format!("{} is not between {least} and {most}", written(node)))
+            }
+            None => expected(node, report, "a duration such as `10s` or `500ms`"),
+        }
+    }
+}
+
+/// An amount of bytes within bounds.
+pub(super) fn bytes(bounds: RangeInclusive<usize>) -> impl Fn(&Node, &mut Report) -> Option<usize> {
+    move |node, report| {
+        let parsed = match &node.value {
+            Value::Text(text) => parse_bytes(text),
+            Value::Integer(number) => usize::try_from(*number).ok(),
+            _ => None,
+        };
+        match parsed {
+            Some(value) if bounds.contains(&value) => Some(value),
+            Some(_) => {
+                let (least, most) = (show_bytes(*bounds.start()), show_bytes(*bounds.end()));
+                refuse(node, report, format!("{} is not between {least} and {most}", written(node)))
+            }
+            None => expected(node, report, "an amount of bytes such as `32KiB` or `4MiB`"),
+        }
+    }
+}
+
+/// A whole number within bounds.
+pub(super) fn integer<T>(bounds: RangeInclusive<T>) -> impl Fn(&Node, &mut Report) -> Option<T>
+where
+    T: TryFrom<i128> + PartialOrd + std::fmt::Display,
+{
+    move |node, report| {
+        let Value::Integer(number) = node.value else {
+            return expected(node, report, "a whole number");
+        };
+        match T::try_from(number) {
+            Ok(value) if bounds.contains(&value) => Some(value),
+            _ if bounds.start() == bounds.end() => {
+                refuse(node, report, format!("{number} is not {}", bounds.start()))
+            }
+            _ => {
+                let (least, most) = (bounds.start(), bounds.end());
+                refuse(node, report, format!("{number} is not between {least} and {most}"))
+            }
+        }
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(node: &Node, report: &mut Report) -> Option<bool> {
+    match node.value {
+        Value::Bool(value) => Some(value),
+        _ => expected(node, report, "`true` or `false`"),
+    }
+}
+
+/// One of a few words, each standing for a value.
+pub(super) fn choice<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&Node, &mut Report) -> Option<T> {
+    move |node, report| {
+        let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
+        let Value::Text(text) = &node.value else {
+            return expected(node, report, &listed(&names));
+        };
+        if let Some((_, value)) = words.iter().find(|(name, _)| name == text) {
+            return Some(*value);
+        }
+        match nearest(text, &names) {
+            Some(near) => refuse(node, report, format!("unknown value `{text}`: did you mean `{near}`?")),
+            None => expected(node, report, &listed(&names)),
+        }
+    }
+}
+
+/// Text that is not empty.
+pub(super) fn text(node: &Node, report: &mut Report) -> Option<String> {
+    match &node.value {
+        Value::Text(text) if !text.is_empty() => Some(text.clone()),
+        Value::Text(_) => refuse(node, report, "expected text, found none"),
+        _ => expected(node, report, "text"),
+    }
+}
+
+/// A path, relative to the directory of the configuration file.
+pub(super) fn path(node: &Node, report: &mut Report) -> Option<PathBuf> {
+    text(node, report).map(|text| report.path(&text))
+}
+
+/// `127.0.0.1:8080`, `[::]:8443`; port 0 lets the system choose.
+pub(super) fn address(node: &Node, report: &mut Report) -> Option<SocketAddr> {
+    match &node.value {
+        Value::Text(text) => match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                expected(node, report, "an IP address and a port such as `127.0.0.1:8080` or `[::]:8443`")
+            }
+        },
+        _ => expected(node, report, "an IP address and a port such as `127.0.0.1:8080`"),
+    }
+}
+
+/// A list; items that are refused are left out, each with its finding.
+pub(super) fn list<T>(
+    item: impl Fn(&Node, &mut Report) -> Option<T>,
+) -> impl Fn(&Node, &mut Report) -> Option<Vec<T>> {
+    move |node, report| match &node.value {
+        Value::List(items) => Some(items.iter().filter_map(|node| item(node, report)).collect()),
+        _ => expected(node, report, "a list"),
+    }
+}
+
+/// Adds the finding that something else was expected here.
+pub(super) fn expected<T>(node: &Node, report: &mut Report, what: &str) -> Option<T> {
+    refuse(node, report, format!("expected {what}, found {}", written(node)))
+}
+
+/// Adds a finding at a value.
+pub(super) fn refuse<T>(node: &Node, report: &mut Report, message: impl Into<String>) -> Option<T> {
+    report.add(node.place, message);
+    None
+}
+
+fn written(node: &Node) -> String {
+    match &node.value {
+        Value::Text(text) => format!("`{text}`"),
+        Value::Integer(number) => format!("`{number}`"),
+        Value::Float(number) => format!("`{number}`"),
+        Value::Bool(value) => format!("`{value}`"),
+        other => other.kind().to_owned(),
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split(text)?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<usize> {
+    let (number, unit) = split(text)?;
+    let factor = match unit {
+        "B" => 1,
+        "KiB" => KIB,
+        "MiB" => MIB,
+        "GiB" => GIB,
+        _ => return None,
+    };
+    usize::try_from(number).ok()?.checked_mul(factor)
+}
+
+/// `10s` → `(10, "s")`.
+fn split(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|character: char| !character.is_ascii_digit())?;
+    let (digits, unit) = text.split_at(end);
+    Some((digits.parse().ok()?, unit))
+}
+
+/// In the largest unit that leaves no rest.
+fn show_duration(value: Duration) -> String {
+    let millis = value.as_millis();
+    for (factor, unit) in [(3_600_000, "h"), (60_000, "m")] {
+        if millis >= factor && millis.is_multiple_of(factor) {
+            return format!("{}{unit}", millis / factor);
+        }
+    }
+    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
+}
+
+/// In the largest unit that leaves no rest.
+fn show_bytes(value: usize) -> String {
+    for (factor, unit) in [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")] {
+        if value >= factor && value.is_multiple_of(factor) {
+            return format!("{}{unit}", value / factor);
+        }
+    }
+    format!("{value}B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(parse_duration(text), expected.map(Duration::from_millis), "{text}");
+        };
+        check("500ms", Some(500));
+        check("10s", Some(10_000));
+        check("5m", Some(300_000));
+        check("2h", Some(7_200_000));
+        check("0s", Some(0));
+        check("10", None);
+        check("10 s", None);
+        check("1.5s", None);
+        check("-1s", None);
+        check("s", None);
+        check("", None);
+        check("10d", None);
+        check("99999999999999999999s", None);
+        check("18446744073709551615h", None);
+    }
+
+    #[test]
+    fn bytes_have_binary_units() {
+        let check = |text: &str, expected: Option<usize>| assert_eq!(parse_bytes(text), expected, "{text}");
+        check("512B", Some(512));
+        check("32KiB", Some(32 * KIB));
+        check("4MiB", Some(4 * MIB));
+        check("1GiB", Some(GIB));
+        check("4MB", None);
+        check("4", None);
+        check("KiB", None);
+        check("18446744073709551615KiB", None);
+    }
+
+    #[test]
+    fn bounds_are_shown_in_the_largest_unit_that_fits() {
+        assert_eq!(show_bytes(4 * MIB), "4MiB");
+        assert_eq!(show_bytes(1536), "1536B");
+        assert_eq!(show_bytes(0), "0B");
+        assert_eq!(show_duration(Duration::from_secs(90)), "90s");
+        assert_eq!(show_duration(Duration::from_secs(3600)), "1h");
+        assert_eq!(show_duration(Duration::ZERO), "0s");
+    }
+}
