@@ -2,5 +2,6 @@
 
 pub mod codec;
 pub mod config;
+pub mod policy;
 pub mod schema;
 pub mod status;

@@ -1,0 +1,258 @@
+//! Which HTTP headers become gRPC metadata, and which metadata comes back as headers.
+//!
+//! A short list is forwarded, `Grpc-Metadata-*` headers are forwarded without their prefix, and the
+//! configuration may name more. Nothing a client sends may pose as what gRPC or the gateway itself
+//! writes: reserved names are refused on every way in, the prefixed one included.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// The policy of a listener: what is forwarded beyond the fixed list, and what returns plainly.
+#[derive(Clone, Debug, Default)]
+pub struct MetadataPolicy {
+    /// Request headers forwarded under their own name. Reserved names have been refused at load.
+    pub forward: Vec<HeaderName>,
+    /// Response metadata returned under its own name instead of `Grpc-Metadata-*`.
+    pub back: Vec<HeaderName>,
+}
+
+/// What the gateway knows of the connection and tells the backend.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The client's address as text.
+    pub address: HeaderValue,
+    /// `http` or `https`.
+    pub scheme: HeaderValue,
+}
+
+const PREFIX: &str = "grpc-metadata-";
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_USER_AGENT: HeaderName = HeaderName::from_static("x-forwarded-user-agent");
+
+impl MetadataPolicy {
+    /// The metadata of a call: allowed headers, then what the gateway itself vouches for.
+    ///
+    /// Also says how many headers were meant for the backend and had to be dropped.
+    pub fn request(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&str>,
+        peer: &Peer,
+        request_id: &HeaderValue,
+    ) -> (HeaderMap, usize) {
+        let mut metadata = HeaderMap::with_capacity(16);
+        let mut dropped = 0;
+        for (name, value) in headers {
+            let Some(target) = self.target(name) else { continue };
+            match target {
+                Some(target) if is_clean(&target, value) => {
+                    metadata.append(target, value.clone());
+                }
+                _ => dropped += 1,
+            }
+        }
+        // The address chain of an untrusted client means nothing: the socket's peer is what is known.
+        metadata.insert(X_FORWARDED_FOR.clone(), peer.address.clone());
+        metadata.insert(X_FORWARDED_PROTO.clone(), peer.scheme.clone());
+        let host = headers.get(header::HOST).cloned();
+        if let Some(host) = host.or_else(|| authority.and_then(|host| HeaderValue::from_str(host).ok())) {
+            metadata.insert(X_FORWARDED_HOST.clone(), host);
+        }
+        metadata.insert(X_REQUEST_ID.clone(), request_id.clone());
+        (metadata, dropped)
+    }
+
+    /// The metadata name of a header: `None` if it stays here, `Some(None)` if it is refused.
+    fn target(&self, name: &HeaderName) -> Option<Option<HeaderName>> {
+        match name.as_str() {
+            "authorization" | "accept-language" | "traceparent" | "tracestate" | "baggage"
+            | "x-forwarded-prefix" => Some(Some(name.clone())),
+            "user-agent" => Some(Some(X_FORWARDED_USER_AGENT.clone())),
+            other => match other.strip_prefix(PREFIX) {
+                Some(rest) if is_reserved(rest) => Some(None),
+                Some(rest) => Some(HeaderName::from_bytes(rest.as_bytes()).ok()),
+                None => self.forward.contains(name).then(|| Some(name.clone())),
+            },
+        }
+    }
+
+    /// Writes a reply's metadata into the headers of a response; counts what had to be dropped.
+    pub fn response(&self, metadata: &HeaderMap, headers: &mut HeaderMap) -> usize {
+        let mut dropped = 0;
+        for (name, value) in metadata {
+            if is_transport(name.as_str()) {
+                continue;
+            }
+            let target = if returns_plainly(name.as_str()) || self.back.contains(name) {
+                Some(name.clone())
+            } else {
+                HeaderName::from_bytes([PREFIX.as_bytes(), name.as_str().as_bytes()].concat().as_slice()).ok()
+            };
+            match target {
+                Some(target) if is_clean(name, value) => {
+                    headers.append(target, value.clone());
+                }
+                _ => dropped += 1,
+            }
+        }
+        dropped
+    }
+}
+
+/// Metadata that a client may never set, whether by prefix or by configuration.
+///
+/// gRPC's own names, hop-by-hop and framing headers, and what the gateway writes itself.
+pub fn is_reserved(name: &str) -> bool {
+    name.is_empty()
+        || name.starts_with(':')
+        || name.starts_with("grpc-")
+        || name.starts_with("content-")
+        || name.starts_with("x-envoy-")
+        || name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "te" | "trailer"
+                | "transfer-encoding"
+                | "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "upgrade"
+                | "host"
+                | "user-agent"
+                | "accept-encoding"
+                | "x-request-id"
+                | "expect"
+                | "forwarded"
+        )
+}
+
+/// Response headers that belong to gRPC's transport, not to the application.
+fn is_transport(name: &str) -> bool {
+    name.starts_with("grpc-")
+        || matches!(
+            name,
+            "content-type"
+                | "content-length"
+                | "transfer-encoding"
+                | "connection"
+                | "keep-alive"
+                | "trailer"
+                | "te"
+                | "upgrade"
+                | "date"
+                | "server"
+                | "x-http-code"
+                | "x-request-id"
+        )
+}
+
+fn returns_plainly(name: &str) -> bool {
+    matches!(name, "etag" | "cache-control" | "vary" | "location" | "set-cookie" | "content-language")
+}
+
+/// Whether a value may cross: printable ASCII, and base64 under a `-bin` name.
+///
+/// gRPC over HTTP/2: ASCII values are 0x20–0x7e; binary ones travel as base64.
+fn is_clean(name: &HeaderName, value: &HeaderValue) -> bool {
+    if name.as_str().ends_with("-bin") {
+        return value.as_bytes().iter().all(
+            |byte| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' | b'-' | b'_' | b'=' | b','),
+        );
+    }
+    value.as_bytes().iter().all(|byte| matches!(byte, 0x20..=0x7e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &[u8])]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+                (name, HeaderValue::from_bytes(value).expect("a header value"))
+            })
+            .collect()
+    }
+
+    fn peer() -> Peer {
+        Peer { address: HeaderValue::from_static("192.0.2.1"), scheme: HeaderValue::from_static("http") }
+    }
+
+    /// What one request header becomes, besides what the gateway always adds.
+    fn check_request(policy: &MetadataPolicy, header: (&str, &[u8]), expected: Option<(&str, &str)>) {
+        let id = HeaderValue::from_static("id");
+        let (mut metadata, _) = policy.request(&headers(&[header]), None, &peer(), &id);
+        assert_eq!(metadata.remove("x-forwarded-for").as_ref(), Some(&peer().address), "{header:?}");
+        assert_eq!(metadata.remove("x-forwarded-proto").as_ref(), Some(&peer().scheme), "{header:?}");
+        assert_eq!(metadata.remove("x-request-id"), Some(id), "{header:?}");
+        metadata.remove("x-forwarded-host");
+        let expected = expected.map(|(name, value)| headers(&[(name, value.as_bytes())])).unwrap_or_default();
+        assert_eq!(metadata, expected, "{header:?}");
+    }
+
+    #[test]
+    fn request_headers_become_metadata_by_list_prefix_and_configuration() {
+        let policy = MetadataPolicy {
+            forward: vec![HeaderName::from_static("x-tenant"), header::COOKIE],
+            back: Vec::new(),
+        };
+        check_request(&policy, ("authorization", b"Bearer x"), Some(("authorization", "Bearer x")));
+        check_request(&policy, ("user-agent", b"curl"), Some(("x-forwarded-user-agent", "curl")));
+        check_request(&policy, ("traceparent", b"00"), Some(("traceparent", "00")));
+        check_request(&policy, ("x-tenant", b"a"), Some(("x-tenant", "a")));
+        check_request(&policy, ("cookie", b"a=b"), Some(("cookie", "a=b")));
+        check_request(&policy, ("x-other", b"a"), None);
+        check_request(&policy, ("content-language", b"en"), None);
+        check_request(&policy, ("connection", b"close"), None);
+        check_request(&policy, ("te", b"trailers"), None);
+        check_request(&policy, ("grpc-status", b"0"), None);
+        check_request(&policy, ("grpc-metadata-foo", b"a"), Some(("foo", "a")));
+        check_request(&policy, ("grpc-metadata-foo-bin", b"AP8="), Some(("foo-bin", "AP8=")));
+        check_request(&policy, ("grpc-metadata-foo-bin", b"not base64!"), None);
+        check_request(&policy, ("grpc-metadata-foo", b"\xc3\xa4"), None);
+        check_request(&policy, ("grpc-metadata-grpc-status", b"0"), None);
+        check_request(&policy, ("grpc-metadata-te", b"x"), None);
+        check_request(&policy, ("grpc-metadata-content-type", b"x"), None);
+        check_request(&policy, ("grpc-metadata-x-envoy-a", b"x"), None);
+        check_request(&policy, ("grpc-metadata-x-request-id", b"x"), None);
+        check_request(&policy, ("x-forwarded-for", b"203.0.113.9"), None);
+        check_request(&policy, ("grpc-metadata-x-forwarded-for", b"203.0.113.9"), None);
+        check_request(&MetadataPolicy::default(), ("cookie", b"a=b"), None);
+    }
+
+    fn check_response(metadata: (&str, &[u8]), expected: Option<(&str, &str)>) {
+        let policy = MetadataPolicy { forward: Vec::new(), back: vec![HeaderName::from_static("x-shop")] };
+        let mut written = HeaderMap::new();
+        policy.response(&headers(&[metadata]), &mut written);
+        let expected = expected.map(|(name, value)| headers(&[(name, value.as_bytes())])).unwrap_or_default();
+        assert_eq!(written, expected, "{metadata:?}");
+    }
+
+    #[test]
+    fn response_metadata_returns_under_a_prefix_unless_named() {
+        check_response(("foo", b"a"), Some(("grpc-metadata-foo", "a")));
+        check_response(("foo-bin", b"AP8"), Some(("grpc-metadata-foo-bin", "AP8")));
+        check_response(("etag", b"\"1\""), Some(("etag", "\"1\"")));
+        check_response(("set-cookie", b"a=b"), Some(("set-cookie", "a=b")));
+        check_response(("x-shop", b"a"), Some(("x-shop", "a")));
+        check_response(("content-type", b"application/grpc"), None);
+        check_response(("grpc-encoding", b"identity"), None);
+        check_response(("x-http-code", b"201"), None);
+        check_response(("foo", b"\xff"), None);
+    }
+
+    #[test]
+    fn dropped_headers_are_counted() {
+        let all = headers(&[("grpc-metadata-te", b"x"), ("grpc-metadata-a", b"\xff"), ("x-other", b"a")]);
+        let (_, dropped) =
+            MetadataPolicy::default().request(&all, None, &peer(), &HeaderValue::from_static("id"));
+        assert_eq!(dropped, 2);
+    }
+}
