@@ -8,20 +8,39 @@
 //! a [`MessagePlan`](plan::MessagePlan) is the compiled form of one message type, made on its first use,
 //! and is all that the codec ever looks at.
 
+mod built_in;
+mod error;
+mod load;
 pub mod plan;
+mod pool;
+mod raw;
+mod read;
+pub mod sources;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
-use prost_reflect::{DescriptorPool, EnumDescriptor, MessageDescriptor};
+use bytes::Bytes;
+use prost::Message;
+use prost_reflect::{DescriptorPool, EnumDescriptor, MessageDescriptor, MethodDescriptor};
+
+pub use built_in::built_in;
+pub use error::{PROBLEMS_MAX, Problem, SchemaError};
+pub use load::{load, load_within};
+pub use read::{Input, Limits};
 
 use plan::{EnumId, EnumPlan, MessageId, MessagePlan};
+use sources::{Declaration, Sources};
+
+/// The field number of the extension `google.api.http` (google/api/annotations.proto).
+const HTTP_RULE_NUMBER: u32 = 72_295_728;
 
 /// A descriptor pool and the plans compiled from it. Immutable; shared by `Arc` in a snapshot.
 #[derive(Debug)]
 pub struct Schema {
     pool: DescriptorPool,
     traits: Traits,
+    sources: Sources,
     messages: Vec<MessageDescriptor>,
     enums: Vec<EnumDescriptor>,
     message_ids: HashMap<Box<str>, MessageId>,
@@ -56,7 +75,15 @@ impl Schema {
         let enum_ids = enums.iter().zip(0..).map(|(e, id)| (e.full_name().into(), EnumId(id))).collect();
         let message_plans = messages.iter().map(|_| OnceLock::new()).collect();
         let enum_plans = enums.iter().map(|_| OnceLock::new()).collect();
-        Self { pool, traits, messages, enums, message_ids, enum_ids, message_plans, enum_plans }
+        let sources = Sources::default();
+        Self { pool, traits, sources, messages, enums, message_ids, enum_ids, message_plans, enum_plans }
+    }
+
+    /// Attaches the files that the pool was built from.
+    #[must_use]
+    pub(crate) fn with_sources(mut self, sources: Sources) -> Self {
+        self.sources = sources;
+        self
     }
 
     pub fn pool(&self) -> &DescriptorPool {
@@ -65,6 +92,23 @@ impl Schema {
 
     pub fn traits(&self) -> &Traits {
         &self.traits
+    }
+
+    /// The files as they came, for options of any declaration.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// The serialized `google.api.HttpRule` that a method is annotated with.
+    ///
+    /// It is read from the option's bytes, so the set need not hold `google/api/annotations.proto`.
+    pub fn http_rule(&self, method: &MethodDescriptor) -> Option<Bytes> {
+        let options = self
+            .sources
+            .options(method.parent_file().name(), method.path(), Declaration::Method)
+            .unwrap_or_else(|| method.options().encode_to_vec().into());
+        let rule = sources::submessage(options, HTTP_RULE_NUMBER);
+        (!rule.is_empty()).then_some(rule)
     }
 
     /// The message type called `full_name` (no leading dot).
@@ -103,5 +147,66 @@ impl Schema {
 
     pub fn enum_descriptor(&self, id: EnumId) -> &EnumDescriptor {
         &self.enums[id.0 as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `FileDescriptorSet` of one compiled proto text and its imports, options preserved.
+    fn compile(text: &str, imports: bool) -> Bytes {
+        use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
+        struct One(String);
+        impl FileResolver for One {
+            fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+                if name != "t.proto" {
+                    return Err(protox::Error::file_not_found(name));
+                }
+                File::from_source(name, &self.0)
+            }
+        }
+        let mut resolver = ChainFileResolver::new();
+        resolver.add(One(text.to_owned()));
+        resolver.add(IncludeFileResolver::new(concat!(env!("CARGO_MANIFEST_DIR"), "/proto").into()));
+        resolver.add(GoogleFileResolver::new());
+        let mut compiler = protox::Compiler::with_file_resolver(resolver);
+        compiler.include_imports(imports).open_file("t.proto").expect("the text compiles");
+        compiler.encode_file_descriptor_set().into()
+    }
+
+    #[test]
+    fn http_rule_is_read_with_and_without_the_annotations_file() {
+        let text = r#"
+            syntax = "proto3";
+            package t;
+            import "google/api/annotations.proto";
+            message M {}
+            service S {
+              rpc Plain(M) returns (M);
+              rpc Get(M) returns (M) { option (google.api.http) = { get: "/v1/m" }; }
+            }"#;
+        for imports in [true, false] {
+            let bytes = compile(text, imports);
+            let schema = load(&[Input { name: "t".into(), bytes }]).expect("the set is valid");
+            let service = schema.pool().get_service_by_name("t.S").expect("t.S");
+            let rules: Vec<_> = service.methods().map(|method| schema.http_rule(&method)).collect();
+            // HttpRule.get is field 2.
+            assert_eq!(rules, [None, Some(Bytes::from_static(b"\x12\x05/v1/m"))], "imports: {imports}");
+        }
+    }
+
+    #[test]
+    fn http_rule_is_read_from_a_pool_alone() {
+        let text = r#"
+            syntax = "proto3";
+            import "google/api/annotations.proto";
+            message M {}
+            service S { rpc Get(M) returns (M) { option (google.api.http) = { get: "/m" }; } }"#;
+        let pool = DescriptorPool::decode(compile(text, true)).expect("the set is valid");
+        let schema = Schema::new(pool, Traits::default());
+        let method = schema.pool().services().next().and_then(|service| service.methods().next());
+        let rule = schema.http_rule(&method.expect("one method"));
+        assert_eq!(rule, Some(Bytes::from_static(b"\x12\x02/m")));
     }
 }

@@ -1,0 +1,52 @@
+//! From descriptor sets to a [`Schema`]: the passes in their order.
+//!
+//! ```text
+//! read (decompress, decode, join) → built-in imports → order imports → check → lower editions → pool
+//! ```
+//!
+//! prost-reflect trusts what it is given in places (cyclic public imports overflow its stack, a bytes
+//! default with a broken escape panics), so nothing reaches it that has not been checked here.
+
+use super::built_in;
+use super::error::{Problem, Problems, SchemaError};
+use super::pool;
+use super::read::{self, File, Input, Limits};
+use super::sources::Sources;
+use super::{Schema, Traits};
+
+/// Loads and joins descriptor sets.
+///
+/// # Errors
+///
+/// All problems of all sets, each naming file and declaration.
+pub fn load(inputs: &[Input]) -> Result<Schema, Vec<SchemaError>> {
+    load_within(inputs, &Limits::default())
+}
+
+/// [`load`] with limits of one's own.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_within(inputs: &[Input], limits: &Limits) -> Result<Schema, Vec<SchemaError>> {
+    let mut problems = Problems::default();
+    let mut files = read::read(inputs, limits, &mut problems);
+    built_in::supply(&mut files);
+    if !problems.is_empty() {
+        return Err(problems.into_list());
+    }
+    finish(files, Traits::default())
+}
+
+fn finish(files: Vec<File>, traits: Traits) -> Result<Schema, Vec<SchemaError>> {
+    let mut sources = Sources::default();
+    for file in &files {
+        sources.insert(file.name(), file.bytes.clone());
+    }
+    let pool = pool::build(files.into_iter().map(|file| file.proto)).map_err(|error| {
+        let mut problems = Problems::default();
+        problems.add(error.file().unwrap_or_default(), "", Problem::Pool(error.to_string()));
+        problems.into_list()
+    })?;
+    Ok(Schema::new(pool, traits).with_sources(sources))
+}

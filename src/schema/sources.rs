@@ -1,0 +1,102 @@
+//! The descriptors as they came, for what is read seldom: options and, later, comments.
+//!
+//! Nothing is indexed and nothing is copied: a descriptor's path, the one that `source_code_info` uses
+//! too, is a list of field numbers and positions, and walking the file's wire bytes along it finds the
+//! declaration in a few microseconds.
+
+use std::collections::HashMap;
+
+use bytes::{Buf, Bytes, BytesMut};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+/// `FileDescriptorProto` bytes by file name.
+#[derive(Debug, Default)]
+pub struct Sources {
+    files: HashMap<Box<str>, Bytes>,
+}
+
+/// Which declaration a path leads to: says under which number its options stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declaration {
+    Message,
+    Field,
+    Oneof,
+    Enum,
+    EnumValue,
+    Service,
+    Method,
+    File,
+}
+
+impl Declaration {
+    /// The field number of `options` in the declaration's message of `descriptor.proto`.
+    const fn options_number(self) -> u32 {
+        match self {
+            Self::Message => 7,
+            Self::Field | Self::File => 8,
+            Self::Oneof => 2,
+            Self::Enum | Self::EnumValue | Self::Service => 3,
+            Self::Method => 4,
+        }
+    }
+}
+
+impl Sources {
+    pub(super) fn insert(&mut self, name: &str, file: Bytes) {
+        self.files.insert(name.into(), file);
+    }
+
+    /// The serialized options of one declaration; empty when it has none.
+    ///
+    /// `path` is what the descriptor's `path()` returns, empty for the file itself.
+    pub fn options(&self, file: &str, path: &[i32], declaration: Declaration) -> Option<Bytes> {
+        let mut at = self.files.get(file)?.clone();
+        for step in path.chunks_exact(2) {
+            let &[number, index] = step else { return None };
+            at = nth(at, u32::try_from(number).ok()?, usize::try_from(index).ok()?)?;
+        }
+        Some(submessage(at, declaration.options_number()))
+    }
+
+    /// The names of the files that were loaded.
+    pub fn file_names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(AsRef::as_ref)
+    }
+}
+
+/// All occurrences of a singular message field, merged: concatenated serializations merge.
+pub(super) fn submessage(message: Bytes, number: u32) -> Bytes {
+    let mut found = Occurrences { rest: message, number };
+    let Some(first) = found.next() else { return Bytes::new() };
+    let Some(second) = found.next() else { return first };
+    let mut merged = BytesMut::from(&first[..]);
+    merged.extend_from_slice(&second);
+    found.for_each(|more| merged.extend_from_slice(&more));
+    merged.freeze()
+}
+
+fn nth(message: Bytes, number: u32, index: usize) -> Option<Bytes> {
+    Occurrences { rest: message, number }.nth(index)
+}
+
+/// The length-delimited values of one field, as slices of the message. Ends at the first broken tag.
+struct Occurrences {
+    rest: Bytes,
+    number: u32,
+}
+
+impl Iterator for Occurrences {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        while self.rest.has_remaining() {
+            let (number, wire_type) = decode_key(&mut self.rest).ok()?;
+            if number == self.number && wire_type == WireType::LengthDelimited {
+                let length = usize::try_from(decode_varint(&mut self.rest).ok()?).ok()?;
+                return (length <= self.rest.len()).then(|| self.rest.split_to(length));
+            }
+            skip_field(wire_type, number, &mut self.rest, DecodeContext::default()).ok()?;
+        }
+        None
+    }
+}
