@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod config;
+pub mod demo;
 pub mod policy;
 pub mod schema;
 pub mod status;

@@ -1,0 +1,141 @@
+//! The library over a real connection, and its checked-in descriptor set.
+
+use tonic::Code;
+use tonic::transport::Channel;
+
+use super::proto::library::v1::library_service_client::LibraryServiceClient;
+use super::proto::library::v1::{
+    Book, BookEvent, BookFilter, CreateBookRequest, DeleteShelfRequest, GetBookRequest, ListBooksRequest,
+    MoveBookRequest, UpdateBookRequest, WatchBooksRequest, book_event::Kind,
+};
+use super::{Backend, DESCRIPTORS, Library};
+
+async fn start() -> (Backend, LibraryServiceClient<Channel>) {
+    let backend = Backend::start(Library::default()).expect("a port is free");
+    let client = LibraryServiceClient::connect(backend.url()).await.expect("the backend listens");
+    (backend, client)
+}
+
+/// `UPDATE_DESCRIPTORS=1 cargo test descriptors_are_those_of_the_proto` writes them anew.
+#[test]
+fn descriptors_are_those_of_the_proto_files() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut compiler = protox::Compiler::new([root.join("proto")]).expect("proto/ exists");
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_file("library/v1/library.proto").expect("it compiles");
+    let compiled = compiler.encode_file_descriptor_set();
+    if std::env::var_os("UPDATE_DESCRIPTORS").is_some() {
+        std::fs::write(root.join("descriptors/library.binpb"), &compiled).expect("descriptors/ is writable");
+    } else {
+        assert!(compiled == DESCRIPTORS, "descriptors/library.binpb is stale: run with UPDATE_DESCRIPTORS=1");
+    }
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_overlap() {
+    let (_backend, mut client) = start().await;
+    let mut seen = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListBooksRequest { page_size: 3, page_token, ..ListBooksRequest::default() };
+        let page = client.list_books(request).await.expect("books are listed").into_inner();
+        seen.extend(page.books.into_iter().map(|book| book.name));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        page_token = page.next_page_token;
+    }
+    assert_eq!(seen, ["shelves/1/books/1", "shelves/1/books/2", "shelves/2/books/1", "shelves/2/books/2"]);
+    let request = ListBooksRequest { page_size: -1, ..ListBooksRequest::default() };
+    assert_eq!(client.list_books(request).await.expect_err("refused").code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn filters_are_joined_by_and() {
+    let (_backend, mut client) = start().await;
+    let mut check = async |filter: BookFilter, expected: &[&str]| {
+        let request = ListBooksRequest { filter: Some(filter), ..ListBooksRequest::default() };
+        let reply = client.list_books(request).await.expect("books are listed").into_inner();
+        let titles: Vec<_> = reply.books.iter().map(|book| book.title.as_str()).collect();
+        assert_eq!(titles, expected);
+    };
+    let author = || BookFilter { author: "Mary Shelley".into(), ..BookFilter::default() };
+    check(author(), &["Frankenstein"]).await;
+    check(BookFilter { genres: vec![2], ..author() }, &[]).await;
+    let labels = [("original".to_owned(), "fr".to_owned())].into();
+    check(BookFilter { labels, ..BookFilter::default() }, &["Twenty Thousand Leagues Under the Seas"]).await;
+    let most = prost_types::Duration { seconds: 6 * 3600, nanos: 0 };
+    check(BookFilter { max_reading_time: Some(most), ..BookFilter::default() }, &["Frankenstein"]).await;
+    let since = prost_types::Timestamp { seconds: -3_155_760_000, nanos: 1 };
+    check(BookFilter { published_since: Some(since), ..BookFilter::default() }, &[]).await;
+}
+
+#[tokio::test]
+async fn only_the_fields_of_the_mask_change() {
+    let (_backend, mut client) = start().await;
+    let name = "shelves/1/books/2".to_owned();
+    let book = Book { name: name.clone(), pages: 7, title: "ignored".into(), ..Book::default() };
+    let mask = |path: &str| Some(prost_types::FieldMask { paths: vec![path.to_owned()] });
+    let request = UpdateBookRequest { book: Some(book.clone()), update_mask: mask("pages") };
+    let updated = client.update_book(request).await.expect("it exists").into_inner();
+    assert_eq!((updated.pages, updated.title.as_str()), (7, "Frankenstein"));
+    let request = UpdateBookRequest { book: Some(book.clone()), update_mask: mask("colour") };
+    assert_eq!(client.update_book(request).await.expect_err("no such field").code(), Code::InvalidArgument);
+    let request = UpdateBookRequest { book: Some(book), update_mask: None };
+    let updated = client.update_book(request).await.expect("it exists").into_inner();
+    assert_eq!((updated.pages, updated.title.as_str(), updated.authors.len()), (7, "ignored", 0));
+    assert_eq!(updated.name, name);
+}
+
+#[tokio::test]
+async fn a_moved_book_has_its_new_name_only() {
+    let (_backend, mut client) = start().await;
+    let name = "shelves/1/books/1".to_owned();
+    client
+        .delete_shelf(DeleteShelfRequest { name: "shelves/2".into(), force: true })
+        .await
+        .expect("force deletes the books too");
+    let request = MoveBookRequest { name: name.clone(), destination: "shelves/2".into() };
+    assert_eq!(client.move_book(request).await.expect_err("no shelf").code(), Code::NotFound);
+    let (_backend, mut client) = start().await;
+    let request = MoveBookRequest { name, destination: "shelves/2".into() };
+    assert_eq!(client.move_book(request).await.expect_err("taken").code(), Code::AlreadyExists);
+    let book = Book { title: "New".into(), ..Book::default() };
+    let request = CreateBookRequest { parent: "shelves/1".into(), book: Some(book), book_id: "new".into() };
+    let name = client.create_book(request).await.expect("created").into_inner().name;
+    let request = MoveBookRequest { name: name.clone(), destination: "shelves/2".into() };
+    let moved = client.move_book(request).await.expect("moved").into_inner().name;
+    assert_eq!(moved, "shelves/2/books/new");
+    let error = client.get_book(GetBookRequest { name }).await.expect_err("gone");
+    assert_eq!(error.code(), Code::NotFound);
+    assert!(!error.details().is_empty(), "a ResourceInfo names what is missing");
+}
+
+#[tokio::test]
+async fn a_watch_ends_unless_it_follows() {
+    let (backend, mut client) = start().await;
+    let parent = "shelves/1".to_owned();
+    let request = WatchBooksRequest { parent: parent.clone(), follow: false };
+    let mut stream = client.watch_books(request).await.expect("the shelf exists").into_inner();
+    for _ in 0..2 {
+        assert_eq!(next(&mut stream).await.expect("two books are there").kind(), Kind::Present);
+    }
+    assert_eq!(next(&mut stream).await, None);
+
+    let request = WatchBooksRequest { parent: parent.clone(), follow: true };
+    let mut stream = client.watch_books(request).await.expect("the shelf exists").into_inner();
+    next(&mut stream).await;
+    next(&mut stream).await;
+    let book = Some(Book { title: "New".into(), ..Book::default() });
+    let request = CreateBookRequest { parent, book, book_id: String::new() };
+    client.create_book(request).await.expect("created");
+    assert_eq!(next(&mut stream).await.expect("a change").kind(), Kind::Created);
+    drop(stream);
+    while backend.library().watchers() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn next(stream: &mut tonic::Streaming<BookEvent>) -> Option<BookEvent> {
+    stream.message().await.expect("the stream is whole")
+}
