@@ -5,7 +5,7 @@
 //! ```
 //!
 //! May import `status` only. prost-reflect stays the authority on descriptors (names, options, comments);
-//! a [`MessagePlan`](plan::MessagePlan) is the compiled form of one message type, made on its first use,
+//! a [`MessagePlan`] is the compiled form of one message type, made on its first use,
 //! and is all that the codec ever looks at.
 
 mod built_in;
