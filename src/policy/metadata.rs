@@ -72,7 +72,9 @@ impl MetadataPolicy {
             | "x-forwarded-prefix" => Some(Some(name.clone())),
             "user-agent" => Some(Some(X_FORWARDED_USER_AGENT.clone())),
             other => match other.strip_prefix(PREFIX) {
-                Some(rest) if is_reserved(rest) => Some(None),
+                Some(rest) if reserved(rest).is_some() => Some(None),
+                // Cookies are for browsers and their origins: forwarded only where that is asked for.
+                Some("cookie") if !self.forward.contains(&header::COOKIE) => Some(None),
                 Some(rest) => Some(HeaderName::from_bytes(rest.as_bytes()).ok()),
                 None => self.forward.contains(name).then(|| Some(name.clone())),
             },
@@ -102,52 +104,55 @@ impl MetadataPolicy {
     }
 }
 
-/// Metadata that a client may never set, whether by prefix or by configuration.
-///
-/// gRPC's own names, hop-by-hop and framing headers, and what the gateway writes itself.
-pub fn is_reserved(name: &str) -> bool {
-    name.is_empty()
-        || name.starts_with(':')
-        || name.starts_with("grpc-")
-        || name.starts_with("content-")
-        || name.starts_with("x-envoy-")
-        || name.starts_with("x-forwarded-")
-        || matches!(
-            name,
-            "te" | "trailer"
-                | "transfer-encoding"
-                | "connection"
-                | "keep-alive"
-                | "proxy-connection"
-                | "proxy-authenticate"
-                | "proxy-authorization"
-                | "upgrade"
-                | "host"
-                | "user-agent"
-                | "accept-encoding"
-                | "x-request-id"
-                | "expect"
-                | "forwarded"
-        )
+/// Why no client may set this metadata, whether by prefix or by configuration; `None` if it may.
+pub fn reserved(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("a name is missing"),
+        "host" => Some("the backend has its own"),
+        "user-agent" | "accept-encoding" | "expect" => Some("the gateway has its own"),
+        "x-request-id" | "forwarded" => Some("the gateway writes it"),
+        _ if name.starts_with("grpc-") => Some("gRPC's own name"),
+        _ if is_hop_by_hop(name) => Some("it belongs to one connection"),
+        _ if name.starts_with("content-") => Some("it describes a body that is rewritten"),
+        _ if name.starts_with("x-forwarded-") => Some("the gateway writes it"),
+        _ if name.starts_with("x-envoy-") => Some("proxies believe it"),
+        _ => None,
+    }
+}
+
+/// Why metadata never becomes a response header under its own name; `None` if it may.
+pub fn reserved_back(name: &str) -> Option<&'static str> {
+    match name {
+        "content-disposition" | "content-language" => None,
+        "date" | "server" => Some("the gateway writes it"),
+        _ => reserved(name),
+    }
+}
+
+/// RFC 9110, section 7.6.1.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// Response headers that belong to gRPC's transport, not to the application.
 fn is_transport(name: &str) -> bool {
     name.starts_with("grpc-")
+        || is_hop_by_hop(name)
         || matches!(
             name,
-            "content-type"
-                | "content-length"
-                | "transfer-encoding"
-                | "connection"
-                | "keep-alive"
-                | "trailer"
-                | "te"
-                | "upgrade"
-                | "date"
-                | "server"
-                | "x-http-code"
-                | "x-request-id"
+            "content-type" | "content-length" | "date" | "server" | "x-http-code" | "x-request-id"
         )
 }
 
@@ -222,6 +227,8 @@ mod tests {
         check_request(&policy, ("grpc-metadata-content-type", b"x"), None);
         check_request(&policy, ("grpc-metadata-x-envoy-a", b"x"), None);
         check_request(&policy, ("grpc-metadata-x-request-id", b"x"), None);
+        check_request(&policy, ("grpc-metadata-cookie", b"a=b"), Some(("cookie", "a=b")));
+        check_request(&MetadataPolicy::default(), ("grpc-metadata-cookie", b"a=b"), None);
         check_request(&policy, ("x-forwarded-for", b"203.0.113.9"), None);
         check_request(&policy, ("grpc-metadata-x-forwarded-for", b"203.0.113.9"), None);
         check_request(&MetadataPolicy::default(), ("cookie", b"a=b"), None);
