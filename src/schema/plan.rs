@@ -267,7 +267,14 @@ impl FieldPlan {
         }
     }
 
+    /// Whether absent and zero are two states of this field.
+    #[inline]
+    pub fn has_presence(&self) -> bool {
+        matches!(self.shape, Shape::Explicit | Shape::Required)
+    }
+
     /// Whether this field is repeated or a map.
+    #[inline]
     pub fn is_repeated(&self) -> bool {
         matches!(self.shape, Shape::Repeated { .. } | Shape::Map)
     }
