@@ -3,8 +3,11 @@
 //! May import `schema` and `status`.
 
 pub mod base64;
+mod encode;
 pub mod mask;
 pub mod options;
 pub mod records;
 pub mod time;
 pub mod wire;
+
+pub use encode::{field_to_json, find_bytes, find_message, wire_to_json};

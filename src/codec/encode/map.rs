@@ -1,0 +1,162 @@
+//! Map fields as JSON objects.
+//!
+//! An entry is a message of a key (1) and a value (2), either of which may be absent, and of two entries
+//! with one key the last wins (protobuf.dev, "Maps"). Members stay in wire order. Entries are written
+//! as they come; what a later one overrides is cut out at the end.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::list::Occurrences;
+use super::message::Form;
+use super::value::low;
+use super::{Encoder, Result, Written, text};
+use crate::codec::wire::{Reader, unzigzag32, unzigzag64};
+use crate::schema::plan::{FieldPlan, Kind};
+
+/// How many keys are compared one by one before they go into a table.
+const KEYS_COMPARED_MAX: usize = 16;
+
+/// A map key, by which entries are the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key<'w> {
+    Bool(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Text(&'w [u8]),
+}
+
+/// The keys of a map and where in the output their entries stand.
+#[derive(Default)]
+struct Places<'w> {
+    few: SmallVec<[(Key<'w>, Range<usize>); KEYS_COMPARED_MAX]>,
+    many: HashMap<Key<'w>, Range<usize>>,
+}
+
+impl Encoder<'_> {
+    /// Writes a map's object.
+    pub(super) fn entries(&mut self, occurrences: &mut Occurrences<'_, '_>) -> Result<Written> {
+        let entry = occurrences.field.kind.message().map(|id| self.schema.message(id));
+        let Some([key, value]) = entry.map(|plan| &*plan.fields) else { return Ok(Written::Nothing) };
+        self.out.push(b'{');
+        let first = self.out.len();
+        let mut places = Places::default();
+        let mut overridden = Vec::new();
+        while let Some((_, reader)) = occurrences.advance()? {
+            let start = self.out.len();
+            match self.entry(key, value, reader.bytes()?)? {
+                Some(key) => {
+                    self.out.push(b',');
+                    overridden.extend(places.replace(key, start..self.out.len()));
+                }
+                None => self.out.truncate(start),
+            }
+        }
+        self.cut(overridden);
+        let empty = self.out.len() == first;
+        self.end(b'}');
+        Ok(if empty { Written::Default } else { Written::Value })
+    }
+
+    /// Writes one entry as a member; `None` when its value is not one the field can hold.
+    fn entry<'w>(
+        &mut self,
+        key_field: &FieldPlan,
+        value_field: &FieldPlan,
+        wire: &'w [u8],
+    ) -> Result<Option<Key<'w>>> {
+        let (mut key, mut value) = (None, None);
+        let mut values = 0;
+        let mut reader = Reader::new(wire);
+        while !reader.is_empty() {
+            let (number, wire_type) = reader.tag()?;
+            if number == key_field.number && wire_type == key_field.kind.wire_type() {
+                key = Some(Key::read(key_field.kind, &mut reader)?);
+                continue;
+            }
+            if number == value_field.number && Form::of(value_field, wire_type).is_some() {
+                value = Some(reader);
+                values += 1;
+            }
+            reader.skip(number, wire_type)?;
+        }
+        let key = match key {
+            Some(key) => key,
+            None => Key::read(key_field.kind, &mut Reader::new(&[0; 8]))?,
+        };
+        key.write(&mut self.out)?;
+        self.out.push(b':');
+        let written = match value {
+            Some(mut reader) if values == 1 || value_field.kind.message().is_none() => {
+                self.value(value_field.kind, value_field.number, &mut reader)?
+            }
+            Some(_) => self.merged(&mut Occurrences::anywhere(value_field, wire))?,
+            None => self.default_value(value_field.kind)?,
+        };
+        Ok((written != Written::Nothing).then_some(key))
+    }
+
+    /// Removes these parts of the output.
+    fn cut(&mut self, mut parts: Vec<Range<usize>>) {
+        parts.sort_unstable_by_key(|part| part.start);
+        let Some(first) = parts.first() else { return };
+        let mut end = first.start;
+        for (index, part) in parts.iter().enumerate() {
+            let kept = part.end..parts.get(index + 1).map_or(self.out.len(), |next| next.start);
+            let kept_len = kept.len();
+            self.out.copy_within(kept, end);
+            end += kept_len;
+        }
+        self.out.truncate(end);
+    }
+}
+
+impl<'w> Key<'w> {
+    fn read(kind: Kind, reader: &mut Reader<'w>) -> Result<Self> {
+        Ok(match kind {
+            Kind::Bool => Self::Bool(reader.varint()? != 0),
+            Kind::Int32 => Self::Signed(low(reader.varint()?).cast_signed().into()),
+            Kind::Int64 => Self::Signed(reader.varint()?.cast_signed()),
+            Kind::Sint32 => Self::Signed(unzigzag32(low(reader.varint()?)).into()),
+            Kind::Sint64 => Self::Signed(unzigzag64(reader.varint()?)),
+            Kind::Sfixed32 => Self::Signed(reader.fixed32()?.cast_signed().into()),
+            Kind::Sfixed64 => Self::Signed(reader.fixed64()?.cast_signed()),
+            Kind::Uint32 => Self::Unsigned(low(reader.varint()?).into()),
+            Kind::Uint64 => Self::Unsigned(reader.varint()?),
+            Kind::Fixed32 => Self::Unsigned(reader.fixed32()?.into()),
+            Kind::Fixed64 => Self::Unsigned(reader.fixed64()?),
+            // No other kind can be a key; those of a length read as text.
+            _ => Self::Text(reader.bytes()?),
+        })
+    }
+
+    /// Writes the key as a JSON string, whatever its kind.
+    fn write(self, out: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Self::Bool(value) => out.extend_from_slice(if value { b"\"true\"" } else { b"\"false\"" }),
+            Self::Signed(value) => text::quoted_integer(out, value),
+            Self::Unsigned(value) => text::quoted_integer(out, value),
+            Self::Text(value) => text::string(out, value)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'w> Places<'w> {
+    /// Notes where the entry of `key` stands; the result is where an earlier one does.
+    fn replace(&mut self, key: Key<'w>, place: Range<usize>) -> Option<Range<usize>> {
+        if self.many.is_empty() {
+            if let Some((_, earlier)) = self.few.iter_mut().find(|(candidate, _)| *candidate == key) {
+                return Some(std::mem::replace(earlier, place));
+            }
+            if self.few.len() < KEYS_COMPARED_MAX {
+                self.few.push((key, place));
+                return None;
+            }
+            self.many.extend(self.few.drain(..));
+        }
+        self.many.insert(key, place)
+    }
+}

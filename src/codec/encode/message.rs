@@ -1,0 +1,172 @@
+//! One message as a JSON object: the pass that hopes for fields in ascending order.
+//!
+//! The pass gives up, and `scattered` writes the message instead, as soon as a field comes after a
+//! later one, or a singular field or a oneof comes twice. A type that did so once is
+//! not tried again: so nested messages are never written more than twice, however they nest.
+
+use std::ops::Range;
+
+use super::list::Occurrences;
+use super::{Encoder, Result, within};
+use crate::codec::wire::Reader;
+use crate::schema::plan::{FieldPlan, MessageId, MessagePlan, Shape, WellKnown, wire};
+
+/// Whether a message could be written as it came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Kept,
+    Broken,
+}
+
+/// How an occurrence of a field carries its values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Single,
+    Packed,
+}
+
+impl Encoder<'_> {
+    /// Writes a message in the JSON form of its type.
+    pub(super) fn message(&mut self, id: MessageId, wire: &[u8]) -> Result<()> {
+        let plan = self.schema.message(id);
+        match plan.well_known {
+            WellKnown::No | WellKnown::MapEntry => {
+                self.enter()?;
+                self.out.push(b'{');
+                self.members(plan, wire)?;
+                self.end(b'}');
+                self.leave();
+                Ok(())
+            }
+            WellKnown::Any => self.any(wire),
+            WellKnown::Timestamp => self.timestamp(wire),
+            WellKnown::Duration => self.duration(wire),
+            WellKnown::FieldMask => self.field_mask(wire),
+            WellKnown::Struct => self.structure(plan, wire),
+            WellKnown::Value => self.any_value(plan, wire),
+            WellKnown::ListValue => self.list_value(plan, wire),
+            WellKnown::Wrapper => self.wrapper(plan, wire),
+        }
+    }
+
+    /// Writes the members of a message's object, each with a comma after it.
+    pub(super) fn members(&mut self, plan: &MessagePlan, wire: &[u8]) -> Result<()> {
+        if !plan.is_disordered() {
+            let start = self.out.len();
+            if self.members_in_order(plan, wire)? == Order::Kept {
+                return Ok(());
+            }
+            plan.mark_disordered();
+            self.out.truncate(start);
+        }
+        self.scattered_members(plan, wire)
+    }
+
+    fn members_in_order(&mut self, plan: &MessagePlan, wire: &[u8]) -> Result<Order> {
+        let mut reader = Reader::new(wire);
+        // The field that comes next, unless some are absent.
+        let mut next = 0;
+        let mut oneofs = 0u64;
+        while !reader.is_empty() {
+            let before = reader;
+            let (number, wire_type) = reader.tag()?;
+            let (index, field) = match plan.fields.get(next) {
+                Some(field) if field.number == number => (next, field),
+                _ => match find(plan, number) {
+                    Some(found) => found,
+                    None => {
+                        reader.skip(number, wire_type)?;
+                        continue;
+                    }
+                },
+            };
+            if Form::of(field, wire_type).is_none() {
+                reader.skip(number, wire_type)?;
+                continue;
+            }
+            if index < next || (field.oneof.is_some() && !mark(&mut oneofs, field)) {
+                return Ok(Order::Broken);
+            }
+            if self.emits_defaults() {
+                self.absent(plan, next..index)?;
+            }
+            next = index + 1;
+            let start = self.out.len();
+            self.key(field);
+            let written = match field.shape {
+                Shape::Implicit | Shape::Explicit | Shape::Required => {
+                    self.value(field.kind, number, &mut reader)
+                }
+                Shape::Repeated { .. } | Shape::Map => {
+                    let mut occurrences = Occurrences::from_here(field, before);
+                    let written = self.many(&mut occurrences);
+                    reader = occurrences.reader();
+                    written
+                }
+            };
+            let written = within(written, field)?;
+            self.finish(field, start, written);
+        }
+        if self.emits_defaults() {
+            self.absent(plan, next..plan.fields.len())?;
+        }
+        Ok(Order::Kept)
+    }
+
+    /// Writes the defaults of the fields in `indices`, which the message does not hold.
+    pub(super) fn absent(&mut self, plan: &MessagePlan, indices: Range<usize>) -> Result<()> {
+        for field in plan.fields.get(indices).unwrap_or_default() {
+            if !field.has_presence() {
+                self.key(field);
+                self.absent_value(field)?;
+                self.out.push(b',');
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the value that an absent field has.
+    pub(super) fn absent_value(&mut self, field: &FieldPlan) -> Result<()> {
+        match field.shape {
+            Shape::Explicit | Shape::Required => self.out.extend_from_slice(b"null"),
+            Shape::Repeated { .. } => self.out.extend_from_slice(b"[]"),
+            Shape::Map => self.out.extend_from_slice(b"{}"),
+            Shape::Implicit => return self.default_value(field.kind).map(drop),
+        }
+        Ok(())
+    }
+}
+
+impl Form {
+    /// How an occurrence of this wire type is read. `None`: not as this field, which is
+    /// then an unknown one with the same number (protobuf.dev, "Wire types").
+    #[inline]
+    pub(super) fn of(field: &FieldPlan, wire_type: u32) -> Option<Self> {
+        if wire_type == field.kind.wire_type() {
+            Some(Self::Single)
+        } else if wire_type == wire::LEN
+            && matches!(field.shape, Shape::Repeated { .. })
+            && field.kind.is_packable()
+        {
+            Some(Self::Packed)
+        } else {
+            None
+        }
+    }
+}
+
+fn find(plan: &MessagePlan, number: u32) -> Option<(usize, &FieldPlan)> {
+    let index = plan.by_number(number)?;
+    Some((index, plan.fields.get(index)?))
+}
+
+/// Notes that a member of a oneof came; `false` when one may have come before.
+#[inline]
+fn mark(oneofs: &mut u64, field: &FieldPlan) -> bool {
+    let Some(oneof) = field.oneof else { return true };
+    // Beyond 64, two oneofs share a bit; the careful way out is right for either.
+    let bit = 1 << (oneof % 64);
+    let first = *oneofs & bit == 0;
+    *oneofs |= bit;
+    first
+}

@@ -1,0 +1,179 @@
+//! Wire → JSON: a backend's reply is read once and written as it is read, with no message tree.
+//!
+//! ```text
+//! message.rs  one pass, fields in the order they come   ──disorder──▶  scattered.rs  notes runs, writes by number
+//!      └─▶ list.rs  map.rs ─▶ value.rs ─▶ text.rs        well_known.rs  structs.rs  any.rs  the forms of their own
+//! ```
+//!
+//! Serializers write fields by ascending number with repeated ones together, which is JSON's order
+//! here too, so the first pass hopes for it; only a message where it does not hold is written again, from
+//! a list of where its fields are. Whatever is wrong with the bytes is the backend's fault.
+
+mod any;
+mod error;
+mod find;
+mod list;
+mod map;
+mod message;
+mod scattered;
+mod structs;
+#[cfg(test)]
+mod tests;
+mod text;
+mod value;
+mod well_known;
+
+use std::mem;
+
+use super::options::{Defaults, JsonOptions, Names};
+use crate::schema::Schema;
+use crate::schema::plan::{FieldPlan, MessageId, MessagePlan};
+use crate::status::Status;
+use error::{Failure, Fault, Result};
+
+pub use find::{find_bytes, find_message};
+
+/// Writes the message type `message` in `wire` to `out` as JSON.
+///
+/// After an error `out` is as it was.
+///
+/// # Errors
+///
+/// `INTERNAL`, the backend's fault: the bytes are not that message, or it has no JSON form.
+pub fn wire_to_json(
+    schema: &Schema,
+    message: MessageId,
+    options: &JsonOptions,
+    wire: &[u8],
+    out: &mut Vec<u8>,
+) -> std::result::Result<(), Status> {
+    Encoder::run(schema, message, options, wire, out, |encoder, _| encoder.message(message, wire))
+}
+
+/// Writes one field of a message as JSON, for `response_body`; `field` is its index in the plan.
+///
+/// An absent field is its JSON default where absence is no state of its own, else `null`.
+///
+/// # Errors
+///
+/// As [`wire_to_json`].
+pub fn field_to_json(
+    schema: &Schema,
+    message: MessageId,
+    field: usize,
+    options: &JsonOptions,
+    wire: &[u8],
+    out: &mut Vec<u8>,
+) -> std::result::Result<(), Status> {
+    Encoder::run(schema, message, options, wire, out, |encoder, plan| encoder.only_field(plan, field, wire))
+}
+
+/// The state of one call: where the output goes and what is left of the bounds.
+struct Encoder<'s> {
+    schema: &'s Schema,
+    options: JsonOptions,
+    out: Vec<u8>,
+    /// How many messages, or objects and arrays of a `Struct`, are open.
+    depth: u16,
+    /// How many bytes the merged copies of split messages that are open may still take.
+    merged_bytes_left: usize,
+}
+
+/// What became of a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Value,
+    /// Written, and it is the default of its type: zero, or nothing between brackets.
+    Default,
+    /// A number that a closed enum does not have: not written, as if the field were unknown.
+    Nothing,
+}
+
+/// How often the bytes of a reply may be copied at once to join messages that came in parts.
+const MERGED_COPIES_MAX: usize = 8;
+
+impl<'s> Encoder<'s> {
+    fn run(
+        schema: &'s Schema,
+        message: MessageId,
+        options: &JsonOptions,
+        wire: &[u8],
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Self, &'s MessagePlan) -> Result<()>,
+    ) -> std::result::Result<(), Status> {
+        let start = out.len();
+        let plan = schema.message(message);
+        out.reserve(wire.len() + wire.len() / 2 + 16);
+        let mut encoder = Self {
+            schema,
+            options: *options,
+            out: mem::take(out),
+            depth: 0,
+            merged_bytes_left: wire.len().saturating_mul(MERGED_COPIES_MAX),
+        };
+        let written = write(&mut encoder, plan);
+        *out = encoder.out;
+        written.map_err(|failure| {
+            out.truncate(start);
+            failure.status(plan)
+        })
+    }
+
+    /// Goes one level deeper, within the bound. An error ends the call, so that only success leaves again.
+    #[inline]
+    fn enter(&mut self) -> Result<()> {
+        if self.depth >= self.options.depth_max {
+            return Err(Fault::Depth(self.options.depth_max).into());
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    /// Writes a closing bracket, over the comma that every element and member leaves behind it.
+    #[inline]
+    fn end(&mut self, bracket: u8) {
+        match self.out.last_mut() {
+            Some(last) if *last == b',' => *last = bracket,
+            _ => self.out.push(bracket),
+        }
+    }
+
+    #[inline]
+    fn key(&mut self, field: &FieldPlan) {
+        self.out.extend_from_slice(match self.options.names {
+            Names::Json => &field.json_key,
+            Names::Proto => &field.proto_key,
+        });
+    }
+
+    /// Ends the member of `field` that was begun at `start`, or takes it back where it should not be seen.
+    #[inline]
+    fn finish(&mut self, field: &FieldPlan, start: usize, written: Written) {
+        let visible = match written {
+            Written::Value => true,
+            Written::Default => self.emits_defaults() || field.has_presence(),
+            Written::Nothing => false,
+        };
+        if visible {
+            self.out.push(b',');
+        } else {
+            self.out.truncate(start);
+        }
+    }
+
+    #[inline]
+    fn emits_defaults(&self) -> bool {
+        self.options.defaults == Defaults::Emit
+    }
+}
+
+/// Names `field` in the path of an error.
+#[inline]
+fn within<T>(result: Result<T>, field: &FieldPlan) -> Result<T> {
+    result.map_err(|failure: Box<Failure>| failure.within(field))
+}
