@@ -40,6 +40,8 @@ pub enum Source {
     },
     /// A backend that serves gRPC reflection.
     Reflect(Uri),
+    /// A set that is part of this program; no file can name one.
+    Embedded { name: &'static str, set: &'static [u8] },
 }
 
 const KINDS: [&str; 4] = ["file", "directory", "proto", "reflect"];

@@ -119,7 +119,7 @@ const fn loopback(port: u16) -> SocketAddr {
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 
 /// RFC 9113 6.9.1: a window never exceeds 2³¹ − 1; its initial value is 65,535.
-const WINDOWS: RangeInclusive<u32> = (64 << 10)..=(1 << 30);
+const WINDOWS: RangeInclusive<usize> = 64 * KIB..=GIB;
 
 impl Listeners {
     pub(super) fn read(node: &Node, report: &mut Report) -> Option<Self> {
@@ -187,8 +187,8 @@ impl Limits {
         section.read("body_rate_window", &mut limits.body_rate_window, value::duration(TIMEOUTS));
         section.read("idle", &mut limits.idle_timeout, value::duration(TIMEOUTS));
         section.read("streams", &mut limits.streams_max, value::integer(1..=100_000));
-        section.read("stream_window", &mut limits.stream_window_bytes, window);
-        section.read("connection_window", &mut limits.connection_window_bytes, window);
+        section.read("stream_window", &mut limits.stream_window_bytes, value::bytes_u32(WINDOWS));
+        section.read("connection_window", &mut limits.connection_window_bytes, value::bytes_u32(WINDOWS));
         section.read("resets", &mut limits.resets_max, value::integer(1..=100_000));
         section.read("connections", &mut limits.connections_max, value::integer(1..=10_000_000));
         section.read(
@@ -200,11 +200,6 @@ impl Limits {
         section.close(&[]);
         Some(limits)
     }
-}
-
-fn window(node: &Node, report: &mut Report) -> Option<u32> {
-    let bounds = *WINDOWS.start() as usize..=*WINDOWS.end() as usize;
-    value::bytes(bounds)(node, report).and_then(|bytes| u32::try_from(bytes).ok())
 }
 
 /// `240B/s`; `0B/s` is no bound.

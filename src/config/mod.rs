@@ -12,7 +12,7 @@
 pub mod descriptors;
 pub mod finding;
 pub mod headers;
-mod json;
+pub mod json;
 pub mod listeners;
 pub mod routes;
 mod section;
@@ -51,6 +51,13 @@ pub struct Config {
     pub workers: Option<usize>,
 }
 
+/// What the command line says already, so that the file need not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    pub descriptors: bool,
+    pub services: bool,
+}
+
 /// Sections of the file format that a later version serves.
 const LATER: &[&str] = &["stores", "auth", "plans", "consumers", "policies", "surfaces", "observe"];
 
@@ -76,24 +83,24 @@ impl Config {
     ///
     /// # Errors
     /// Every finding of the file at once, or why it cannot be read.
-    pub fn load(file: &Path) -> Result<Self, LoadError> {
+    pub fn load(file: &Path, elsewhere: Elsewhere) -> Result<Self, LoadError> {
         let unreadable = |reason: String| LoadError::Unreadable { file: file.display().to_string(), reason };
         let bytes = std::fs::metadata(file).map_err(|error| unreadable(error.to_string()))?.len();
         if bytes > FILE_BYTES_MAX {
             return Err(unreadable(format!("{bytes} bytes are more than the {FILE_BYTES_MAX} allowed")));
         }
         let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
-        Self::parse(&text, file).map_err(LoadError::Findings)
+        Self::parse(&text, file, elsewhere).map_err(LoadError::Findings)
     }
 
     /// Reads the text of a configuration file; relative paths in it are relative to `file`'s directory.
     ///
     /// # Errors
     /// Every finding at once, in the order of the file.
-    pub fn parse(text: &str, file: &Path) -> Result<Self, Vec<Finding>> {
+    pub fn parse(text: &str, file: &Path, elsewhere: Elsewhere) -> Result<Self, Vec<Finding>> {
         let mut report = Report::new(file);
         let config = match yaml::parse(text) {
-            Ok(root) => Self::read(&root, &mut report),
+            Ok(root) => Self::read(&root, elsewhere, &mut report),
             Err((place, message)) => {
                 report.add(place, message);
                 None
@@ -105,7 +112,7 @@ impl Config {
         }
     }
 
-    fn read(root: &Node, report: &mut Report) -> Option<Self> {
+    fn read(root: &Node, elsewhere: Elsewhere, report: &mut Report) -> Option<Self> {
         let mut config = Self::default();
         let mut section = Section::open(root, "", report)?;
         let mut version = None;
@@ -120,11 +127,15 @@ impl Config {
             value::integer(1..=WORKERS_MAX)(node, report).map(Some)
         });
         section.require("version", "write `version: 1` first");
-        section.require("descriptors", "name at least one source, such as `- { file: api.binpb }`");
-        section.require(
-            "services",
-            "name the backend, such as `api: { endpoints: { static: [http://127.0.0.1:50051] } }`",
-        );
+        if !elsewhere.descriptors {
+            section.require("descriptors", "name at least one source, such as `- { file: api.binpb }`");
+        }
+        if !elsewhere.services {
+            section.require(
+                "services",
+                "name the backend, such as `api: { endpoints: { static: [http://127.0.0.1:50051] } }`",
+            );
+        }
         section.close(LATER);
         Some(config)
     }

@@ -64,7 +64,8 @@ pub enum UnboundBody {
     Ignore,
 }
 
-const CONFLICTS: [(&str, Conflicts); 2] = [("refuse", Conflicts::Refuse), ("first", Conflicts::First)];
+/// The words of the file and of the command line.
+pub const CONFLICTS: [(&str, Conflicts); 2] = [("refuse", Conflicts::Refuse), ("first", Conflicts::First)];
 const UNKNOWN_QUERY: [(&str, UnknownQuery); 2] =
     [("refuse", UnknownQuery::Refuse), ("ignore", UnknownQuery::Ignore)];
 const ON_CONFLICT: [(&str, OnConflict); 2] =

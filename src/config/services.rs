@@ -27,6 +27,16 @@ pub struct Service {
     pub request_message_bytes_max: usize,
     /// Bytes of a message from the backend. Default 16 MiB; past it `RESOURCE_EXHAUSTED`.
     pub response_message_bytes_max: usize,
+    /// Bytes of a reply's headers, names and values. Default 64 KiB.
+    pub response_header_bytes_max: u32,
+    /// Connections of one worker to the backend. Default 4; more open when the streams of one run out.
+    pub connections_max: usize,
+    /// Calls of one worker that wait for a stream. Default 1024; past it 503.
+    pub queue_calls_max: usize,
+    /// PING this often while calls are open. Default never: some servers take it for abuse.
+    pub keepalive: Option<Duration>,
+    /// How long a PING, or sent bytes, may stay unanswered. Default 20 s.
+    pub keepalive_timeout: Duration,
     /// Where the file names it.
     pub place: Option<Place>,
 }
@@ -37,6 +47,8 @@ const LATER: &[&str] = &["balance", "retry", "breaker", "outlier", "health", "tl
 const ENDPOINTS_LATER: &[&str] = &["dns", "k8s", "consul", "etcd", "xds"];
 
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// More often is abuse to every server: grpc-go's own floor for clients.
+const KEEPALIVE_MIN: Duration = Duration::from_secs(10);
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 
 impl Service {
@@ -50,6 +62,11 @@ impl Service {
             connect_timeout: Duration::from_secs(5),
             request_message_bytes_max: 4 * MIB,
             response_message_bytes_max: 16 * MIB,
+            response_header_bytes_max: 64 << 10,
+            connections_max: 4,
+            queue_calls_max: 1024,
+            keepalive: None,
+            keepalive_timeout: Duration::from_secs(20),
             place: None,
         }
     }
@@ -65,6 +82,13 @@ impl Service {
         section.read("connect_timeout", &mut service.connect_timeout, timeouts());
         section.read("request_message", &mut service.request_message_bytes_max, value::bytes(KIB..=GIB));
         section.read("response_message", &mut service.response_message_bytes_max, value::bytes(KIB..=GIB));
+        section.read("response_headers", &mut service.response_header_bytes_max, value::bytes_u32(KIB..=MIB));
+        section.read("connections", &mut service.connections_max, value::integer(1..=1024));
+        section.read("queue", &mut service.queue_calls_max, value::integer(0..=1_000_000));
+        section.read("keepalive", &mut service.keepalive, |node, report| {
+            value::duration(KEEPALIVE_MIN..=TIMEOUT_MAX)(node, report).map(Some)
+        });
+        section.read("keepalive_timeout", &mut service.keepalive_timeout, timeouts());
         section.require("endpoints", "write `endpoints: { static: [\"http://host:port\"] }`");
         section.close(LATER);
         service.endpoint = endpoint?;

@@ -26,7 +26,7 @@ fn parse(text: &str) -> Result<Config, Vec<Finding>> {
             whole.push_str(line);
         }
     }
-    Config::parse(&whole, Path::new("etc/t.yaml"))
+    Config::parse(&whole, Path::new("etc/t.yaml"), Elsewhere::default())
 }
 
 /// The value that `read` finds in an accepted file.
@@ -159,6 +159,11 @@ fn services_are_read() {
     service(", connect_timeout: 1s", Service { connect_timeout: Duration::from_secs(1), ..api() });
     service(", request_message: 1KiB", Service { request_message_bytes_max: 1 << 10, ..api() });
     service(", response_message: 1GiB", Service { response_message_bytes_max: 1 << 30, ..api() });
+    service(", response_headers: 1MiB", Service { response_header_bytes_max: 1 << 20, ..api() });
+    service(", connections: 1", Service { connections_max: 1, ..api() });
+    service(", queue: 0", Service { queue_calls_max: 0, ..api() });
+    service(", keepalive: 10s", Service { keepalive: Some(Duration::from_secs(10)), ..api() });
+    service(", keepalive_timeout: 1s", Service { keepalive_timeout: Duration::from_secs(1), ..api() });
     let endpoint = |text: &str| {
         let text = format!("services: {{ api: {{ endpoints: {{ static: [\"{text}\"] }} }} }}");
         accepted(&text, |config| config.services.len(), 1);
@@ -244,7 +249,8 @@ fn hostile_yaml_is_refused() {
 
 #[test]
 fn missing_sections_say_what_to_write() {
-    let findings = Config::parse("", Path::new("t.yaml")).expect_err("nothing is written");
+    let findings =
+        Config::parse("", Path::new("t.yaml"), Elsewhere::default()).expect_err("nothing is written");
     let shown: Vec<_> = findings.iter().map(ToString::to_string).collect();
     assert_eq!(
         shown,
@@ -258,9 +264,17 @@ fn missing_sections_say_what_to_write() {
 }
 
 #[test]
+fn the_command_line_may_complete_the_file() {
+    let elsewhere = Elsewhere { descriptors: true, services: true };
+    let config = Config::parse("version: 1", Path::new("t.yaml"), elsewhere).expect("nothing is missing");
+    assert_eq!(config, Config::default());
+}
+
+#[test]
 fn an_unreadable_file_is_not_a_finding() {
-    let error = Config::load(Path::new("no/such.yaml")).expect_err("no such file");
+    let error = Config::load(Path::new("no/such.yaml"), Elsewhere::default()).expect_err("no such file");
     assert!(matches!(error, LoadError::Unreadable { .. }), "{error}");
-    let error = Config::load(Path::new(env!("CARGO_MANIFEST_DIR"))).expect_err("a directory");
+    let error =
+        Config::load(Path::new(env!("CARGO_MANIFEST_DIR")), Elsewhere::default()).expect_err("a directory");
     assert!(matches!(error, LoadError::Unreadable { .. }), "{error}");
 }

@@ -58,6 +58,11 @@ pub(super) fn bytes(bounds: RangeInclusive<usize>) -> impl Fn(&Node, &mut Report
     }
 }
 
+/// An amount of bytes where a protocol counts them in 32 bits.
+pub(super) fn bytes_u32(bounds: RangeInclusive<usize>) -> impl Fn(&Node, &mut Report) -> Option<u32> {
+    move |node, report| bytes(bounds.clone())(node, report).and_then(|bytes| u32::try_from(bytes).ok())
+}
+
 /// A whole number within bounds.
 pub(super) fn integer<T>(bounds: RangeInclusive<T>) -> impl Fn(&Node, &mut Report) -> Option<T>
 where
