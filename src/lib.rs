@@ -4,5 +4,6 @@ pub mod codec;
 pub mod config;
 pub mod demo;
 pub mod policy;
+pub mod route;
 pub mod schema;
 pub mod status;

@@ -1,0 +1,32 @@
+//! Where a request goes: `google.api.http` rules become a [`RouteTree`], and a request's path, query and
+//! body become the bytes of one protobuf message.
+//!
+//! ```text
+//! options, service config → HttpRule → PathTemplate + schema → Binding → RouteTree      (build)
+//! verb, path → RouteTree::find → Binding + Captures                                     (room 3)
+//! Captures + query + body → Binding::assemble → wire bytes                              (room 6)
+//! ```
+//!
+//! May import `schema`, `codec` and `status`. Never sees a header: content types are the frontend's affair.
+
+pub mod binding;
+pub mod build;
+mod captures;
+mod grow;
+pub mod list;
+mod path;
+pub mod percent;
+mod request;
+pub mod rule;
+pub mod service_config;
+pub mod template;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use binding::{Binding, Body};
+pub use build::{Conflicts, RouteError, Rules, Warning, build};
+pub use captures::Captures;
+pub use path::BadPath;
+pub use request::{BindingOptions, OnConflict, Request, RequestBody, UnboundBody, UnknownQuery};
+pub use tree::{Match, RouteTree};
