@@ -8,10 +8,14 @@
 //! default with a broken escape panics), so nothing reaches it that has not been checked here.
 
 use super::built_in;
+use super::check;
+use super::editions;
 use super::error::{Problem, Problems, SchemaError};
+use super::imports;
 use super::pool;
 use super::read::{self, File, Input, Limits};
 use super::sources::Sources;
+use super::symbols::Symbols;
 use super::{Schema, Traits};
 
 /// Loads and joins descriptor sets.
@@ -32,13 +36,22 @@ pub fn load_within(inputs: &[Input], limits: &Limits) -> Result<Schema, Vec<Sche
     let mut problems = Problems::default();
     let mut files = read::read(inputs, limits, &mut problems);
     built_in::supply(&mut files);
+    let (mut files, views) = imports::order(files, &mut problems);
+    let symbols = Symbols::collect(&files, &mut problems);
+    check::check(&mut files, &views, &symbols, &mut problems);
     if !problems.is_empty() {
         return Err(problems.into_list());
     }
-    finish(files, Traits::default())
+    let traits = editions::lower(&mut files, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems.into_list());
+    }
+    imports::flatten(&mut files, &views);
+    drop((symbols, views));
+    build(files, traits)
 }
 
-fn finish(files: Vec<File>, traits: Traits) -> Result<Schema, Vec<SchemaError>> {
+fn build(files: Vec<File>, traits: Traits) -> Result<Schema, Vec<SchemaError>> {
     let mut sources = Sources::default();
     for file in &files {
         sources.insert(file.name(), file.bytes.clone());

@@ -9,13 +9,18 @@
 //! and is all that the codec ever looks at.
 
 mod built_in;
+mod check;
+mod editions;
 mod error;
+mod features;
+mod imports;
 mod load;
 pub mod plan;
 mod pool;
 mod raw;
 mod read;
 pub mod sources;
+mod symbols;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;

@@ -199,6 +199,24 @@ pub(super) struct EnumOptions {
     pub features: Option<FeatureSet>,
 }
 
+/// What matters of `FileOptions`.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct FileOptions {
+    #[prost(message, optional, tag = "50")]
+    pub features: Option<FeatureSet>,
+}
+
+/// What matters of `OneofOptions`.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct OneofOptions {
+    #[prost(message, optional, tag = "1")]
+    pub features: Option<FeatureSet>,
+}
+
+/// Options of which nothing matters here: decoding only proves that they are well-formed.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct OtherOptions {}
+
 /// The features of edition 2023 and later that change a wire or JSON form.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct FeatureSet {
@@ -214,6 +232,35 @@ pub(super) struct FeatureSet {
     pub message_encoding: Option<i32>,
     #[prost(int32, optional, tag = "6")]
     pub json_format: Option<i32>,
+}
+
+/// Values of `FieldDescriptorProto.Type`.
+pub(super) mod field_type {
+    pub(crate) const DOUBLE: i32 = 1;
+    pub(crate) const FLOAT: i32 = 2;
+    pub(crate) const INT64: i32 = 3;
+    pub(crate) const UINT64: i32 = 4;
+    pub(crate) const INT32: i32 = 5;
+    pub(crate) const FIXED64: i32 = 6;
+    pub(crate) const FIXED32: i32 = 7;
+    pub(crate) const BOOL: i32 = 8;
+    pub(crate) const STRING: i32 = 9;
+    pub(crate) const GROUP: i32 = 10;
+    pub(crate) const MESSAGE: i32 = 11;
+    pub(crate) const BYTES: i32 = 12;
+    pub(crate) const UINT32: i32 = 13;
+    pub(crate) const ENUM: i32 = 14;
+    pub(crate) const SFIXED32: i32 = 15;
+    pub(crate) const SFIXED64: i32 = 16;
+    pub(crate) const SINT32: i32 = 17;
+    pub(crate) const SINT64: i32 = 18;
+}
+
+/// Values of `FieldDescriptorProto.Label`.
+pub(super) mod label {
+    pub(crate) const OPTIONAL: i32 = 1;
+    pub(crate) const REQUIRED: i32 = 2;
+    pub(crate) const REPEATED: i32 = 3;
 }
 
 /// Decodes options that were proven well-formed when the set was checked.
