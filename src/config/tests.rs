@@ -278,3 +278,5 @@ fn an_unreadable_file_is_not_a_finding() {
         Config::load(Path::new(env!("CARGO_MANIFEST_DIR")), Elsewhere::default()).expect_err("a directory");
     assert!(matches!(error, LoadError::Unreadable { .. }), "{error}");
 }
+
+mod documentation;

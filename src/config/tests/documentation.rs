@@ -1,0 +1,102 @@
+//! `docs/configuration.md` has every key, no other key, and the defaults that hold.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+const PAGE: &str = include_str!("../../../docs/configuration.md");
+
+/// The files whose sections read keys.
+const READERS: [&str; 7] = [
+    include_str!("../mod.rs"),
+    include_str!("../listeners.rs"),
+    include_str!("../descriptors.rs"),
+    include_str!("../services.rs"),
+    include_str!("../routes.rs"),
+    include_str!("../json.rs"),
+    include_str!("../headers.rs"),
+];
+
+#[test]
+fn every_key_is_documented_and_every_documented_key_exists() {
+    let read: BTreeSet<String> = READERS.iter().flat_map(|source| keys_read(source)).collect();
+    let documented: BTreeSet<String> = rows().map(|(key, _)| key.to_owned()).collect();
+    assert_eq!(read, documented);
+}
+
+#[test]
+fn documented_defaults_are_what_holds_without_the_key() {
+    let mut count = 0;
+    for (key, default) in rows() {
+        let Some(default) = default.strip_prefix('`').and_then(|text| text.strip_suffix('`')) else {
+            continue;
+        };
+        let absent = if key.starts_with("descriptors") { "descriptors: [{ proto: a }]" } else { "" };
+        let [written, absent] = [with_key(key, default).as_str(), absent].map(parse).map(without_places);
+        assert_eq!(written, absent, "{key}");
+        count += 1;
+    }
+    assert!(count > 40, "{count} defaults were read");
+}
+
+#[test]
+fn documented_examples_are_accepted() {
+    let examples: Vec<_> =
+        PAGE.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        accepted(example, |config| config.services.len(), 1);
+    }
+}
+
+/// `| `key` | default | …` → `(key, default)`.
+fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PAGE.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        let key = cells.next()?.strip_suffix('`')?;
+        Some((key, cells.next()?.trim()))
+    })
+}
+
+/// The paths of the keys that a source file reads: each `read("key"` belongs to the `Section::open` above it.
+fn keys_read(source: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut path = String::new();
+    let mut rest = source;
+    while let Some(at) = rest.find(['S', '.']) {
+        rest = &rest[at..];
+        if let Some(call) = rest.strip_prefix("Section::open(") {
+            path = quoted(call).replace("{name}", "NAME");
+        } else if let Some(call) = rest.strip_prefix(".read(") {
+            let dot = if path.is_empty() { "" } else { "." };
+            keys.extend(call.trim_start().starts_with('"').then(|| format!("{path}{dot}{}", quoted(call))));
+        }
+        rest = &rest[1..];
+    }
+    keys
+}
+
+fn quoted(text: &str) -> &str {
+    text.split('"').nth(1).unwrap_or_default()
+}
+
+/// `a.b.c` and a value → `a: { b: { c: value } }`.
+fn with_key(key: &str, value: &str) -> String {
+    let key = key.replace("NAME", "api");
+    if let Some(key) = key.strip_prefix("descriptors[].") {
+        return format!("descriptors: [{{ proto: a, {key}: {value} }}]");
+    }
+    if let Some(key) = key.strip_prefix("services.api.") {
+        let endpoints = "endpoints: { static: [\"http://127.0.0.1:50051\"] }";
+        return format!("services: {{ api: {{ {endpoints}, {key}: {value} }} }}");
+    }
+    let parts: Vec<_> = key.split('.').collect();
+    format!("{}: {value}{}", parts.join(": { "), " }".repeat(parts.len() - 1))
+}
+
+fn without_places(config: Result<Config, Vec<Finding>>) -> Config {
+    let mut config = config.unwrap_or_else(|findings| panic!("{}", finding::lines(&findings)));
+    config.services.iter_mut().for_each(|service| service.place = None);
+    config.descriptors.iter_mut().for_each(|descriptors| descriptors.place = None);
+    config
+}
