@@ -7,6 +7,8 @@
 //!
 //! Extensions of a type are fields of its plan like any other; their JSON name is `[full.name]`.
 
+use std::collections::HashSet;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use prost_reflect::{Cardinality, Kind as Reflected, Syntax};
@@ -37,6 +39,7 @@ pub struct MessagePlan {
     names: NameTable,
     numbers: NumberTable,
     disordered: AtomicBool,
+    reaches_required: OnceLock<bool>,
 }
 
 /// One field, compiled.
@@ -193,6 +196,7 @@ impl MessagePlan {
             names,
             numbers,
             disordered: AtomicBool::new(false),
+            reaches_required: OnceLock::new(),
         }
     }
 
@@ -206,6 +210,31 @@ impl MessagePlan {
     #[inline]
     pub fn by_name(&self, name: &[u8]) -> Option<usize> {
         self.names.find(&self.fields, name)
+    }
+
+    /// Whether this type, or one that can occur in it, has a required field. Found out once.
+    ///
+    /// Asks the descriptors: to compile the plan of every type in reach would cost more memory than it is worth.
+    pub fn reaches_required(&self, schema: &Schema) -> bool {
+        *self.reaches_required.get_or_init(|| {
+            let root = schema.descriptor(self.id);
+            let mut seen = HashSet::from([root.full_name().to_owned()]);
+            let mut open = vec![root.clone()];
+            while let Some(message) = open.pop() {
+                let declared = message.fields().map(|field| (field.cardinality(), field.kind()));
+                let extended = message.extensions().map(|field| (field.cardinality(), field.kind()));
+                for (cardinality, kind) in declared.chain(extended) {
+                    match kind {
+                        _ if cardinality == Cardinality::Required => return true,
+                        Reflected::Message(inner) if seen.insert(inner.full_name().to_owned()) => {
+                            open.push(inner);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            false
+        })
     }
 
     /// Whether some message of this type came with its fields out of order: then a first pass
