@@ -3,6 +3,7 @@
 //! May import `schema` and `status`.
 
 pub mod base64;
+pub mod decode;
 mod encode;
 pub mod mask;
 pub mod options;
@@ -10,4 +11,5 @@ pub mod records;
 pub mod time;
 pub mod wire;
 
+pub use decode::{TextError, check_required, field_to_wire, json_to_wire, leaf_paths, text_to_wire};
 pub use encode::{field_to_json, find_bytes, find_message, wire_to_json};
