@@ -56,7 +56,7 @@ const ROOMS: &[Room] = &[
     Room { name: "source", rooms: &["status", "policy", "schema", "call", "telemetry"], forbidden: SHELL },
     Room { name: "server", rooms: &["status", "telemetry"], forbidden: &[] },
     Room { name: "telemetry", rooms: &["status"], forbidden: SHELL },
-    Room { name: "config", rooms: &["codec", "policy"], forbidden: &[RUNTIME] },
+    Room { name: "config", rooms: &["codec", "policy", "route"], forbidden: &[RUNTIME] },
     Room { name: "demo", rooms: &[], forbidden: SHELL },
     Room { name: "cli", rooms: &["config", "demo", "gateway", "route"], forbidden: SHELL },
 ];

@@ -6,6 +6,7 @@ use super::finding::{Place, Report};
 use super::section::Section;
 use super::value;
 use super::yaml::{Node, Value};
+pub use crate::route::{Conflicts, OnConflict, UnboundBody, UnknownQuery};
 
 /// How annotations become routes and how requests bind. The defaults refuse whatever is ambiguous.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,41 +34,9 @@ pub struct ServiceConfig {
     pub place: Option<Place>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Conflicts {
-    /// The configuration does not load; both rules are named.
-    #[default]
-    Refuse,
-    /// The first rule stands; a warning names both.
-    First,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnknownQuery {
-    #[default]
-    Refuse,
-    Ignore,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnConflict {
-    #[default]
-    Refuse,
-    /// The path's value wins.
-    Capture,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnboundBody {
-    #[default]
-    Refuse,
-    Ignore,
-}
-
-/// The words of the file and of the command line.
 pub const CONFLICTS: [(&str, Conflicts); 2] = [("refuse", Conflicts::Refuse), ("first", Conflicts::First)];
 const UNKNOWN_QUERY: [(&str, UnknownQuery); 2] =
-    [("refuse", UnknownQuery::Refuse), ("ignore", UnknownQuery::Ignore)];
+    [("refuse", UnknownQuery::Reject), ("ignore", UnknownQuery::Ignore)];
 const ON_CONFLICT: [(&str, OnConflict); 2] =
     [("refuse", OnConflict::Refuse), ("capture", OnConflict::Capture)];
 const UNBOUND_BODY: [(&str, UnboundBody); 2] =
