@@ -4,3 +4,4 @@
 
 pub mod deadline;
 pub mod metadata;
+pub mod request_id;
