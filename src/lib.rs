@@ -6,4 +6,5 @@ pub mod demo;
 pub mod policy;
 pub mod route;
 pub mod schema;
+pub mod source;
 pub mod status;

@@ -1,0 +1,98 @@
+//! Where descriptors come from: sets on disk, `.proto` files, a server's reflection.
+//!
+//! ```text
+//! Source → one or more schema::Input (a descriptor set each) → schema::load joins and checks them
+//! ```
+//!
+//! Every source is read even when one before it failed, so that all errors are reported at once. Only
+//! reflection waits on a network; files are read in place, which is fine at the start and in a reload.
+
+mod file;
+mod proto;
+mod reflection;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::schema::{self, Schema, SchemaError};
+
+/// One place to read descriptors from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Descriptor sets: files, or directories that are searched for them.
+    Sets(Vec<PathBuf>),
+    /// `.proto` files, or directories that are searched for them. Without `includes`, imports are looked
+    /// up from the given directories and from where the given files lie.
+    Protos { paths: Vec<PathBuf>, includes: Vec<PathBuf> },
+    /// gRPC server reflection at an `http://host:port` URL.
+    Reflection { url: String },
+}
+
+/// A problem, and the source it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{problem}")]
+pub struct SourceError {
+    /// Index in the list of sources; none for what shows only when the sets are joined.
+    pub source_index: Option<usize>,
+    pub problem: SourceProblem,
+}
+
+/// What is wrong with a source.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SourceProblem {
+    #[error("`{path}`: {reason}")]
+    Unreadable { path: String, reason: String },
+    #[error("`{path}`: larger than {max} bytes")]
+    TooLarge { path: String, max: u64 },
+    #[error("`{path}`: no file that ends in {expected}")]
+    NothingInDirectory { path: String, expected: String },
+    #[error("`{path}`: a .proto file is not a descriptor set, give it as a proto source")]
+    ProtoIsNoSet { path: String },
+    #[error("{0}")]
+    Proto(String),
+    #[error("reflection at `{url}`: {reason}")]
+    Reflection { url: String, reason: String },
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+}
+
+/// Reads all sources and loads what they hold.
+///
+/// # Errors
+///
+/// Every problem of every source; when all could be read, every problem of the joined set.
+pub async fn load(sources: &[Source]) -> Result<Schema, Vec<SourceError>> {
+    let mut inputs = Vec::new();
+    let mut errors = Vec::new();
+    for (source, index) in sources.iter().zip(0..) {
+        let mut problems = Vec::new();
+        match source {
+            Source::Sets(paths) => inputs.extend(file::read(paths, &mut problems)),
+            Source::Protos { paths, includes } => {
+                inputs.extend(proto::compile(paths, includes, &mut problems));
+            }
+            Source::Reflection { url } => {
+                match reflection::fetch(url, &reflection::Bounds::default()).await {
+                    Ok(input) => inputs.push(input),
+                    Err(reasons) => problems.extend(
+                        reasons
+                            .into_iter()
+                            .map(|reason| SourceProblem::Reflection { url: url.clone(), reason }),
+                    ),
+                }
+            }
+        }
+        let located = |problem| SourceError { source_index: Some(index), problem };
+        errors.extend(problems.into_iter().map(located));
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    schema::load(&inputs).map_err(|problems| {
+        problems
+            .into_iter()
+            .map(|problem| SourceError { source_index: None, problem: problem.into() })
+            .collect()
+    })
+}

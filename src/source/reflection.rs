@@ -1,0 +1,303 @@
+//! gRPC server reflection, v1 first, then v1alpha, over cleartext HTTP/2.
+//!
+//! ```text
+//! list services → the file of each service → the imports still missing, by name → one descriptor set
+//! ```
+//!
+//! Both versions have the same messages under different paths, so they are written here once. Services of
+//! `grpc.reflection` are left out: they describe the backend's door, not its API. Imports that the server
+//! does not know are left to [`schema::load`](crate::schema::load), which brings the well-known ones.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use prost::{Message, Oneof};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use crate::schema::Input;
+
+const METHODS: [&str; 2] = [
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// How much a server may make us take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub files_max: usize,
+    /// Of all files together.
+    pub bytes_max: usize,
+    /// For the whole conversation, connecting included.
+    pub timeout: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { files_max: 20_000, bytes_max: 64 << 20, timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Fetches everything that the server at `url` describes.
+pub(super) async fn fetch(url: &str, bounds: &Bounds) -> Result<Input, Vec<String>> {
+    match tokio::time::timeout(bounds.timeout, fetch_all(url, bounds)).await {
+        Ok(result) => result,
+        Err(_) => Err(vec![format!("not done after {} s", bounds.timeout.as_secs_f32())]),
+    }
+}
+
+async fn fetch_all(url: &str, bounds: &Bounds) -> Result<Input, Vec<String>> {
+    let channel = connect(url).await.map_err(|reason| vec![reason])?;
+    let (mut dialog, services) = open(&channel, bounds).await.map_err(|reason| vec![reason])?;
+    let mut files = Files { bounds: *bounds, ..Files::default() };
+    let mut problems = Vec::new();
+    for service in services {
+        if is_reflection(&service) {
+            continue;
+        }
+        let request = Ask::FileContainingSymbol(service.clone());
+        match dialog.files(request, &mut files).await {
+            Ok(()) => {}
+            Err(refusal) => {
+                problems.push(format!("service `{service}`: {refusal}"));
+                if matches!(refusal, Refusal::Broken(_)) {
+                    break;
+                }
+            }
+        }
+    }
+    while problems.is_empty()
+        && let Some(import) = files.missing.pop()
+    {
+        match dialog.files(Ask::FileByFilename(import.clone()), &mut files).await {
+            Ok(()) | Err(Refusal::Server(_)) => {}
+            Err(reason) => problems.push(format!("import `{import}`: {reason}")),
+        }
+    }
+    if problems.is_empty() && files.by_name.is_empty() {
+        problems.push("the server lists no services".to_owned());
+    }
+    if problems.is_empty() { Ok(files.into_input(url)) } else { Err(problems) }
+}
+
+fn is_reflection(service: &str) -> bool {
+    service.starts_with("grpc.reflection.")
+}
+
+async fn connect(url: &str) -> Result<Channel, String> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| "not a URL".to_owned())?;
+    if endpoint.uri().scheme_str() != Some("http") {
+        return Err("expected an http:// URL".to_owned());
+    }
+    endpoint.connect().await.map_err(|error| format!("cannot connect: {}", innermost(&error)))
+}
+
+/// Opens the first version that the server has, with the list of services as its first answer.
+async fn open(channel: &Channel, bounds: &Bounds) -> Result<(Dialog, Vec<String>), String> {
+    for method in METHODS {
+        match Dialog::open(channel.clone(), method, bounds).await {
+            Ok(opened) => return Ok(opened),
+            Err(status) if status.code() == Code::Unimplemented => {}
+            Err(status) => return Err(describe(&status)),
+        }
+    }
+    Err("the server offers neither grpc.reflection.v1 nor v1alpha".to_owned())
+}
+
+/// One reflection stream: a question, its answer, the next question.
+struct Dialog {
+    questions: mpsc::Sender<ReflectionRequest>,
+    answers: Streaming<ReflectionResponse>,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    /// The server's own error response: it does not know the symbol or file.
+    #[error("{0}")]
+    Server(String),
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl Dialog {
+    async fn open(
+        channel: Channel,
+        method: &'static str,
+        bounds: &Bounds,
+    ) -> Result<(Self, Vec<String>), Status> {
+        let (questions, receiver) = mpsc::channel(1);
+        let list = ReflectionRequest { ask: Some(Ask::ListServices(String::new())) };
+        questions.send(list).await.map_err(|_| Status::internal("the stream is closed"))?;
+        let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(bounds.bytes_max);
+        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let path = PathAndQuery::from_static(method);
+        let request = Request::new(ReceiverStream::new(receiver));
+        let reply = client.streaming(request, path, ProstCodec::default()).await?;
+        let mut dialog = Self { questions, answers: reply.into_inner() };
+        match dialog.answer().await? {
+            Tell::Services(list) => {
+                Ok((dialog, list.service.into_iter().map(|service| service.name).collect()))
+            }
+            Tell::Refused(error) => Err(Status::new(Code::from_i32(error.error_code), error.error_message)),
+            Tell::Files(_) => Err(Status::internal("an answer to another question")),
+        }
+    }
+
+    async fn files(&mut self, ask: Ask, files: &mut Files) -> Result<(), Refusal> {
+        let request = ReflectionRequest { ask: Some(ask) };
+        let closed = |_| Refusal::Broken("the stream is closed".to_owned());
+        self.questions.send(request).await.map_err(closed)?;
+        match self.answer().await.map_err(|status| Refusal::Broken(describe(&status)))? {
+            Tell::Files(response) => {
+                response.file_descriptor_proto.into_iter().try_for_each(|file| files.add(file))
+            }
+            Tell::Refused(error) => Err(Refusal::Server(error.error_message)),
+            Tell::Services(_) => Err(Refusal::Broken("an answer to another question".to_owned())),
+        }
+    }
+
+    async fn answer(&mut self) -> Result<Tell, Status> {
+        let response = self.answers.message().await?;
+        let response = response.ok_or_else(|| Status::unavailable("the server ended the stream"))?;
+        response.tell.ok_or_else(|| Status::internal("an empty answer"))
+    }
+}
+
+/// The files so far, each once.
+#[derive(Default)]
+struct Files {
+    bounds: Bounds,
+    by_name: HashMap<String, Bytes>,
+    bytes: usize,
+    /// Imports to ask for; what was asked for once is not asked for again.
+    missing: Vec<String>,
+    asked: HashSet<String>,
+}
+
+impl Files {
+    fn add(&mut self, bytes: Bytes) -> Result<(), Refusal> {
+        let file = FileHead::decode(bytes.clone())
+            .map_err(|error| Refusal::Broken(format!("a file cannot be decoded: {error}")))?;
+        if self.by_name.contains_key(&file.name) {
+            return Ok(());
+        }
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        if self.bytes > self.bounds.bytes_max {
+            return Err(Refusal::Broken(format!("more than {} bytes of files", self.bounds.bytes_max)));
+        }
+        if self.by_name.len() >= self.bounds.files_max {
+            return Err(Refusal::Broken(format!("more than {} files", self.bounds.files_max)));
+        }
+        self.missing.retain(|missing| *missing != file.name);
+        self.by_name.insert(file.name, bytes);
+        for import in file.dependency {
+            if !self.by_name.contains_key(&import) && self.asked.insert(import.clone()) {
+                self.missing.push(import);
+            }
+        }
+        Ok(())
+    }
+
+    fn into_input(self, url: &str) -> Input {
+        // By name, so that the same server makes the same set.
+        let mut files: Vec<(String, Bytes)> = self.by_name.into_iter().collect();
+        files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let set = FileSet { file: files.into_iter().map(|(_, file)| file).collect() };
+        Input { name: url.to_owned(), bytes: set.encode_to_vec().into() }
+    }
+}
+
+fn describe(status: &Status) -> String {
+    format!("{:?}: {}", status.code(), status.message())
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+// `ServerReflectionRequest` and `ServerReflectionResponse` of grpc/reflection/v1/reflection.proto, without
+// what is not asked for; v1alpha has the same numbers.
+
+#[derive(Clone, PartialEq, Message)]
+struct ReflectionRequest {
+    #[prost(oneof = "Ask", tags = "3, 4, 7")]
+    ask: Option<Ask>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum Ask {
+    #[prost(string, tag = "3")]
+    FileByFilename(String),
+    #[prost(string, tag = "4")]
+    FileContainingSymbol(String),
+    #[prost(string, tag = "7")]
+    ListServices(String),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ReflectionResponse {
+    #[prost(oneof = "Tell", tags = "4, 6, 7")]
+    tell: Option<Tell>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum Tell {
+    #[prost(message, tag = "4")]
+    Files(FileDescriptorResponse),
+    #[prost(message, tag = "6")]
+    Services(ListServicesResponse),
+    #[prost(message, tag = "7")]
+    Refused(ErrorResponse),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FileDescriptorResponse {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    file_descriptor_proto: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ListServicesResponse {
+    #[prost(message, repeated, tag = "1")]
+    service: Vec<ServiceResponse>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ServiceResponse {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ErrorResponse {
+    #[prost(int32, tag = "1")]
+    error_code: i32,
+    #[prost(string, tag = "2")]
+    error_message: String,
+}
+
+/// What matters of a `FileDescriptorProto` here.
+#[derive(Clone, PartialEq, Message)]
+struct FileHead {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, repeated, tag = "3")]
+    dependency: Vec<String>,
+}
+
+/// A `FileDescriptorSet`.
+#[derive(Clone, PartialEq, Message)]
+struct FileSet {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    file: Vec<Bytes>,
+}
