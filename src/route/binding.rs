@@ -37,7 +37,6 @@ pub struct Binding {
     pub(super) captures: Box<[Capture]>,
     pub(super) span: Span,
     /// Number of the `FieldMask` field that an update fills from its body when the client did not.
-    #[expect(dead_code, reason = "read where requests are assembled")]
     pub(super) update_mask: Option<u32>,
 }
 
@@ -56,7 +55,6 @@ pub enum Body {
 #[derive(Debug)]
 pub(super) struct Capture {
     /// Field numbers from the request message down.
-    #[expect(dead_code, reason = "read where requests are assembled")]
     pub(super) numbers: SmallVec<[u32; 2]>,
     /// Its segments, counted in the template.
     pub(super) start: usize,

@@ -9,6 +9,7 @@
 //!
 //! May import `schema`, `codec` and `status`. Never sees a header: content types are the frontend's affair.
 
+mod assemble;
 pub mod binding;
 pub mod build;
 mod captures;
@@ -16,6 +17,8 @@ mod grow;
 pub mod list;
 mod path;
 pub mod percent;
+mod place;
+mod query;
 mod request;
 pub mod rule;
 pub mod service_config;

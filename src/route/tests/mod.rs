@@ -1,10 +1,12 @@
 //! Tables of what templates, routes and bindings do, and the schema they are tried on.
 
+mod assembling;
 mod building;
 mod matching;
 mod template;
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 use prost_reflect::DescriptorPool;
 
@@ -60,9 +62,15 @@ fn rules(lines: &[&str]) -> Rules {
     Rules { service_config: joined, ..Rules::default() }
 }
 
-/// Routes of `t.S`, whose methods `A` to `H` take and return a `t.Request`.
+/// The schema of most tables: methods `A` to `H` take and return a `t.Request`.
+fn usual() -> &'static Schema {
+    static USUAL: OnceLock<Schema> = OnceLock::new();
+    USUAL.get_or_init(|| schema(METHODS))
+}
+
+/// Routes of the [`usual`] methods.
 fn try_build(lines: &[&str], conflicts: Conflicts) -> Result<(RouteTree, Vec<Warning>), Vec<RouteError>> {
-    build(&schema(METHODS), &Rules { conflicts, ..rules(lines) })
+    build(usual(), &Rules { conflicts, ..rules(lines) })
 }
 
 fn tree(lines: &[&str]) -> RouteTree {
@@ -82,4 +90,5 @@ fn listed<T: std::fmt::Display>(items: &[T]) -> String {
 const METHODS: &str = "
     rpc A(Request) returns (Request); rpc B(Request) returns (Request); rpc C(Request) returns (Request);
     rpc D(Request) returns (Request); rpc E(Request) returns (Request); rpc F(Request) returns (Request);
-    rpc G(Request) returns (Request); rpc H(Request) returns (Request);";
+    rpc G(Request) returns (Request); rpc H(Request) returns (Request);
+    rpc Patched(Patch) returns (Request); rpc Raw(google.api.HttpBody) returns (Request);";
