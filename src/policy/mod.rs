@@ -2,6 +2,7 @@
 //!
 //! May import `status` only, beside std and the `http` vocabulary.
 
+pub mod backoff;
 pub mod deadline;
 pub mod metadata;
 pub mod request_id;
