@@ -8,3 +8,4 @@ pub mod route;
 pub mod schema;
 pub mod source;
 pub mod status;
+pub mod telemetry;

@@ -1,0 +1,117 @@
+//! A scrape: the sums of all shards as OpenMetrics text.
+//!
+//! Part of `telemetry`. Counters stay plain atomics; `prometheus-client` only writes the text, through
+//! a [`Collector`] that reads the shards when asked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::{DURATION_BOUNDS_US, HTTP_NUMBERS, Metrics, WorkerMetrics};
+use crate::status::Code;
+
+/// A scalar of [`WorkerMetrics`]: name, help and how to read it.
+type Scalar = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
+
+const COUNTERS: [Scalar; 7] = [
+    ("http_connections", "Connections accepted", |w| w.connections.value()),
+    ("http_connections_refused", "Connections over the bound of an address", |w| {
+        w.connections_refused.value()
+    }),
+    ("http_accept_failures", "Failures of accept", |w| w.accept_failures.value()),
+    ("headers_dropped", "Headers and metadata that could not be carried", |w| w.headers_dropped.value()),
+    ("upstream_connects", "Connections opened to backends", |w| w.upstream_connects.value()),
+    ("upstream_connect_failures", "Connections to backends that failed to open", |w| {
+        w.upstream_connect_failures.value()
+    }),
+    ("upstream_queue_refused", "Calls refused for want of a free stream", |w| {
+        w.upstream_queue_refused.value()
+    }),
+];
+
+const GAUGES: [Scalar; 4] = [
+    ("http_connections_open", "Open client connections", |w| w.connections_open.value()),
+    ("http_calls_open", "Requests in flight", |w| w.calls_open.value()),
+    ("upstream_connections_open", "Open backend connections", |w| w.upstream_connections_open.value()),
+    ("upstream_calls_open", "Backend calls in flight", |w| w.upstream_calls_open.value()),
+];
+
+impl Metrics {
+    /// All metrics as OpenMetrics text, `# EOF` included.
+    pub fn render(self: &Arc<Self>) -> String {
+        let mut registry = Registry::with_prefix("transom");
+        registry.register_collector(Box::new(Arc::clone(self)));
+        let mut out = String::new();
+        text::encode(&mut out, &registry).expect("writing to a String does not fail");
+        out
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, read) in COUNTERS {
+            let counter = ConstCounter::new(self.sum(read));
+            counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        for (name, help, read) in GAUGES {
+            // Gauges wrap below zero in one shard only for the length of a scrape.
+            let value = i64::try_from(self.sum(read)).unwrap_or(0);
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        self.encode_families(&mut encoder)?;
+        encoder
+            .encode_descriptor(
+                "http_duration_seconds",
+                "Time from request to end of reply",
+                None,
+                MetricType::Histogram,
+            )
+            .and_then(|metric| self.encode_duration(metric))
+    }
+}
+
+impl Metrics {
+    fn encode_families(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family =
+            encoder.encode_descriptor("http_replies", "Replies by HTTP number", None, MetricType::Counter)?;
+        for index in 0..HTTP_NUMBERS {
+            let count = self.sum(|worker| worker.replies[index].value());
+            if count > 0 {
+                let labels = [("code", (index + 100).to_string())];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "upstream_calls",
+            "Backend calls by gRPC code",
+            None,
+            MetricType::Counter,
+        )?;
+        for code in Code::ALL {
+            let count = self.sum(|worker| worker.upstream_calls[usize::from(code.number())].value());
+            if count > 0 {
+                let labels = [("code", code.name())];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_duration(&self, mut metric: MetricEncoder<'_>) -> fmt::Result {
+        let bounds = DURATION_BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds
+            .enumerate()
+            .map(|(index, bound)| (bound, self.sum(|worker| worker.duration.buckets[index].value())))
+            .collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let sum = self.sum(|worker| worker.duration.sum_us.value()) as f64 / 1e6;
+        metric.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
+    }
+}

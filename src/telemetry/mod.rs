@@ -1,0 +1,189 @@
+//! Metrics: what the gateway counts while it works, and how a scrape reads it.
+//!
+//! Serves rooms 1, 7 and 8. Every worker thread counts in its own [`WorkerMetrics`], so that the hot
+//! path is one relaxed addition on a cache line no other thread writes; a scrape adds the shards up.
+//! No label is looked up while a request runs: a field or an array index is the handle.
+
+mod export;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::status::Code;
+
+/// Upper bounds of the duration histogram, in microseconds; the last bucket is unbounded.
+const DURATION_BOUNDS_US: [u64; 14] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    10_000_000, 30_000_000,
+];
+
+/// HTTP numbers 100 to 599.
+const HTTP_NUMBERS: usize = 500;
+
+/// All counters of the process.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    workers: Mutex<Vec<Arc<WorkerMetrics>>>,
+}
+
+/// The counters of one worker thread.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct WorkerMetrics {
+    pub connections: Counter,
+    pub connections_open: Gauge,
+    /// Closed at once: too many connections from one address.
+    pub connections_refused: Counter,
+    /// `accept` failed for want of file descriptors or memory.
+    pub accept_failures: Counter,
+    pub calls_open: Gauge,
+    /// Headers or metadata left out because their value cannot be carried.
+    pub headers_dropped: Counter,
+    pub upstream_connects: Counter,
+    pub upstream_connect_failures: Counter,
+    pub upstream_connections_open: Gauge,
+    pub upstream_calls_open: Gauge,
+    /// Calls refused because the queue for a free stream was full.
+    pub upstream_queue_refused: Counter,
+    replies: [Counter; HTTP_NUMBERS],
+    upstream_calls: [Counter; Code::ALL.len()],
+    duration: Histogram,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+/// A number that rises and falls.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [Counter; DURATION_BOUNDS_US.len() + 1],
+    sum_us: Counter,
+}
+
+impl Metrics {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// A fresh shard, for one worker thread.
+    pub fn worker(&self) -> Arc<WorkerMetrics> {
+        let worker = Arc::new(WorkerMetrics::default());
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&worker));
+        worker
+    }
+
+    /// The sum of `read` over all workers.
+    pub fn sum(&self, read: impl Fn(&WorkerMetrics) -> u64) -> u64 {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        // A gauge may be negative in one shard and positive in another, hence the wrapping sum.
+        workers.iter().fold(0, |sum, worker| sum.wrapping_add(read(worker)))
+    }
+}
+
+impl WorkerMetrics {
+    /// Counts one finished exchange of the public listener.
+    pub fn replied(&self, http_number: u16, duration: Duration) {
+        let index = usize::from(http_number).wrapping_sub(100);
+        if let Some(counter) = self.replies.get(index) {
+            counter.add(1);
+        }
+        self.duration.record(duration);
+    }
+
+    /// Counts one finished call to a backend.
+    pub fn upstream_called(&self, code: Code) {
+        if let Some(counter) = self.upstream_calls.get(usize::from(code.number())) {
+            counter.add(1);
+        }
+    }
+}
+
+impl Default for WorkerMetrics {
+    fn default() -> Self {
+        Self {
+            connections: Counter::default(),
+            connections_open: Gauge::default(),
+            connections_refused: Counter::default(),
+            accept_failures: Counter::default(),
+            calls_open: Gauge::default(),
+            headers_dropped: Counter::default(),
+            upstream_connects: Counter::default(),
+            upstream_connect_failures: Counter::default(),
+            upstream_connections_open: Gauge::default(),
+            upstream_calls_open: Gauge::default(),
+            upstream_queue_refused: Counter::default(),
+            replies: std::array::from_fn(|_| Counter::default()),
+            upstream_calls: std::array::from_fn(|_| Counter::default()),
+            duration: Histogram::default(),
+        }
+    }
+}
+
+impl Counter {
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Gauge {
+    pub fn increase(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn decrease(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Histogram {
+    fn record(&self, duration: Duration) {
+        let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = DURATION_BOUNDS_US.partition_point(|bound| *bound < duration_us);
+        if let Some(counter) = self.buckets.get(bucket) {
+            counter.add(1);
+        }
+        self.sum_us.add(duration_us);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_summed_and_rendered() {
+        let metrics = Metrics::new();
+        let (one, two) = (metrics.worker(), metrics.worker());
+        one.replied(200, Duration::from_micros(500));
+        two.replied(200, Duration::from_micros(501));
+        two.replied(42, Duration::ZERO);
+        one.calls_open.increase();
+        two.calls_open.decrease();
+        one.upstream_called(Code::Unavailable);
+        let text = metrics.render();
+        for line in [
+            "transom_http_replies_total{code=\"200\"} 2",
+            "transom_http_calls_open 0",
+            "transom_upstream_calls_total{code=\"UNAVAILABLE\"} 1",
+            "transom_http_duration_seconds_bucket{le=\"0.0005\"} 2",
+            "transom_http_duration_seconds_bucket{le=\"0.001\"} 3",
+            "transom_http_duration_seconds_count 3",
+            "# EOF",
+        ] {
+            assert!(text.contains(line), "no `{line}` in:\n{text}");
+        }
+    }
+}
