@@ -9,3 +9,4 @@ pub mod schema;
 pub mod source;
 pub mod status;
 pub mod telemetry;
+pub mod upstream;

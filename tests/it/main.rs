@@ -1,3 +1,5 @@
 //! The integration tests, one binary: each module is one subject.
 
+mod backend;
 mod sources;
+mod upstream;

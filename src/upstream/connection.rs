@@ -1,0 +1,192 @@
+//! One HTTP/2 connection to the backend, and the lease a call holds on one of its streams.
+//!
+//! The connection is driven by a task of its own that ends with it: when the peer closes it, when a
+//! PING stays unanswered, or when the last handle is dropped.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Ping, PingPong, SendStream};
+use http::Request;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+use super::UpstreamConfig;
+use super::pool::Pool;
+
+/// Streams opened before the peer's SETTINGS have come: what RFC 9113, section 6.5.2, wants every
+/// peer to allow at least.
+const STREAMS_BEFORE_SETTINGS: usize = 100;
+
+/// How a connection was before it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It has carried a reply.
+    Proven,
+    /// It never has: whatever listens there may not speak HTTP/2.
+    Unproven,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: SendRequest<Bytes>,
+    calls_open: AtomicUsize,
+    is_proven: AtomicBool,
+    is_closed: AtomicBool,
+}
+
+/// The right to one stream of a connection, for as long as a call lasts.
+#[derive(Debug)]
+pub(super) struct Lease {
+    connection: Arc<Connection>,
+    sender: SendRequest<Bytes>,
+    pool: Arc<Pool>,
+}
+
+/// Opens a connection and spawns the task that drives it; `on_end` runs when it is gone.
+pub(super) async fn connect(
+    config: &UpstreamConfig,
+    on_end: impl FnOnce(&Arc<Connection>, Ended) + Send + 'static,
+) -> io::Result<Arc<Connection>> {
+    let host = config.authority.host();
+    // The host of an IPv6 authority is in brackets, which the resolver does not want.
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let socket = TcpStream::connect((host, config.authority.port_u16().unwrap_or(80))).await?;
+    tune(&socket, config.keepalive_timeout)?;
+    let (sender, mut driver) = h2::client::Builder::new()
+        .initial_window_size(config.stream_window_bytes)
+        .initial_connection_window_size(config.connection_window_bytes)
+        .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
+        .max_header_list_size(config.header_bytes_max)
+        .enable_push(false)
+        .handshake(socket)
+        .await
+        .map_err(io::Error::other)?;
+    let pings = driver.ping_pong().expect("taken once");
+    let connection = Arc::new(Connection {
+        sender,
+        calls_open: AtomicUsize::new(0),
+        is_proven: AtomicBool::new(false),
+        is_closed: AtomicBool::new(false),
+    });
+    // The driver must not keep the connection's sender alive: when all are dropped, it ends.
+    let watched = Arc::downgrade(&connection);
+    let keepalive = config.keepalive.map(|interval| (interval, config.keepalive_timeout));
+    tokio::spawn(async move {
+        let mut driver = pin!(driver);
+        let mut alive = pin!(keep_alive(pings, keepalive, {
+            let watched = watched.clone();
+            move || watched.upgrade().is_some_and(|connection| connection.calls_open() > 0)
+        }));
+        let error = poll_fn(|cx| match driver.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result.err().map(|error| error.to_string())),
+            Poll::Pending => alive.as_mut().poll(cx).map(|()| Some("PING unanswered".to_owned())),
+        })
+        .await;
+        if let Some(connection) = watched.upgrade() {
+            connection.is_closed.store(true, Ordering::Relaxed);
+            let is_proven = connection.is_proven.load(Ordering::Relaxed);
+            tracing::debug!(error, is_proven, "connection to the backend ended");
+            on_end(&connection, if is_proven { Ended::Proven } else { Ended::Unproven });
+        }
+    });
+    Ok(connection)
+}
+
+/// Small frames must not wait for each other (Nagle), and a vanished peer must be noticed.
+fn tune(socket: &TcpStream, timeout: Duration) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(timeout))?;
+    Ok(())
+}
+
+/// Sends a PING every interval while calls are open; returns when one stays unanswered.
+async fn keep_alive(
+    mut pings: PingPong,
+    keepalive: Option<(Duration, Duration)>,
+    is_active: impl Fn() -> bool,
+) {
+    let Some((interval, timeout)) = keepalive else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(interval).await;
+        if is_active() {
+            match tokio::time::timeout(timeout, pings.ping(Ping::opaque())).await {
+                Ok(Ok(_)) => {}
+                // The driver reports an error of the connection itself.
+                Ok(Err(_)) => return std::future::pending().await,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn calls_open(&self) -> usize {
+        self.calls_open.load(Ordering::Relaxed)
+    }
+
+    /// Whether it takes no more calls: after its end, and after a GOAWAY.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Whether another call may be opened now.
+    pub(super) fn has_room(&self) -> bool {
+        !self.is_closed() && self.calls_open() < self.sender.current_max_send_streams()
+    }
+
+    /// A handle for one more call; `None`, from now on, when the connection takes no more.
+    pub(super) fn sender(&self) -> Option<SendRequest<Bytes>> {
+        // A clone has no memory of streams that wait to be opened, which would make h2 refuse.
+        let mut sender = self.sender.clone();
+        match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(_)) => {
+                self.is_closed.store(true, Ordering::Relaxed);
+                None
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => Some(sender),
+        }
+    }
+}
+
+impl Lease {
+    /// Called with the pool's state locked, so that counting and checking are one step.
+    pub(super) fn new(connection: Arc<Connection>, sender: SendRequest<Bytes>, pool: Arc<Pool>) -> Self {
+        connection.calls_open.fetch_add(1, Ordering::Relaxed);
+        Self { connection, sender, pool }
+    }
+
+    pub(super) fn send_request(
+        &mut self,
+        head: Request<()>,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        self.sender.send_request(head, false)
+    }
+
+    /// Notes that the backend has answered on this connection.
+    pub(super) fn prove(&self) {
+        if !self.connection.is_proven.swap(true, Ordering::Relaxed) {
+            self.pool.proven();
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.connection.calls_open.fetch_sub(1, Ordering::Relaxed);
+        self.pool.released();
+    }
+}

@@ -1,0 +1,230 @@
+//! The connections to one backend: which one a call gets, when another is opened, who waits.
+//!
+//! ```text
+//! a connection with a free stream ──▶ the call goes
+//! all full, or none open ──▶ the call queues, and one more connection is being opened
+//! none open and backing off ──▶ UNAVAILABLE at once: calls never pile up before a dead backend
+//! ```
+//!
+//! Connections are opened only because a call wants one: an idle gateway leaves a dead backend alone.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::connection::{self, Connection, Ended, Lease};
+use super::{Failure, UpstreamConfig};
+use crate::policy::backoff::Backoff;
+use crate::status::{Code, Status};
+use crate::telemetry::WorkerMetrics;
+
+/// All connections of one worker to one backend.
+#[derive(Debug)]
+pub(super) struct Pool {
+    config: UpstreamConfig,
+    metrics: Arc<WorkerMetrics>,
+    state: Mutex<State>,
+    /// Wakes queued calls: a stream is free, a connection opened, or none will.
+    changed: Notify,
+    /// Calls in the queue, beside the lock because a call that ends must look at it cheaply.
+    queued: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    open: Vec<Arc<Connection>>,
+    is_connecting: bool,
+    /// Counts failed attempts, so that a queued call notices the one it waited for.
+    attempts_failed: u64,
+    backoff: Backoff,
+}
+
+/// What a call finds.
+enum Found {
+    Lease(Lease),
+    Wait,
+    BackingOff,
+}
+
+impl Pool {
+    pub(super) fn new(config: UpstreamConfig, metrics: Arc<WorkerMetrics>) -> Arc<Self> {
+        let backoff = Backoff::new(config.backoff_min, config.backoff_max);
+        let state = Mutex::new(State { open: Vec::new(), is_connecting: false, attempts_failed: 0, backoff });
+        Arc::new(Self { config, metrics, state, changed: Notify::new(), queued: AtomicUsize::new(0) })
+    }
+
+    pub(super) fn config(&self) -> &UpstreamConfig {
+        &self.config
+    }
+
+    pub(super) fn metrics(&self) -> &Arc<WorkerMetrics> {
+        &self.metrics
+    }
+
+    /// A stream of an open connection, waiting for one when need be.
+    pub(super) async fn acquire(self: &Arc<Self>) -> Result<Lease, Failure> {
+        // Whoever waits already goes first.
+        if self.queued.load(Ordering::Relaxed) == 0 {
+            match self.find(&mut self.lock()) {
+                Found::Lease(lease) => return Ok(lease),
+                Found::BackingOff => return Err(unreachable_backend()),
+                Found::Wait => {}
+            }
+        }
+        let _place = Place::take(self)?;
+        let mut attempts_failed = self.lock().attempts_failed;
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // Registered before looking, so that no change in between is missed.
+            changed.as_mut().enable();
+            {
+                let mut state = self.lock();
+                if state.usable() == 0 && state.attempts_failed != attempts_failed {
+                    // The attempt this call waited for has failed: the next one is not for it.
+                    return Err(unreachable_backend());
+                }
+                attempts_failed = state.attempts_failed;
+                match self.find(&mut state) {
+                    Found::Lease(lease) => return Ok(lease),
+                    Found::BackingOff => return Err(unreachable_backend()),
+                    Found::Wait => {}
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn find(self: &Arc<Self>, state: &mut State) -> Found {
+        loop {
+            let free = state.open.iter().filter(|connection| connection.has_room());
+            let Some(connection) = free.min_by_key(|connection| connection.calls_open()) else { break };
+            // A connection that fails here is closed from now on, so the next look finds another.
+            if let Some(sender) = connection.sender() {
+                return Found::Lease(Lease::new(Arc::clone(connection), sender, Arc::clone(self)));
+            }
+        }
+        let usable = state.usable();
+        if state.is_connecting || usable >= self.config.connections_max {
+            return Found::Wait;
+        }
+        if state.backoff.is_waiting(Instant::now()) {
+            return if usable == 0 { Found::BackingOff } else { Found::Wait };
+        }
+        state.is_connecting = true;
+        tokio::spawn(Self::connect(Arc::downgrade(self), self.config.clone()));
+        Found::Wait
+    }
+
+    /// The task that opens one connection.
+    async fn connect(pool: Weak<Self>, config: UpstreamConfig) {
+        let on_end = {
+            let pool = Weak::clone(&pool);
+            move |connection: &Arc<Connection>, ended| {
+                if let Some(pool) = pool.upgrade() {
+                    pool.ended(connection, ended);
+                }
+            }
+        };
+        let timeout = config.connect_timeout;
+        let result = tokio::time::timeout(timeout, connection::connect(&config, on_end)).await;
+        let result = result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let Some(pool) = pool.upgrade() else { return };
+        let mut state = pool.lock();
+        state.is_connecting = false;
+        match result {
+            // Ended before it got here, unseen by `ended`.
+            Ok(connection) if connection.is_closed() => state.failed(),
+            Ok(connection) => {
+                state.open.push(connection);
+                pool.metrics.upstream_connects.add(1);
+                pool.metrics.upstream_connections_open.increase();
+                tracing::debug!(authority = %config.authority, "connected to the backend");
+            }
+            Err(error) => {
+                state.failed();
+                pool.metrics.upstream_connect_failures.add(1);
+                tracing::warn!(authority = %config.authority, %error, "cannot connect to the backend");
+            }
+        }
+        drop(state);
+        pool.changed.notify_waiters();
+    }
+
+    fn ended(&self, connection: &Arc<Connection>, ended: Ended) {
+        let mut state = self.lock();
+        let count = state.open.len();
+        state.open.retain(|open| !Arc::ptr_eq(open, connection));
+        if state.open.len() == count {
+            return;
+        }
+        self.metrics.upstream_connections_open.decrease();
+        if ended == Ended::Unproven {
+            state.failed();
+            self.metrics.upstream_connect_failures.add(1);
+            tracing::warn!(
+                authority = %self.config.authority,
+                "the backend closed a connection before it ever answered; does it speak gRPC without TLS?"
+            );
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// A backend has answered: its past failures no longer count.
+    pub(super) fn proven(&self) {
+        self.lock().backoff.succeeded();
+    }
+
+    /// A stream is free again.
+    pub(super) fn released(&self) {
+        if self.queued.load(Ordering::Relaxed) > 0 {
+            self.changed.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Connections that still take calls: one that got a GOAWAY only finishes its own.
+    fn usable(&self) -> usize {
+        self.open.iter().filter(|connection| !connection.is_closed()).count()
+    }
+
+    fn failed(&mut self) {
+        self.attempts_failed += 1;
+        let random = RandomState::new().hash_one(self.attempts_failed);
+        self.backoff.failed(Instant::now(), (random >> 32) as u32);
+    }
+}
+
+/// A place in the queue.
+struct Place<'p>(&'p Pool);
+
+impl<'p> Place<'p> {
+    fn take(pool: &'p Pool) -> Result<Self, Failure> {
+        if pool.queued.load(Ordering::Relaxed) >= pool.config.queue_calls_max {
+            pool.metrics.upstream_queue_refused.add(1);
+            let status = Status::gateway(Code::Unavailable, "too many calls wait for the backend");
+            return Err(Failure::unsent(status.with_reason("UPSTREAM_QUEUE_FULL")));
+        }
+        pool.queued.fetch_add(1, Ordering::Relaxed);
+        Ok(Self(pool))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn unreachable_backend() -> Failure {
+    Failure::unsent(Status::backend(Code::Unavailable, "the backend cannot be reached"))
+}

@@ -1,0 +1,281 @@
+//! The sending half of a call: head, one message or a stream of them.
+//!
+//! A single message is handed to h2 whole, which holds it until the peer's window admits it; nothing
+//! has to be polled for it. A stream of messages gets a task that sends one message at a time as
+//! the window opens; the task ends with the reply.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONTENT_TYPE, TE, USER_AGENT};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, uri};
+use tokio::task::JoinHandle;
+
+use super::connection::Lease;
+use super::{Failure, UpstreamConfig, frame, status};
+use crate::status::{Code, Status};
+use crate::telemetry::WorkerMetrics;
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+const APPLICATION_GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("transom/", env!("CARGO_PKG_VERSION")));
+
+/// One call to a backend.
+#[derive(Debug)]
+pub struct GrpcRequest {
+    /// `/package.Service/Method`.
+    pub path: PathAndQuery,
+    /// Metadata; `te`, `content-type`, `user-agent` and `grpc-timeout` are overwritten.
+    pub metadata: HeaderMap,
+    /// Told to the backend as `grpc-timeout`, and kept here: it covers the reply's last byte.
+    pub timeout: Option<Duration>,
+    pub messages: RequestMessages,
+}
+
+/// Messages of the client, each already framed ([`put_frame`](super::put_frame)).
+pub enum RequestMessages {
+    One(Bytes),
+    Stream(RequestStream),
+}
+
+/// Framed messages as they come; an error cancels the call and becomes its outcome.
+pub type RequestStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+
+impl fmt::Debug for RequestMessages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(frame) => f.debug_tuple("One").field(&frame.len()).finish(),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// A call whose reply has begun.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) response: Response<RecvStream>,
+    pub(super) lease: Lease,
+    pub(super) sending: Option<Sending>,
+}
+
+/// Sends the head and the messages, and waits for the head of the reply.
+pub(super) async fn open(
+    request: GrpcRequest,
+    mut lease: Lease,
+    config: &UpstreamConfig,
+) -> Result<Opened, Failure> {
+    let GrpcRequest { path, metadata, timeout, messages } = request;
+    let head = head(path, metadata, timeout, config);
+    let (response, mut body) =
+        lease.send_request(head).map_err(|error| Failure::unsent(status::from_h2(&error).status))?;
+    let mut sending = None;
+    match messages {
+        RequestMessages::One(frame) => {
+            // An error here is the stream's, and the reply tells it better.
+            let _ = body.send_data(frame, true);
+        }
+        RequestMessages::Stream(stream) => {
+            sending = Some(Sending::spawn(body, stream, config.message_bytes_to_backend_max));
+        }
+    }
+    match wait(response, sending.as_ref()).await {
+        Ok(response) => {
+            lease.prove();
+            Ok(Opened { response, lease, sending })
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn wait(response: ResponseFuture, sending: Option<&Sending>) -> Result<Response<RecvStream>, Failure> {
+    response.await.map_err(|error| match sending.and_then(Sending::failure) {
+        Some(status) => Failure::sent(status),
+        None => {
+            tracing::debug!(%error, "call to the backend failed");
+            status::from_h2(&error)
+        }
+    })
+}
+
+fn head(
+    path: PathAndQuery,
+    mut metadata: HeaderMap,
+    timeout: Option<Duration>,
+    config: &UpstreamConfig,
+) -> Request<()> {
+    metadata.insert(TE, TRAILERS);
+    metadata.insert(CONTENT_TYPE, APPLICATION_GRPC);
+    metadata.insert(USER_AGENT, AGENT);
+    match timeout {
+        Some(timeout) => metadata.insert(GRPC_TIMEOUT, timeout_value(timeout)),
+        None => metadata.remove(GRPC_TIMEOUT),
+    };
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(config.authority.clone());
+    parts.path_and_query = Some(path);
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = Uri::from_parts(parts).expect("scheme, authority and path make a URI");
+    *request.headers_mut() = metadata;
+    request
+}
+
+/// PROTOCOL-HTTP2: `Timeout → TimeoutValue TimeoutUnit`, a value of at most eight digits. The finest
+/// unit that fits, rounded up so that a short timeout never becomes none.
+fn timeout_value(timeout: Duration) -> HeaderValue {
+    const UNITS: [(u128, u8); 6] = [
+        (1, b'n'),
+        (1_000, b'u'),
+        (1_000_000, b'm'),
+        (1_000_000_000, b'S'),
+        (60_000_000_000, b'M'),
+        (3_600_000_000_000, b'H'),
+    ];
+    const VALUE_MAX: u128 = 99_999_999;
+    let nanos = timeout.as_nanos();
+    let fitting = UNITS.iter().find(|(unit, _)| nanos.div_ceil(*unit) <= VALUE_MAX);
+    let (value, letter) =
+        fitting.map_or((VALUE_MAX, b'H'), |(unit, letter)| (nanos.div_ceil(*unit), *letter));
+    let mut digits = itoa::Buffer::new();
+    let mut text = digits.format(value).as_bytes().to_vec();
+    text.push(letter);
+    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("digits and a letter")
+}
+
+/// The task that sends a stream of messages; dropping this ends it, which resets the stream when it
+/// is still open.
+#[derive(Debug)]
+pub(super) struct Sending {
+    task: JoinHandle<()>,
+    failure: Arc<OnceLock<Status>>,
+}
+
+impl Sending {
+    fn spawn(mut body: SendStream<Bytes>, mut stream: RequestStream, bytes_max: usize) -> Self {
+        let failure = Arc::new(OnceLock::new());
+        let told = Arc::clone(&failure);
+        let task = tokio::spawn(async move {
+            if let Err(status) = send_all(&mut body, &mut stream, bytes_max).await {
+                // Told before the reset, which is what wakes the reader.
+                let _ = told.set(status);
+                body.send_reset(Reason::CANCEL);
+            }
+        });
+        Self { task, failure }
+    }
+
+    /// Why sending ended early, when that was our client's fault.
+    pub(super) fn failure(&self) -> Option<Status> {
+        self.failure.get().cloned()
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Sends every message, one at a time; returns when the backend no longer listens.
+async fn send_all(
+    body: &mut SendStream<Bytes>,
+    stream: &mut RequestStream,
+    bytes_max: usize,
+) -> Result<(), Status> {
+    loop {
+        let message = poll_fn(|cx| {
+            if body.poll_reset(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            stream.as_mut().poll_next(cx).map(Some)
+        });
+        let frame = match message.await {
+            None => return Ok(()),
+            Some(None) => {
+                let _ = body.send_data(Bytes::new(), true);
+                return Ok(());
+            }
+            Some(Some(frame)) => frame?,
+        };
+        frame::check_bound(&frame, bytes_max)?;
+        // Wait until the window has room at all; then h2 holds at most this one message.
+        body.reserve_capacity(frame.len().max(1));
+        loop {
+            if body.capacity() > 0 {
+                break;
+            }
+            match poll_fn(|cx| body.poll_capacity(cx)).await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Ok(()),
+            }
+        }
+        if body.send_data(frame, false).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Counts a call among the open ones, and its outcome when it ends.
+#[derive(Debug)]
+pub(super) struct OpenCall {
+    metrics: Arc<WorkerMetrics>,
+    is_finished: bool,
+}
+
+impl OpenCall {
+    pub(super) fn new(metrics: Arc<WorkerMetrics>) -> Self {
+        metrics.upstream_calls_open.increase();
+        Self { metrics, is_finished: false }
+    }
+
+    /// Counts the outcome; only the first counts.
+    pub(super) fn finish(&mut self, code: Code) {
+        if !self.is_finished {
+            self.is_finished = true;
+            self.metrics.upstream_calls_open.decrease();
+            self.metrics.upstream_called(code);
+        }
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        // Whoever asked went away before the end.
+        self.finish(Code::Cancelled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_have_at_most_eight_digits() {
+        #[track_caller]
+        fn check(timeout: Duration, expected: &str) {
+            assert_eq!(timeout_value(timeout), expected);
+        }
+        check(Duration::ZERO, "0n");
+        check(Duration::from_nanos(1), "1n");
+        check(Duration::from_nanos(99_999_999), "99999999n");
+        check(Duration::from_nanos(100_000_000), "100000u");
+        check(Duration::from_nanos(100_000_001), "100001u");
+        check(Duration::from_secs(30), "30000000u");
+        check(Duration::from_secs(100), "100000m");
+        check(Duration::from_secs(100_000), "100000S");
+        check(Duration::from_secs(100_000_000), "1666667M");
+        check(Duration::MAX, "99999999H");
+    }
+}
