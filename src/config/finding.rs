@@ -35,7 +35,7 @@ impl fmt::Display for Finding {
 }
 
 /// One finding a line.
-pub(super) fn lines(findings: &[Finding]) -> String {
+pub(crate) fn lines(findings: &[Finding]) -> String {
     findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 

@@ -74,9 +74,7 @@ where
         };
         match T::try_from(number) {
             Ok(value) if bounds.contains(&value) => Some(value),
-            _ if bounds.start() == bounds.end() => {
-                refuse(node, report, format!("{number} is not {}", bounds.start()))
-            }
+            _ if bounds.start() == bounds.end() => expected(node, report, &format!("`{}`", bounds.start())),
             _ => {
                 let (least, most) = (bounds.start(), bounds.end());
                 refuse(node, report, format!("{number} is not between {least} and {most}"))

@@ -16,7 +16,7 @@ async fn start() -> (Backend, LibraryServiceClient<Channel>) {
     (backend, client)
 }
 
-/// `UPDATE_DESCRIPTORS=1 cargo test descriptors_are_those_of_the_proto` writes them anew.
+/// With `TRANSOM_BLESS=1` it writes them anew.
 #[test]
 fn descriptors_are_those_of_the_proto_files() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -24,10 +24,13 @@ fn descriptors_are_those_of_the_proto_files() {
     compiler.include_imports(true).include_source_info(true);
     compiler.open_file("library/v1/library.proto").expect("it compiles");
     let compiled = compiler.encode_file_descriptor_set();
-    if std::env::var_os("UPDATE_DESCRIPTORS").is_some() {
+    if std::env::var_os("TRANSOM_BLESS").is_some() {
         std::fs::write(root.join("descriptors/library.binpb"), &compiled).expect("descriptors/ is writable");
     } else {
-        assert!(compiled == DESCRIPTORS, "descriptors/library.binpb is stale: run with UPDATE_DESCRIPTORS=1");
+        assert!(
+            compiled == DESCRIPTORS,
+            "descriptors/library.binpb is stale: run this test with TRANSOM_BLESS=1"
+        );
     }
 }
 
