@@ -39,9 +39,9 @@ scale:
     cargo build --release
     scripts/scale
 
-# Random input for the codec, both directions
-fuzz seconds="60":
-    scripts/fuzz {{ seconds }}
+# Random input, guided by coverage (needs cargo-bolero; `-e afl` on a stable compiler)
+fuzz target="codec_fuzz::json_in" *arguments:
+    cargo bolero test {{ target }} {{ arguments }}
 
 # Licences, sources, advisories
 deny:
