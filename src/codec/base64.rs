@@ -14,12 +14,11 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
     let symbol = |bits: u32| STANDARD[(bits & 63) as usize];
-    let triples = bytes.chunks_exact(3);
-    let mut quads = out[start..].chunks_exact_mut(4);
-    let tail = triples.remainder();
-    for (triple, quad) in triples.zip(&mut quads) {
-        let bits = u32::from_be_bytes([0, triple[0], triple[1], triple[2]]);
-        quad.copy_from_slice(&[symbol(bits >> 18), symbol(bits >> 12), symbol(bits >> 6), symbol(bits)]);
+    let (triples, tail) = bytes.as_chunks::<3>();
+    let mut quads = out[start..].as_chunks_mut::<4>().0.iter_mut();
+    for (&[a, b, c], quad) in triples.iter().zip(&mut quads) {
+        let bits = u32::from_be_bytes([0, a, b, c]);
+        *quad = [symbol(bits >> 18), symbol(bits >> 12), symbol(bits >> 6), symbol(bits)];
     }
     if let Some(quad) = quads.next() {
         let bits =

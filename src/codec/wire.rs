@@ -65,6 +65,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads the tag `tag` (of one or two bytes) if that is what comes next; else reads nothing.
+    #[inline]
+    pub fn take_tag(&mut self, tag: u32) -> bool {
+        match self.rest {
+            [byte, rest @ ..] if u32::from(*byte) == tag && tag < 0x80 => {
+                self.rest = rest;
+                true
+            }
+            [low, high, rest @ ..]
+                if *low >= 0x80 && *high < 0x80 && u32::from(*high) << 7 | u32::from(low & 0x7f) == tag =>
+            {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
         match self.rest {
@@ -294,6 +312,23 @@ mod tests {
         assert_eq!(tag_of(u64::from(FIELD_NUMBER_MAX) << 3 | 2), Ok((FIELD_NUMBER_MAX, 2)));
         assert_eq!(tag_of(1 << 32), Err(WireError::FieldNumber(1 << 29)));
         assert_eq!(tag_of(8 | 6), Err(WireError::WireType(6)));
+    }
+
+    #[test]
+    fn a_tag_is_taken_when_it_is_the_one_that_comes() {
+        for number in [1, 15, 16, 127, 2047, 2048, 1 << 14, FIELD_NUMBER_MAX] {
+            let expected = tag(number, LEN);
+            let mut out = Vec::new();
+            put_tag(&mut out, expected);
+            let short = out.len() <= 2;
+            out.push(7);
+            let mut reader = Reader::new(&out);
+            assert!(!reader.take_tag(tag(number, I32)) && !reader.take_tag(tag(number ^ 1, LEN)));
+            assert_eq!(reader.take_tag(expected), short, "{number}");
+            assert_eq!(reader.rest().len(), if short { 1 } else { out.len() });
+        }
+        assert!(!Reader::new(b"").take_tag(8));
+        assert!(!Reader::new(b"\x82").take_tag(130));
     }
 
     #[test]

@@ -37,8 +37,18 @@ impl<'a, 'w> Occurrences<'a, 'w> {
     }
 
     /// Goes to the next occurrence; the reader then stands behind its tag.
-    #[inline]
+    #[inline(always)]
     pub(super) fn advance(&mut self) -> Result<Option<(Form, &mut Reader<'w>)>> {
+        let form = if self.reader.take_tag(self.field.tag) {
+            Some(Form::declared(self.field))
+        } else {
+            self.seek()?
+        };
+        Ok(form.map(|form| (form, &mut self.reader)))
+    }
+
+    #[inline(never)]
+    fn seek(&mut self) -> Result<Option<Form>> {
         loop {
             if self.reader.is_empty() {
                 let Some((run, rest)) = self.runs.split_first() else { return Ok(None) };
@@ -50,7 +60,7 @@ impl<'a, 'w> Occurrences<'a, 'w> {
             if number == self.field.number
                 && let Some(form) = Form::of(self.field, wire_type)
             {
-                return Ok(Some((form, &mut self.reader)));
+                return Ok(Some(form));
             }
             if self.adjacent {
                 self.reader = before;

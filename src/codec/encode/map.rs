@@ -5,6 +5,7 @@
 //! as they come; what a later one overrides is cut out at the end.
 
 use std::collections::HashMap;
+use std::mem;
 use std::ops::Range;
 
 use smallvec::SmallVec;
@@ -32,7 +33,7 @@ enum Key<'w> {
 #[derive(Default)]
 struct Places<'w> {
     few: SmallVec<[(Key<'w>, Range<usize>); KEYS_COMPARED_MAX]>,
-    many: HashMap<Key<'w>, Range<usize>>,
+    many: Option<HashMap<Key<'w>, Range<usize>>>,
 }
 
 impl Encoder<'_> {
@@ -67,6 +68,30 @@ impl Encoder<'_> {
         value_field: &FieldPlan,
         wire: &'w [u8],
     ) -> Result<Option<Key<'w>>> {
+        // Nearly every entry is its key and its value, in that order.
+        let mut reader = Reader::new(wire);
+        if reader.take_tag(key_field.tag) {
+            let key = Key::read(key_field.kind, &mut reader)?;
+            if reader.take_tag(value_field.tag) {
+                let mut rest = reader;
+                rest.skip(value_field.number, value_field.tag & 7)?;
+                if rest.is_empty() {
+                    key.write(&mut self.out)?;
+                    let written = self.value(value_field.kind, value_field.number, &mut reader)?;
+                    return Ok((written != Written::Nothing).then_some(key));
+                }
+            }
+        }
+        self.untidy_entry(key_field, value_field, wire)
+    }
+
+    /// Writes an entry with parts missing, repeated, swapped or unknown.
+    fn untidy_entry<'w>(
+        &mut self,
+        key_field: &FieldPlan,
+        value_field: &FieldPlan,
+        wire: &'w [u8],
+    ) -> Result<Option<Key<'w>>> {
         let (mut key, mut value) = (None, None);
         let mut values = 0;
         let mut reader = Reader::new(wire);
@@ -87,7 +112,6 @@ impl Encoder<'_> {
             None => Key::read(key_field.kind, &mut Reader::new(&[0; 8]))?,
         };
         key.write(&mut self.out)?;
-        self.out.push(b':');
         let written = match value {
             Some(mut reader) if values == 1 || value_field.kind.message().is_none() => {
                 self.value(value_field.kind, value_field.number, &mut reader)?
@@ -132,7 +156,7 @@ impl<'w> Key<'w> {
         })
     }
 
-    /// Writes the key as a JSON string, whatever its kind.
+    /// Writes the key as a JSON string, whatever its kind, and the colon.
     fn write(self, out: &mut Vec<u8>) -> Result<()> {
         match self {
             Self::Bool(value) => out.extend_from_slice(if value { b"\"true\"" } else { b"\"false\"" }),
@@ -140,6 +164,7 @@ impl<'w> Key<'w> {
             Self::Unsigned(value) => text::quoted_integer(out, value),
             Self::Text(value) => text::string(out, value)?,
         }
+        out.push(b':');
         Ok(())
     }
 }
@@ -147,16 +172,20 @@ impl<'w> Key<'w> {
 impl<'w> Places<'w> {
     /// Notes where the entry of `key` stands; the result is where an earlier one does.
     fn replace(&mut self, key: Key<'w>, place: Range<usize>) -> Option<Range<usize>> {
-        if self.many.is_empty() {
-            if let Some((_, earlier)) = self.few.iter_mut().find(|(candidate, _)| *candidate == key) {
-                return Some(std::mem::replace(earlier, place));
+        let few = &mut self.few;
+        let many = match &mut self.many {
+            Some(many) => many,
+            None => {
+                if let Some((_, earlier)) = few.iter_mut().find(|(candidate, _)| *candidate == key) {
+                    return Some(mem::replace(earlier, place));
+                }
+                if few.len() < KEYS_COMPARED_MAX {
+                    few.push((key, place));
+                    return None;
+                }
+                self.many.insert(few.drain(..).collect())
             }
-            if self.few.len() < KEYS_COMPARED_MAX {
-                self.few.push((key, place));
-                return None;
-            }
-            self.many.extend(self.few.drain(..));
-        }
-        self.many.insert(key, place)
+        };
+        many.insert(key, place)
     }
 }

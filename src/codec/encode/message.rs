@@ -67,23 +67,15 @@ impl Encoder<'_> {
         // The field that comes next, unless some are absent.
         let mut next = 0;
         let mut oneofs = 0u64;
-        while !reader.is_empty() {
+        loop {
             let before = reader;
-            let (number, wire_type) = reader.tag()?;
             let (index, field) = match plan.fields.get(next) {
-                Some(field) if field.number == number => (next, field),
-                _ => match find(plan, number) {
+                Some(field) if reader.take_tag(field.tag) => (next, field),
+                _ => match seek(plan, &mut reader)? {
                     Some(found) => found,
-                    None => {
-                        reader.skip(number, wire_type)?;
-                        continue;
-                    }
+                    None => break,
                 },
             };
-            if Form::of(field, wire_type).is_none() {
-                reader.skip(number, wire_type)?;
-                continue;
-            }
             if index < next || (field.oneof.is_some() && !mark(&mut oneofs, field)) {
                 return Ok(Order::Broken);
             }
@@ -95,7 +87,7 @@ impl Encoder<'_> {
             self.key(field);
             let written = match field.shape {
                 Shape::Implicit | Shape::Explicit | Shape::Required => {
-                    self.value(field.kind, number, &mut reader)
+                    self.value(field.kind, field.number, &mut reader)
                 }
                 Shape::Repeated { .. } | Shape::Map => {
                     let mut occurrences = Occurrences::from_here(field, before);
@@ -138,6 +130,15 @@ impl Encoder<'_> {
 }
 
 impl Form {
+    /// How the field's own tag announces its values.
+    #[inline]
+    pub(super) fn declared(field: &FieldPlan) -> Self {
+        match field.shape {
+            Shape::Repeated { packed: true } => Self::Packed,
+            _ => Self::Single,
+        }
+    }
+
     /// How an occurrence of this wire type is read. `None`: not as this field, which is
     /// then an unknown one with the same number (protobuf.dev, "Wire types").
     #[inline]
@@ -155,9 +156,19 @@ impl Form {
     }
 }
 
-fn find(plan: &MessagePlan, number: u32) -> Option<(usize, &FieldPlan)> {
-    let index = plan.by_number(number)?;
-    Some((index, plan.fields.get(index)?))
+/// Passes over what is unknown, up to and including the tag of a field that the plan has.
+fn seek<'p>(plan: &'p MessagePlan, reader: &mut Reader<'_>) -> Result<Option<(usize, &'p FieldPlan)>> {
+    while !reader.is_empty() {
+        let (number, wire_type) = reader.tag()?;
+        if let Some(index) = plan.by_number(number)
+            && let Some(field) = plan.fields.get(index)
+            && Form::of(field, wire_type).is_some()
+        {
+            return Ok(Some((index, field)));
+        }
+        reader.skip(number, wire_type)?;
+    }
+    Ok(None)
 }
 
 /// Notes that a member of a oneof came; `false` when one may have come before.

@@ -110,31 +110,66 @@ fn escape(out: &mut Vec<u8>, byte: u8) {
 
 /// Length of the prefix that goes to the output as it is. With `ASCII`, it ends at the first
 /// byte beyond ASCII too, because from there on UTF-8 must be checked.
-///
-/// Eight bytes at a time: each test sets the high bit of the lanes it finds. A borrow can only make
-/// lanes above a true find look found too, and the lowest decides.
 #[inline]
 fn run<const ASCII: bool>(text: &[u8]) -> usize {
-    let (words, tail) = text.as_chunks::<8>();
     let mut length = 0;
-    for word in words {
+    // Blocks that a compiler can test with a few vector instructions, then words.
+    for block in text.as_chunks::<32>().0 {
+        if !is_plain::<ASCII>(block) {
+            break;
+        }
+        length += 32;
+    }
+    let rest = text.get(length..).unwrap_or_default();
+    let lane = |found: u64| (found.trailing_zeros() / 8) as usize;
+    for word in rest.as_chunks::<8>().0 {
         let found = special::<ASCII>(u64::from_le_bytes(*word));
         if found != 0 {
-            return length + (found.trailing_zeros() / 8) as usize;
+            return length + lane(found);
         }
         length += 8;
     }
-    // The last bytes again, with enough plain ones before or after to fill a word.
-    if tail.is_empty() {
-        return length;
-    }
-    let mut word = [b' '; 8];
-    word[..tail.len()].copy_from_slice(tail);
-    let found = special::<ASCII>(u64::from_le_bytes(word));
-    if found != 0 { length + (found.trailing_zeros() / 8) as usize } else { text.len() }
+    // What is left, as the end of a word whose beginning is known to be plain, or filled up with spaces.
+    let (found, start) = match text.last_chunk::<8>() {
+        Some(word) => (special::<ASCII>(u64::from_le_bytes(*word)), text.len() - 8),
+        None => (special::<ASCII>(filled_up(text)), 0),
+    };
+    if found != 0 { start + lane(found) } else { text.len() }
+}
+
+/// Whether none of these bytes is special.
+#[inline]
+fn is_plain<const ASCII: bool>(block: &[u8; 32]) -> bool {
+    let special = |byte: u8| {
+        let control = if ASCII { byte.cast_signed() < 0x20 } else { byte < 0x20 };
+        control | (byte == b'"') | (byte == b'\\')
+    };
+    !block.iter().fold(false, |found, byte| found | special(*byte))
+}
+
+/// Less than eight bytes as a word, the rest of which is spaces.
+///
+/// Two loads that overlap say the same where they do.
+#[inline]
+fn filled_up(text: &[u8]) -> u64 {
+    let spaces = (u64::MAX / 255 * u64::from(b' ')) << (8 * text.len());
+    let bytes = match (text.first_chunk::<4>(), text.last_chunk::<4>(), text) {
+        (Some(first), Some(last), _) => {
+            let last = u64::from(u32::from_le_bytes(*last)) << (8 * (text.len() - 4));
+            u64::from(u32::from_le_bytes(*first)) | last
+        }
+        (_, _, [a, b, c]) => u64::from_le_bytes([*a, *b, *c, 0, 0, 0, 0, 0]),
+        (_, _, [a, b]) => u64::from_le_bytes([*a, *b, 0, 0, 0, 0, 0, 0]),
+        (_, _, [a]) => u64::from(*a),
+        _ => 0,
+    };
+    bytes | spaces
 }
 
 /// High bits of the lanes that hold `"`, `\`, a control character or, with `ASCII`, a byte beyond it.
+///
+/// Each test sets the high bit of the lanes it finds. A borrow can only make lanes above a true find
+/// look found too, and the lowest decides.
 #[inline]
 fn special<const ASCII: bool>(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;

@@ -11,7 +11,7 @@ const ZERO: &[u8] = &[0; 8];
 
 impl Encoder<'_> {
     /// Reads one unpacked value of the field `number`, whose tag has been read, and writes it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value(&mut self, kind: Kind, number: u32, reader: &mut Reader<'_>) -> Result<Written> {
         let is_default = match kind {
             Kind::String => {
