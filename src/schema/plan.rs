@@ -302,6 +302,11 @@ impl FieldPlan {
         matches!(self.shape, Shape::Explicit | Shape::Required)
     }
 
+    /// Whether this is an extension, which the type it extends does not know of.
+    pub fn is_extension(&self) -> bool {
+        self.name.starts_with('[')
+    }
+
     /// Whether this field is repeated or a map.
     #[inline]
     pub fn is_repeated(&self) -> bool {

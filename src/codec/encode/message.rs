@@ -96,7 +96,13 @@ impl Encoder<'_> {
                     written
                 }
             };
-            let written = within(written, field)?;
+            let written = match within(written, field) {
+                Ok(written) => written,
+                Err(failure) => {
+                    // A part of a message may have no JSON form though the whole has one.
+                    return if comes_again(plan, field, before) { Ok(Order::Broken) } else { Err(failure) };
+                }
+            };
             self.finish(field, start, written);
         }
         if self.emits_defaults() {
@@ -108,7 +114,8 @@ impl Encoder<'_> {
     /// Writes the defaults of the fields in `indices`, which the message does not hold.
     pub(super) fn absent(&mut self, plan: &MessagePlan, indices: Range<usize>) -> Result<()> {
         for field in plan.fields.get(indices).unwrap_or_default() {
-            if !field.has_presence() {
+            // What extends a type is not its own: nobody expects to be told that it is absent.
+            if !field.has_presence() && !field.is_extension() {
                 self.key(field);
                 self.absent_value(field)?;
                 self.out.push(b',');
@@ -169,6 +176,23 @@ fn seek<'p>(plan: &'p MessagePlan, reader: &mut Reader<'_>) -> Result<Option<(us
         reader.skip(number, wire_type)?;
     }
     Ok(None)
+}
+
+/// Whether a message in `field` at `rest` is but a part of it, or replaced by a later member of its oneof.
+#[cold]
+fn comes_again(plan: &MessagePlan, field: &FieldPlan, mut rest: Reader<'_>) -> bool {
+    let same = |other: &FieldPlan| {
+        other.number == field.number || (other.oneof.is_some() && other.oneof == field.oneof)
+    };
+    let mut times = 0;
+    while times < 2
+        && let Ok((number, wire_type)) = rest.tag()
+        && rest.skip(number, wire_type).is_ok()
+    {
+        times +=
+            usize::from(plan.by_number(number).and_then(|index| plan.fields.get(index)).is_some_and(same));
+    }
+    times == 2 && field.kind.message().is_some() && !field.is_repeated()
 }
 
 /// Notes that a member of a oneof came; `false` when one may have come before.

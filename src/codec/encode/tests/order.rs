@@ -82,6 +82,26 @@ fn parts_of_a_message_merge() {
 }
 
 #[test]
+fn a_part_need_not_have_a_json_form_of_its_own() {
+    check("t.Known", [message(5, []), message(5, [varint(4, 1)])], r#"{"value":true}"#);
+    check(
+        "t.Known",
+        [message(1, [varint(1, 1 << 50)]), varint(7, 1), message(1, [varint(1, 1)])],
+        r#"{"timestamp":"1970-01-01T00:00:01Z","null":null}"#,
+    );
+    refuse(
+        "t.Known",
+        [message(5, [varint(4, 1)]), message(5, [double(2, f64::NAN)])],
+        "`value`: `google.protobuf.Value` holds a number that JSON does not have",
+    );
+    refuse(
+        "t.Known",
+        [message(5, []), message(22, [])],
+        "`value`: `google.protobuf.Value` holds no kind of value",
+    );
+}
+
+#[test]
 fn the_last_member_of_a_oneof_wins() {
     check("t.Node", [bytes(6, "a"), varint(8, 1)], r#"{"number":1}"#);
     check("t.Node", [varint(8, 1), bytes(6, "a")], r#"{"text":"a"}"#);

@@ -101,8 +101,8 @@ fn defaults_are_emitted_in_place() {
         [varint(8, 0), varint(10, 0)],
         r#"{"name":"","children":[],"n":0,"tags":{},"afterChoice":0,"number":0,"maybe":0,"color":"RED"}"#,
     );
-    emitted("two.Two", [], r#"{"list":[],"item":[],"map":{},"ints":[],"[two.numbers]":[]}"#);
-    emitted("two.Two", [varint(2, 9)], r#"{"list":[],"item":[],"map":{},"ints":[],"[two.numbers]":[]}"#);
+    emitted("two.Two", [], r#"{"list":[],"item":[],"map":{},"ints":[]}"#);
+    emitted("two.Two", [varint(2, 9)], r#"{"list":[],"item":[],"map":{},"ints":[]}"#);
     emitted("t.Known", [message(10, [])], r#"{"null":null,"wDouble":0,"values":[],"nulls":[]}"#);
 }
 
