@@ -65,11 +65,12 @@ pub struct Limits {
     pub stream_window_bytes: u32,
     /// HTTP/2 flow-control window of a connection. Default 1 MiB.
     pub connection_window_bytes: u32,
-    /// Streams that a client resets without having had a reply. Default 100; past it GOAWAY.
-    pub resets_max: usize,
+    /// Calls that the client of an HTTP/2 connection gave up in 30 s. Default 100; past it, when they are half
+    /// of all, GOAWAY.
+    pub resets_max: u32,
     /// Connections at once. Default 10,000; past it accepting pauses.
     pub connections_max: usize,
-    /// Connections at once from one address (IPv6: one /64). Default 256; past it closed.
+    /// Connections at once from one address. Default 256; past it closed.
     pub connections_per_address_max: usize,
     /// Calls in flight. Default 10,000; past it 503.
     pub calls_max: usize,
