@@ -413,6 +413,8 @@ pub struct EnumPlan {
     pub is_null_value: bool,
     /// In declaration order: of aliases, the first is the name that is written.
     values: Box<[(Box<str>, i32)]>,
+    /// Indices of `values`, sorted by the length of the name and then the name.
+    by_name: Box<[u32]>,
     /// Sorted by number, one per number, quoted and escaped for JSON.
     by_number: Box<[(i32, Box<[u8]>)]>,
 }
@@ -436,19 +438,25 @@ impl EnumPlan {
             values.iter().map(|(name, number)| (*number, quoted(name))).collect();
         by_number.sort_by_key(|(number, _)| *number);
         by_number.dedup_by_key(|(number, _)| *number);
+        let mut by_name: Vec<u32> = (0..).take(values.len()).collect();
+        by_name.sort_by_key(|index| by_length(values[*index as usize].0.as_bytes()));
         Self {
             id,
             full_name: full_name.into(),
             closed,
             is_null_value: full_name == "google.protobuf.NullValue",
             values,
+            by_name: by_name.into(),
             by_number: by_number.into(),
         }
     }
 
     /// The number of the value called `name`.
     pub fn number(&self, name: &[u8]) -> Option<i32> {
-        self.values.iter().find(|(candidate, _)| candidate.as_bytes() == name).map(|(_, number)| *number)
+        let value = |index: u32| &self.values[index as usize];
+        let key = by_length(name);
+        let place = self.by_name.binary_search_by(|&index| by_length(value(index).0.as_bytes()).cmp(&key));
+        Some(value(self.by_name[place.ok()?]).1)
     }
 
     /// The name of a number as a JSON string, quotes included.
@@ -469,6 +477,11 @@ impl EnumPlan {
     pub fn values(&self) -> impl Iterator<Item = (&str, i32)> {
         self.values.iter().map(|(name, number)| (&**name, *number))
     }
+}
+
+/// An order of names that mostly needs to look no further than how long they are.
+fn by_length(name: &[u8]) -> (usize, &[u8]) {
+    (name.len(), name)
 }
 
 /// Field numbers to indices: a dense table for small numbers, binary search beyond it.
