@@ -9,14 +9,27 @@ use smallvec::SmallVec;
 use super::fail::{Fail, Result};
 use crate::codec::wire::{Reader, WireError};
 use crate::schema::Schema;
-use crate::schema::plan::{Kind, MessageId, MessagePlan, Shape, wire};
+use crate::schema::plan::{FieldPlan, Kind, MessageId, MessagePlan, Shape, wire};
 use crate::status::Status;
 
 /// How deep messages may nest: as deep as protobuf's own parsers go.
 const DEPTH_MAX: u16 = 100;
 
-/// The parts of one message, in order; together they are it.
-type Parts<'a> = SmallVec<[&'a [u8]; 2]>;
+/// What one message has.
+struct Noted<'a> {
+    /// By field index.
+    fields: Vec<Presence>,
+    /// The messages in it that need a check, each with the index of its field and its parts in order.
+    nested: Vec<(usize, SmallVec<[&'a [u8]; 2]>)>,
+}
+
+#[derive(Clone, Copy)]
+enum Presence {
+    Absent,
+    Present,
+    /// And noted at this place of [`Noted::nested`].
+    Nested(usize),
+}
 
 /// Checks that `wire`, a `message`, has all its required fields, and so have the messages in it.
 ///
@@ -34,21 +47,18 @@ fn check(schema: &Schema, plan: &MessagePlan, parts: &[&[u8]], depth_left: u16) 
     let Some(depth_left) = depth_left.checked_sub(1) else {
         return Err(Fail::value(format!("messages nest deeper than {DEPTH_MAX}")));
     };
-    let mut present = vec![false; plan.fields.len()];
-    let mut nested: Vec<(usize, Parts<'_>)> = Vec::new();
+    let mut noted = Noted { fields: vec![Presence::Absent; plan.fields.len()], nested: Vec::new() };
     for part in parts {
-        note(schema, plan, part, &mut present, &mut nested).map_err(malformed)?;
+        noted.note(schema, plan, part).map_err(malformed)?;
     }
-    if let Some((field, _)) = plan
-        .fields
-        .iter()
-        .zip(present)
-        .find(|(field, is_present)| field.shape == Shape::Required && !is_present)
-    {
+    let is_missing =
+        |field: &FieldPlan, presence| field.shape == Shape::Required && matches!(presence, Presence::Absent);
+    let mut fields = plan.fields.iter().zip(&noted.fields);
+    if let Some((field, _)) = fields.find(|(field, presence)| is_missing(field, **presence)) {
         return Err(Fail::value("a required field is missing").in_field(field));
     }
     let mut elements = vec![0; plan.fields.len()];
-    for (index, parts) in &nested {
+    for (index, parts) in &noted.nested {
         let field = &plan.fields[*index];
         let message = field.kind.message().expect("only messages are noted as nested");
         check(schema, schema.message(message), parts, depth_left).map_err(|fail| {
@@ -60,41 +70,42 @@ fn check(schema: &Schema, plan: &MessagePlan, parts: &[&[u8]], depth_left: u16) 
     Ok(())
 }
 
-/// Notes which fields one part of a message has, and the messages in it that need a check.
-fn note<'a>(
-    schema: &Schema,
-    plan: &MessagePlan,
-    part: &'a [u8],
-    present: &mut [bool],
-    nested: &mut Vec<(usize, Parts<'a>)>,
-) -> std::result::Result<(), WireError> {
-    let mut reader = Reader::new(part);
-    while !reader.is_empty() {
-        let (number, wire_type) = reader.tag()?;
-        let Some(index) = plan.by_number(number) else {
-            reader.skip(number, wire_type)?;
-            continue;
-        };
-        let field = &plan.fields[index];
-        let content = match (field.kind, wire_type) {
-            (Kind::Message(id), wire::LEN) => (id, reader.bytes()?),
-            (Kind::Group(id), wire::SGROUP) => (id, reader.group(number)?),
-            _ => {
+impl<'a> Noted<'a> {
+    /// Adds what one part of the message has.
+    fn note(
+        &mut self,
+        schema: &Schema,
+        plan: &MessagePlan,
+        part: &'a [u8],
+    ) -> std::result::Result<(), WireError> {
+        let mut reader = Reader::new(part);
+        while !reader.is_empty() {
+            let (number, wire_type) = reader.tag()?;
+            let Some(index) = plan.by_number(number) else {
                 reader.skip(number, wire_type)?;
-                present[index] = true;
                 continue;
+            };
+            let field = &plan.fields[index];
+            let (inner, content) = match (field.kind, wire_type) {
+                (Kind::Message(id), wire::LEN) => (schema.message(id), reader.bytes()?),
+                (Kind::Group(id), wire::SGROUP) => (schema.message(id), reader.group(number)?),
+                _ => {
+                    reader.skip(number, wire_type)?;
+                    self.fields[index] = Presence::Present;
+                    continue;
+                }
+            };
+            match self.fields[index] {
+                _ if !inner.reaches_required(schema) => self.fields[index] = Presence::Present,
+                Presence::Nested(place) if !field.is_repeated() => self.nested[place].1.push(content),
+                _ => {
+                    self.fields[index] = Presence::Nested(self.nested.len());
+                    self.nested.push((index, SmallVec::from_slice(&[content])));
+                }
             }
-        };
-        present[index] = true;
-        if !schema.message(content.0).reaches_required(schema) {
-            continue;
         }
-        match nested.iter_mut().find(|(noted, _)| *noted == index) {
-            Some((_, parts)) if !field.is_repeated() => parts.push(content.1),
-            _ => nested.push((index, SmallVec::from_slice(&[content.1]))),
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cold]

@@ -4,7 +4,7 @@
 //! comes later on the wire must win over what came before.
 
 use super::number::{NumberError, bits_of_text};
-use super::value::put_bits;
+use super::value::{admits, put_bits};
 use super::well_known::{put_instant, put_mask};
 use crate::codec::base64::{self, Base64Error};
 use crate::codec::mask::{self, MaskError};
@@ -137,8 +137,7 @@ fn enum_bits(plan: &EnumPlan, kind: Kind, text: &str) -> Result<Option<u64>, Tex
         return Ok(None);
     }
     let bits = integer_bits(kind, text)?;
-    // The bits are those of the sign-extended number.
-    if plan.closed && plan.quoted_name(bits as i32).is_none() {
+    if !admits(plan, bits) {
         return Err(TextError::Enum(plan.full_name.clone()));
     }
     Ok(Some(bits))

@@ -8,7 +8,7 @@ use super::string::Run;
 use crate::codec::base64;
 use crate::codec::options::Unknown;
 use crate::codec::wire::{begin_len, end_len, put_len_prefixed, put_tag, put_varint};
-use crate::schema::plan::{EnumId, Kind, wire};
+use crate::schema::plan::{EnumId, EnumPlan, Kind, wire};
 
 impl<'a> Decoder<'a> {
     /// Reads one value and appends it behind `tag`; false when there is none to speak of: an unknown
@@ -137,9 +137,7 @@ impl<'a> Decoder<'a> {
             b'-' | b'0'..=b'9' => {
                 let start = self.scan.at;
                 let bits = self.integer(Kind::Enum(id))?;
-                // The bits are those of the sign-extended number.
-                let number = bits as i32;
-                if plan.closed && plan.quoted_name(number).is_none() {
+                if !admits(plan, bits) {
                     return Err(unknown_enum(&plan.full_name, &self.scan.json[start..self.scan.at]));
                 }
                 Ok(Some(bits))
@@ -147,6 +145,11 @@ impl<'a> Decoder<'a> {
             _ => Err(Fail::at(self.scan.at, "expected an enum name or number")),
         }
     }
+}
+
+/// Whether a number, sign-extended as on the wire, is a value of an enum: closed ones have only those declared.
+pub(super) fn admits(plan: &EnumPlan, bits: u64) -> bool {
+    !plan.closed || i32::try_from(bits.cast_signed()).is_ok_and(|number| plan.quoted_name(number).is_some())
 }
 
 /// Appends a number, bool or enum in the wire type of its kind.
