@@ -13,9 +13,10 @@ mod reflection;
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use thiserror::Error;
 
-use crate::schema::{self, Schema, SchemaError};
+use crate::schema::{self, Input, Schema, SchemaError};
 
 /// One place to read descriptors from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Source {
     Protos { paths: Vec<PathBuf>, includes: Vec<PathBuf> },
     /// gRPC server reflection at an `http://host:port` URL.
     Reflection { url: String },
+    /// A descriptor set that is part of this program.
+    Embedded { name: &'static str, set: &'static [u8] },
 }
 
 /// A problem, and the source it came from.
@@ -71,6 +74,9 @@ pub async fn load(sources: &[Source]) -> Result<Schema, Vec<SourceError>> {
             Source::Sets(paths) => inputs.extend(file::read(paths, &mut problems)),
             Source::Protos { paths, includes } => {
                 inputs.extend(proto::compile(paths, includes, &mut problems));
+            }
+            Source::Embedded { name, set } => {
+                inputs.push(Input { name: (*name).to_owned(), bytes: Bytes::from_static(set) });
             }
             Source::Reflection { url } => {
                 match reflection::fetch(url, &reflection::Bounds::default()).await {
