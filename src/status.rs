@@ -91,6 +91,7 @@ impl Status {
 
     /// `INVALID_ARGUMENT` with a `google.rpc.BadRequest` naming the JSON path `field`.
     pub fn invalid_field(field: &str, description: &str) -> Self {
+        let field = &*clip(field);
         let message =
             if field.is_empty() { description.to_owned() } else { format!("`{field}`: {description}") };
         Self::client(Code::InvalidArgument, message).with_violation(field, description)
@@ -248,6 +249,15 @@ impl fmt::Display for Code {
     }
 }
 
+/// A path can hold names and keys of the client's own making, as long as its whole request.
+fn clip(path: &str) -> Cow<'_, str> {
+    const PATH_BYTES_MAX: usize = 500;
+    if path.len() <= PATH_BYTES_MAX {
+        return Cow::Borrowed(path);
+    }
+    Cow::Owned(format!("{}…", &path[..path.floor_char_boundary(PATH_BYTES_MAX)]))
+}
+
 fn put_string(out: &mut Vec<u8>, number: u8, text: &str) {
     if !text.is_empty() {
         put_bytes(out, number, text.as_bytes());
@@ -286,6 +296,14 @@ mod tests {
         }
         assert_eq!(Code::from_number(17), Code::Unknown);
         assert_eq!(Code::from_number(u64::MAX), Code::Unknown);
+    }
+
+    #[test]
+    fn long_paths_are_cut() {
+        let message = |path: &str| Status::invalid_field(path, "no").message;
+        assert_eq!(message(&"x".repeat(500)), format!("`{}`: no", "x".repeat(500)));
+        assert_eq!(message(&"x".repeat(501)), format!("`{}…`: no", "x".repeat(500)));
+        assert_eq!(message(&"ä".repeat(1000)), format!("`{}…`: no", "ä".repeat(250)));
     }
 
     #[test]
