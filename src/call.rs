@@ -1,0 +1,216 @@
+//! What travels between the rooms: [`Call`] inwards from a frontend, [`Reply`] back.
+//!
+//! Neutral ground: http and bytes, no runtime. A frontend (room 4) opens a `Call` from a request's head; the
+//! body stays unread in [`Payload::body`] until the transcoder (room 6) pulls it, after the stages
+//! have judged the head. The one `Arc<Snapshot>` taken for the request travels in the call, so that a
+//! reload never changes a request in flight.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{HeaderMap, HeaderValue, Uri};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::route::{Binding, Captures};
+use crate::snapshot::Snapshot;
+use crate::status::Status;
+
+/// One request on its way to a backend.
+pub struct Call {
+    pub snapshot: Arc<Snapshot>,
+    /// The route that matched: method, message types, how the request binds.
+    pub binding: Arc<Binding>,
+    /// gRPC metadata for the backend, already filtered by the metadata policy.
+    pub metadata: HeaderMap,
+    /// When the client's patience ends: the least of its own wish and the gateway's bound.
+    pub deadline: Option<Instant>,
+    pub payload: Payload,
+}
+
+/// What the client sent, unread: the transcoder binds it to the request message.
+pub struct Payload {
+    pub uri: Uri,
+    pub captures: Captures,
+    pub content_type: Option<HeaderValue>,
+    pub body: ClientBody,
+}
+
+/// What comes back from a backend, in the client's payload format, not yet framed for its protocol.
+pub struct Reply {
+    /// The backend's response metadata, unfiltered.
+    pub metadata: HeaderMap,
+    pub body: ReplyBody,
+}
+
+impl Reply {
+    /// Wraps the messages of a streamed reply, for what must last as long as they do.
+    pub fn map_messages(mut self, wrap: impl FnOnce(Messages) -> Messages) -> Self {
+        self.body = match self.body {
+            ReplyBody::Stream(messages) => ReplyBody::Stream(wrap(messages)),
+            ReplyBody::RawStream { content_type, messages } => {
+                ReplyBody::RawStream { content_type, messages: wrap(messages) }
+            }
+            unary => unary,
+        };
+        self
+    }
+}
+
+/// The messages of a reply.
+pub enum ReplyBody {
+    /// Exactly one message, as JSON.
+    Unary { json: Bytes, trailers: HeaderMap },
+    /// Any number of messages, each as JSON.
+    Stream(Messages),
+    /// `google.api.HttpBody`: bytes as they are, under the content type that the message names.
+    Raw { content_type: Option<HeaderValue>, body: Bytes, trailers: HeaderMap },
+    /// A stream of `google.api.HttpBody`: bytes end to end, under the content type of the first.
+    RawStream { content_type: Option<HeaderValue>, messages: Messages },
+}
+
+/// Transcoded messages of a server stream, pulled one at a time: a slow reader slows the backend.
+pub type Messages = Pin<Box<dyn Stream<Item = Result<Piece, Status>> + Send>>;
+
+/// One item of a server stream.
+pub enum Piece {
+    Message(Bytes),
+    /// The backend's trailing metadata, unfiltered; nothing comes after it.
+    Trailers(HeaderMap),
+}
+
+/// A request body that nobody has read yet.
+///
+/// Size and pace are the concern of the body inside; when one of its bounds is crossed, its error is
+/// the `Status` to answer with.
+pub struct ClientBody(Option<Pin<Box<dyn BoundedBody>>>);
+
+/// A body that bounds its size and pace as befits one message.
+pub trait BoundedBody: Body<Data = Bytes, Error = Status> + Send {
+    /// The route takes a stream of messages: from now on each of them is bounded by who reads it.
+    fn lift_bounds(self: Pin<&mut Self>);
+}
+
+impl ClientBody {
+    /// Wraps a body; one that is known to be empty costs no allocation.
+    pub fn new(body: impl BoundedBody + 'static) -> Self {
+        if body.is_end_stream() { Self(None) } else { Self(Some(Box::pin(body))) }
+    }
+
+    /// See [`BoundedBody::lift_bounds`].
+    pub fn lift_bounds(&mut self) {
+        if let Some(body) = &mut self.0 {
+            body.as_mut().lift_bounds();
+        }
+    }
+
+    pub fn empty() -> Self {
+        Self(None)
+    }
+
+    /// Whether no byte can come any more.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Reads the whole body. One that came in one piece is not copied.
+    ///
+    /// # Errors
+    ///
+    /// The body's own: too large, too slow, broken off.
+    pub async fn collect(mut self) -> Result<Bytes, Status> {
+        let Some(first) = self.next_data().await? else { return Ok(Bytes::new()) };
+        let Some(second) = self.next_data().await? else { return Ok(first) };
+        let hint = self.0.as_ref().map_or(0, |body| body.size_hint().lower());
+        let rest = usize::try_from(hint).unwrap_or(0).min(READ_AHEAD_BYTES);
+        let mut whole = Vec::with_capacity(first.len() + second.len() + rest);
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        while let Some(data) = self.next_data().await? {
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole.into())
+    }
+
+    /// The next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// The body's own.
+    pub async fn next_data(&mut self) -> Result<Option<Bytes>, Status> {
+        std::future::poll_fn(|cx| self.poll_data(cx)).await
+    }
+
+    /// See [`Self::next_data`]. Trailers of a request mean nothing here and are passed over.
+    pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        loop {
+            let Some(body) = &mut self.0 else { return Poll::Ready(Ok(None)) };
+            match body.as_mut().poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => self.0 = None,
+                Poll::Ready(Some(Err(status))) => {
+                    self.0 = None;
+                    return Poll::Ready(Err(status));
+                }
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => return Poll::Ready(Ok(Some(data))),
+                    Err(_trailers) => {}
+                },
+            }
+        }
+    }
+}
+
+/// How much of a declared body is reserved before its bytes have come.
+const READ_AHEAD_BYTES: usize = 64 << 10;
+
+/// The body of an HTTP response: nothing, one piece, or framed stream messages.
+pub enum ResponseBody {
+    Empty,
+    Full { data: Bytes, trailers: Option<Box<HeaderMap>> },
+    Stream(Pin<Box<dyn Body<Data = Bytes, Error = Status> + Send>>),
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Full { data, .. } if !data.is_empty() => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))))
+            }
+            Self::Full { trailers, .. } => {
+                Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(*trailers))))
+            }
+            Self::Stream(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full { data, trailers } => data.is_empty() && trailers.is_none(),
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full { data, trailers: None } => SizeHint::with_exact(data.len() as u64),
+            // HTTP/1.1 sends trailers only after chunks: a body of known length has none.
+            Self::Full { data, .. } => {
+                let mut hint = SizeHint::default();
+                hint.set_lower(data.len() as u64);
+                hint
+            }
+            Self::Stream(body) => body.size_hint(),
+        }
+    }
+}

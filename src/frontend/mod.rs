@@ -1,0 +1,91 @@
+//! Rooms 2, 4 and 8: what protocol a request speaks, what call it opens, how the reply is told.
+//!
+//! A [`Frontend`] turns a request's head into a [`Call`] without reading its body, and a `Reply` or a
+//! `Status` into the response of its own protocol: the only place where failures are rendered. A new
+//! protocol is one file and one line in [`FRONTENDS`]. May import what is pure, never `stage`,
+//! `upstream` or `transcode`.
+
+pub mod accept;
+pub mod render;
+pub mod rest;
+pub mod stream;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{HeaderValue, Method, Response};
+
+use crate::call::{Call, ClientBody, Reply, ResponseBody};
+use crate::policy::metadata::Peer;
+use crate::snapshot::Snapshot;
+use crate::status::Status;
+
+use accept::Framing;
+
+/// A protocol that clients speak.
+pub trait Frontend: Sync {
+    /// Whether this protocol is the one of a request, judged by its head.
+    fn claims(&self, head: &Parts) -> bool;
+
+    /// Opens a call: routes the request and decides what metadata and deadline go with it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the head; the body has not been touched.
+    fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Call, Status>;
+
+    /// Tells the outcome of a call, or of the attempt to open one.
+    fn respond(&self, exchange: Exchange, outcome: Result<Reply, Status>) -> Response<ResponseBody>;
+}
+
+/// Every protocol, the most particular first: the first that claims a request serves it.
+static FRONTENDS: [&dyn Frontend; 1] = [&rest::Rest];
+
+/// Room 2: the frontend that serves a request.
+pub fn classify(head: &Parts) -> &'static dyn Frontend {
+    FRONTENDS
+        .into_iter()
+        .find(|frontend| frontend.claims(head))
+        .expect("REST, the last of the table, claims every request")
+}
+
+/// What room 8 must still know when the call has come back.
+pub struct Exchange {
+    pub snapshot: Arc<Snapshot>,
+    pub peer: Peer,
+    /// Echoed in every response, forwarded in every call.
+    pub request_id: HeaderValue,
+    /// When the request's head was complete.
+    pub started: Instant,
+    pub is_head: bool,
+    /// The client said `TE: trailers`.
+    pub wants_trailers: bool,
+    /// Chosen when a streaming call is opened.
+    pub framing: Framing,
+    /// Headers that could not cross, in either direction.
+    pub dropped_headers: usize,
+}
+
+impl Exchange {
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        head: &Parts,
+        peer: Peer,
+        request_id: HeaderValue,
+        started: Instant,
+    ) -> Self {
+        let te = head.headers.get(http::header::TE).and_then(|value| value.to_str().ok());
+        Self {
+            snapshot,
+            peer,
+            request_id,
+            started,
+            is_head: head.method == Method::HEAD,
+            wants_trailers: te
+                .is_some_and(|te| te.split(',').any(|token| token.trim().eq_ignore_ascii_case("trailers"))),
+            framing: Framing::Ndjson,
+            dropped_headers: 0,
+        }
+    }
+}

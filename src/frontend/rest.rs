@@ -1,0 +1,226 @@
+//! REST: HTTP/JSON by `google.api.http` rules. Claims whatever no other frontend does.
+//!
+//! `open` routes by verb and path, checks the content type against what the route's body takes and
+//! decides metadata and deadline. `respond` writes a transcoded reply or a `google.rpc.Status`. A
+//! `HEAD` is answered like its `GET`, without the body.
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+
+use super::accept::Framing;
+use super::stream::StreamBody;
+use super::{Exchange, Frontend, render};
+use crate::call::{Call, ClientBody, Payload, Reply, ReplyBody, ResponseBody};
+use crate::policy::deadline;
+use crate::route::{Body, Match};
+use crate::status::{Code, Status};
+
+/// The REST frontend.
+pub struct Rest;
+
+static JSON: HeaderValue = HeaderValue::from_static("application/json");
+const X_REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
+
+impl Frontend for Rest {
+    fn claims(&self, _head: &Parts) -> bool {
+        true
+    }
+
+    fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Call, Status> {
+        let snapshot = exchange.snapshot.clone();
+        let (binding, captures) = match snapshot.routes.find(head.method.as_str(), head.uri.path()) {
+            Match::Found { binding, captures } => (binding.clone(), captures),
+            Match::MethodNotAllowed { allow } => return Err(method_not_allowed(&head.method, allow)),
+            Match::NotFound => {
+                return Err(Status::client(Code::NotFound, "no route matches this path")
+                    .with_reason("ROUTE_NOT_FOUND"));
+            }
+            Match::BadPath(reason) => {
+                return Err(Status::client(Code::InvalidArgument, reason.to_string()).with_reason("BAD_PATH"));
+            }
+        };
+        let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
+        if !body.is_empty() && !binding.raw_request && binding.body != Body::None {
+            check_content_type(content_type.as_ref(), binding.client_streaming)?;
+        }
+        check_content_encoding(&head.headers)?;
+        if binding.server_streaming {
+            exchange.framing = Framing::negotiate(&head.headers);
+        }
+        let timeout = deadline::client_timeout(&head.headers)?;
+        let is_streaming = binding.client_streaming || binding.server_streaming;
+        let bound = (!is_streaming).then_some(snapshot.bounds.timeout);
+        let timeout = timeout.into_iter().chain(bound).min();
+        let (metadata, dropped) = snapshot.metadata.request(
+            &head.headers,
+            head.uri.authority().map(http::uri::Authority::as_str),
+            &exchange.peer,
+            &exchange.request_id,
+        );
+        exchange.dropped_headers += dropped;
+        Ok(Call {
+            binding,
+            metadata,
+            deadline: timeout.and_then(|timeout| exchange.started.checked_add(timeout)),
+            payload: Payload { uri: head.uri, captures, content_type, body },
+            snapshot,
+        })
+    }
+
+    fn respond(&self, mut exchange: Exchange, outcome: Result<Reply, Status>) -> Response<ResponseBody> {
+        let mut response = match outcome {
+            Ok(reply) => success(&mut exchange, reply),
+            Err(status) => failure(&exchange, &status),
+        };
+        response.headers_mut().insert(X_REQUEST_ID, exchange.request_id);
+        if exchange.is_head {
+            strip_body(&mut response);
+        }
+        response
+    }
+}
+
+fn success(exchange: &mut Exchange, reply: Reply) -> Response<ResponseBody> {
+    let snapshot = &exchange.snapshot;
+    let mut response = Response::new(ResponseBody::Empty);
+    exchange.dropped_headers += snapshot.metadata.response(&reply.metadata, response.headers_mut());
+    if let Some(number) = chosen_status(&reply.metadata) {
+        *response.status_mut() = number;
+    }
+    let (content_type, body) = match reply.body {
+        ReplyBody::Unary { json, trailers } => {
+            (Some(JSON.clone()), full(json, wanted_trailers(exchange, &mut response, &trailers)))
+        }
+        ReplyBody::Stream(messages) => {
+            let framing = exchange.framing;
+            let body = StreamBody::framed(messages, framing, snapshot.clone(), exchange.wants_trailers);
+            (Some(HeaderValue::from_static(framing.content_type())), ResponseBody::Stream(Box::pin(body)))
+        }
+        ReplyBody::Raw { content_type, body, trailers } => {
+            (content_type, full(body, wanted_trailers(exchange, &mut response, &trailers)))
+        }
+        ReplyBody::RawStream { content_type, messages } => {
+            let body = StreamBody::raw(messages, snapshot.clone(), exchange.wants_trailers);
+            (content_type, ResponseBody::Stream(Box::pin(body)))
+        }
+    };
+    if let Some(content_type) = content_type {
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    }
+    if !forbids_body(response.status()) {
+        *response.body_mut() = body;
+    }
+    response
+}
+
+/// The trailers to send, announced by `Trailer`, without which HTTP/1.1 has no place for them (RFC 9110,
+/// section 6.6.2).
+fn wanted_trailers(
+    exchange: &Exchange,
+    response: &mut Response<ResponseBody>,
+    trailers: &HeaderMap,
+) -> Option<Box<HeaderMap>> {
+    if !exchange.wants_trailers || trailers.is_empty() {
+        return None;
+    }
+    let mut wanted = HeaderMap::new();
+    exchange.snapshot.metadata.response(trailers, &mut wanted);
+    let names: Vec<_> = wanted.keys().map(header::HeaderName::as_str).collect();
+    let names = HeaderValue::from_str(&names.join(", ")).ok()?;
+    response.headers_mut().insert(header::TRAILER, names);
+    Some(Box::new(wanted))
+}
+
+fn failure(exchange: &Exchange, status: &Status) -> Response<ResponseBody> {
+    let snapshot = &exchange.snapshot;
+    let json = render::status_json(&snapshot.schema, &snapshot.json, status);
+    let mut response = Response::new(full(json.into(), None));
+    *response.status_mut() =
+        StatusCode::from_u16(status.http_number()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, JSON.clone());
+    if let Some(allow) = status.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+        headers.insert(header::ALLOW, allow);
+    }
+    if let Some(delay) = render::retry_delay(status) {
+        // RFC 9110, section 10.2.3: whole seconds; rounding down would invite a call too early.
+        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// RFC 9110, section 15.5.6: a 405 lists what is allowed. `OPTIONS` asks for just that.
+fn method_not_allowed(method: &Method, allow: String) -> Status {
+    let mut status = if method == Method::OPTIONS {
+        Status::client(Code::Ok, "").with_http(204)
+    } else {
+        Status::client(Code::Unimplemented, format!("this path allows {allow}"))
+            .with_http(405)
+            .with_reason("METHOD_NOT_ALLOWED")
+    };
+    status.allow = Some(allow.into());
+    status
+}
+
+/// `application/json` and `application/*+json` in UTF-8, and NDJSON where many messages may come; a
+/// missing type is taken as JSON.
+fn check_content_type(content_type: Option<&HeaderValue>, is_stream: bool) -> Result<(), Status> {
+    let Some(value) = content_type else { return Ok(()) };
+    if value == JSON || value.to_str().is_ok_and(|text| is_json(text, is_stream)) {
+        return Ok(());
+    }
+    Err(Status::client(Code::InvalidArgument, "the body must be `application/json` in UTF-8")
+        .with_http(415)
+        .with_reason("UNSUPPORTED_MEDIA_TYPE"))
+}
+
+fn is_json(content_type: &str, is_stream: bool) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let is_json = essence == "application/json"
+        || essence.strip_prefix("application/").is_some_and(|subtype| subtype.ends_with("+json"))
+        || is_stream && Framing::from_media_type(&essence) == Some(Framing::Ndjson);
+    is_json
+        && parts.all(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+}
+
+fn check_content_encoding(headers: &HeaderMap) -> Result<(), Status> {
+    match headers.get(header::CONTENT_ENCODING) {
+        None => Ok(()),
+        Some(encoding) if encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Ok(()),
+        Some(_) => Err(Status::client(Code::InvalidArgument, "compressed request bodies are not accepted")
+            .with_http(415)
+            .with_reason("UNSUPPORTED_CONTENT_ENCODING")),
+    }
+}
+
+/// The backend may choose a success or redirection number with the metadata `x-http-code`.
+fn chosen_status(metadata: &HeaderMap) -> Option<StatusCode> {
+    let number: u16 = metadata.get("x-http-code")?.to_str().ok()?.parse().ok()?;
+    (200..400).contains(&number).then(|| StatusCode::from_u16(number).ok())?
+}
+
+/// RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5.
+fn forbids_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn full(data: bytes::Bytes, trailers: Option<Box<HeaderMap>>) -> ResponseBody {
+    ResponseBody::Full { data, trailers }
+}
+
+/// RFC 9110, section 9.3.2: the same header fields as for `GET`, `Content-Length` included.
+fn strip_body(response: &mut Response<ResponseBody>) {
+    use http_body::Body as _;
+    let body = std::mem::replace(response.body_mut(), ResponseBody::Empty);
+    if let Some(length) = body.size_hint().exact()
+        && !forbids_body(response.status())
+    {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}

@@ -1,0 +1,73 @@
+//! `google.api.HttpBody` in replies: its bytes are the response, its content type the response's.
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::codec::wire::{Reader, WireError};
+use crate::route::Binding;
+use crate::schema::plan::wire::LEN;
+use crate::snapshot::Snapshot;
+use crate::status::{Code, Status};
+
+/// What a reply message says the response is.
+#[derive(Debug, Default)]
+pub(super) struct HttpBody {
+    pub content_type: Option<HeaderValue>,
+    pub data: Bytes,
+}
+
+/// Reads the `HttpBody` that a reply message is, or that its `response_body` field holds.
+pub(super) fn read(snapshot: &Snapshot, binding: &Binding, wire: &Bytes) -> Result<HttpBody, Status> {
+    let mut body = HttpBody::default();
+    let outcome = match binding.response_body {
+        None => body.merge(wire),
+        Some(field) => {
+            let number = snapshot.schema.message(binding.output).fields[field].number;
+            each(wire, number, |value| body.merge(&value))
+        }
+    };
+    match outcome {
+        Ok(()) => Ok(body),
+        Err(_) => Err(Status::backend(Code::Internal, "the backend's `google.api.HttpBody` is malformed")),
+    }
+}
+
+impl HttpBody {
+    /// HttpBody { string content_type = 1; bytes data = 2; }: of each, the last one counts.
+    fn merge(&mut self, wire: &Bytes) -> Result<(), WireError> {
+        let (mut content_type, mut data) = (None, None);
+        for (number, slot) in [(1, &mut content_type), (2, &mut data)] {
+            each(wire, number, |value| {
+                *slot = Some(value);
+                Ok(())
+            })?;
+        }
+        if let Some(content_type) = content_type {
+            // One that cannot be a header is no content type.
+            self.content_type =
+                HeaderValue::from_maybe_shared(content_type).ok().filter(|value| !value.is_empty());
+        }
+        if let Some(data) = data {
+            self.data = data;
+        }
+        Ok(())
+    }
+}
+
+/// Calls `visit` with each length-delimited occurrence of the field `number`, sharing its bytes.
+fn each(
+    wire: &Bytes,
+    number: u32,
+    mut visit: impl FnMut(Bytes) -> Result<(), WireError>,
+) -> Result<(), WireError> {
+    let mut reader = Reader::new(wire);
+    while !reader.is_empty() {
+        let (field, wire_type) = reader.tag()?;
+        if (field, wire_type) == (number, LEN) {
+            visit(wire.slice_ref(reader.bytes()?))?;
+        } else {
+            reader.skip(field, wire_type)?;
+        }
+    }
+    Ok(())
+}

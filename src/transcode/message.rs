@@ -1,0 +1,62 @@
+//! One message, either way: bound and framed towards the backend, rendered towards the client.
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::uri::PathAndQuery;
+
+use crate::codec;
+use crate::route::{Binding, Captures, Request, RequestBody};
+use crate::snapshot::Snapshot;
+use crate::status::Status;
+use crate::upstream::put_frame;
+
+/// What a request message is made of, beside the body.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub captures: &'a Captures,
+    pub query: Option<&'a str>,
+    pub content_type: Option<&'a HeaderValue>,
+}
+
+/// Binds one request message and puts gRPC's length prefix before it.
+pub(super) fn frame(
+    snapshot: &Snapshot,
+    binding: &Binding,
+    parts: Parts<'_>,
+    body: &[u8],
+) -> Result<Bytes, Status> {
+    let mut out = Vec::with_capacity(body.len() + BINDING_BYTES);
+    let body = if binding.raw_request {
+        let content_type = parts.content_type.and_then(|value| value.to_str().ok());
+        RequestBody::Raw { content_type, data: body }
+    } else {
+        RequestBody::Json(body)
+    };
+    let request = Request { captures: parts.captures, query: parts.query, body };
+    put_frame(&mut out, |out| {
+        let start = out.len();
+        binding.assemble(&snapshot.schema, &snapshot.json, &snapshot.binding, request, out)?;
+        codec::check_required(&snapshot.schema, binding.input, &out[start..])
+    })?;
+    Ok(out.into())
+}
+
+/// Where a binding's calls go.
+pub(super) fn path(binding: &Binding) -> PathAndQuery {
+    PathAndQuery::try_from(&*binding.grpc_path).expect("names of services and methods are identifiers")
+}
+
+/// Room for the prefix, captures and query; more of them only costs a reallocation.
+const BINDING_BYTES: usize = 64;
+
+/// A reply message, or its `response_body` field, as JSON.
+pub(super) fn json(snapshot: &Snapshot, binding: &Binding, wire: &[u8]) -> Result<Bytes, Status> {
+    let (schema, options) = (&snapshot.schema, &snapshot.json);
+    // JSON is seldom twice as long as its wire form; what is costs a reallocation.
+    let mut out = Vec::with_capacity(2 * wire.len() + 64);
+    match binding.response_body {
+        None => codec::wire_to_json(schema, binding.output, options, wire, &mut out)?,
+        Some(field) => codec::field_to_json(schema, binding.output, field, options, wire, &mut out)?,
+    }
+    Ok(out.into())
+}

@@ -1,0 +1,54 @@
+//! Room 6: the innermost service. A [`Call`] becomes gRPC messages, the backend's messages a [`Reply`].
+//!
+//! ```text
+//! body → assemble (captures + query + JSON) → gRPC frames → upstream → messages → JSON
+//! ```
+//!
+//! Unary and streaming part ways here, once. The body is pulled here and nowhere earlier, so that
+//! whatever the stages refuse costs no reading.
+
+mod http_body;
+mod message;
+mod streaming;
+mod unary;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+
+use crate::call::{Call, Reply};
+use crate::status::Status;
+use crate::upstream::Upstream;
+
+/// Carries calls to a worker's upstream.
+#[derive(Clone)]
+pub struct Transcoder {
+    upstream: Arc<Upstream>,
+}
+
+impl Transcoder {
+    pub fn new(upstream: Arc<Upstream>) -> Self {
+        Self { upstream }
+    }
+}
+
+impl Service<Call> for Transcoder {
+    type Response = Reply;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let upstream = self.upstream.clone();
+        if call.binding.client_streaming || call.binding.server_streaming {
+            Box::pin(streaming::transcode(upstream, call))
+        } else {
+            Box::pin(unary::transcode(upstream, call))
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Many messages, in either direction or both.
+//!
+//! ```text
+//! body → records → frames ─┐                    ┌→ first message → head of the response
+//!                          └→ upstream → messages → JSON pieces, one at a time
+//! ```
+//!
+//! Both directions are pulled by who reads them: the backend's flow control paces the client's body, the
+//! client's reading paces the backend's messages. A request that breaks off (malformed record,
+//! vanished client) resets the backend's stream; the upstream tells the cause, not the reset.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{http_body, message, unary};
+use crate::call::{Call, ClientBody, Messages, Payload, Piece, Reply, ReplyBody};
+use crate::codec::records::Records;
+use crate::route::{Binding, Body, Captures};
+use crate::snapshot::Snapshot;
+use crate::status::{Code, Status};
+use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream};
+
+pub(super) async fn transcode(upstream: Arc<Upstream>, call: Call) -> Result<Reply, Status> {
+    let Call { snapshot, binding, metadata, deadline, payload } = call;
+    let session = Arc::new(Session::new(snapshot, binding));
+    let (snapshot, binding) = (&session.snapshot, &session.binding);
+    let messages = if binding.client_streaming {
+        RequestMessages::Stream(Box::pin(RequestStream::new(session.clone(), payload)))
+    } else {
+        unary::request(snapshot, binding, payload).await?
+    };
+    let timeout = deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+    let request = GrpcRequest { path: message::path(binding), metadata, timeout, messages };
+    let reply = upstream.call(request).await?;
+    if binding.server_streaming {
+        stream_reply(session.clone(), reply).await
+    } else {
+        unary::reply(snapshot, binding, reply).await
+    }
+}
+
+/// Waits for the first message or error, so that an early failure has an HTTP status of its own.
+async fn stream_reply(session: Arc<Session>, reply: GrpcReply) -> Result<Reply, Status> {
+    let GrpcReply { metadata, messages } = reply;
+    let mut stream = ReplyStream { messages, first: None, idle: session.idle(), session, ended: false };
+    let first = std::future::poll_fn(|cx| stream.poll_wire(cx)).await.transpose()?;
+    let content_type = match &first {
+        Some(wire) if stream.session.binding.raw_response => {
+            http_body::read(&stream.session.snapshot, &stream.session.binding, wire)?.content_type
+        }
+        _ => None,
+    };
+    stream.first = first;
+    let is_raw = stream.session.binding.raw_response;
+    let messages: Messages = Box::pin(stream);
+    let body =
+        if is_raw { ReplyBody::RawStream { content_type, messages } } else { ReplyBody::Stream(messages) };
+    Ok(Reply { metadata, body })
+}
+
+/// What the two directions of one call share.
+struct Session {
+    snapshot: Arc<Snapshot>,
+    binding: Arc<Binding>,
+    opened: Instant,
+    /// When the last message passed, in milliseconds since `opened`.
+    active_ms: AtomicU64,
+}
+
+impl Session {
+    fn new(snapshot: Arc<Snapshot>, binding: Arc<Binding>) -> Self {
+        let active_ms = AtomicU64::new(0);
+        Self { snapshot, binding, opened: Instant::now(), active_ms }
+    }
+
+    fn note_activity(&self) {
+        let elapsed_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.active_ms.store(elapsed_ms, Ordering::Relaxed);
+    }
+
+    fn idle_ends(&self) -> Instant {
+        let active = Duration::from_millis(self.active_ms.load(Ordering::Relaxed));
+        self.opened + active + self.snapshot.bounds.stream_idle
+    }
+
+    fn idle(&self) -> Pin<Box<Sleep>> {
+        Box::pin(sleep_until(self.idle_ends()))
+    }
+
+    /// Ready when no message has passed in either direction for as long as the bound says.
+    fn poll_idle(&self, idle: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Poll<Status> {
+        loop {
+            ready!(idle.as_mut().poll(cx));
+            let ends = self.idle_ends();
+            if ends <= Instant::now() {
+                let message = "no message has passed in either direction for too long";
+                let status = Status::gateway(Code::DeadlineExceeded, message).with_reason("STREAM_IDLE");
+                return Poll::Ready(status);
+            }
+            idle.as_mut().reset(ends);
+        }
+    }
+}
+
+/// The backend's messages as JSON (or raw bytes), then its trailers.
+struct ReplyStream {
+    messages: GrpcMessages,
+    /// A message that was pulled before the stream was handed out.
+    first: Option<Bytes>,
+    session: Arc<Session>,
+    idle: Pin<Box<Sleep>>,
+    ended: bool,
+}
+
+impl ReplyStream {
+    fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        match self.messages.poll_next(cx) {
+            Poll::Ready(item) => {
+                self.session.note_activity();
+                Poll::Ready(item)
+            }
+            Poll::Pending => self.session.poll_idle(&mut self.idle, cx).map(|status| Some(Err(status))),
+        }
+    }
+
+    fn render(&self, wire: &Bytes) -> Result<Piece, Status> {
+        let Session { snapshot, binding, .. } = &*self.session;
+        let data = if binding.raw_response {
+            http_body::read(snapshot, binding, wire)?.data
+        } else {
+            message::json(snapshot, binding, wire)?
+        };
+        Ok(Piece::Message(data))
+    }
+}
+
+impl Stream for ReplyStream {
+    type Item = Result<Piece, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let wire = match this.first.take() {
+            Some(wire) => Some(Ok(wire)),
+            None => ready!(this.poll_wire(cx)),
+        };
+        let piece = match wire {
+            Some(wire) => wire.and_then(|wire| this.render(&wire)),
+            None => Ok(Piece::Trailers(this.messages.trailers())),
+        };
+        this.ended = !matches!(piece, Ok(Piece::Message(_)));
+        Poll::Ready(Some(piece))
+    }
+}
+
+/// The client's records as gRPC frames. Captures and query are part of the first message.
+struct RequestStream {
+    session: Arc<Session>,
+    source: Source,
+    content_type: Option<http::HeaderValue>,
+    /// Gone once the first message is made.
+    opening: Option<Opening>,
+    idle: Pin<Box<Sleep>>,
+}
+
+struct Opening {
+    captures: Captures,
+    uri: http::Uri,
+}
+
+enum Source {
+    /// No body is bound: one message of captures and query alone.
+    Nothing,
+    /// JSON records, however the body is cut.
+    Records { body: ClientBody, records: Records },
+    /// `google.api.HttpBody`: each piece of the body is a message.
+    Raw { body: ClientBody },
+    /// The body has ended.
+    Ended,
+}
+
+impl RequestStream {
+    fn new(session: Arc<Session>, payload: Payload) -> Self {
+        let Payload { uri, captures, content_type, mut body } = payload;
+        let source = match session.binding.body {
+            Body::None if body.is_empty() => Source::Nothing,
+            _ => {
+                body.lift_bounds();
+                if session.binding.raw_request {
+                    Source::Raw { body }
+                } else {
+                    Source::Records { body, records: Records::new(session.snapshot.bounds.body_bytes_max) }
+                }
+            }
+        };
+        let idle = session.idle();
+        Self { session, source, content_type, opening: Some(Opening { captures, uri }), idle }
+    }
+
+    /// The body of the next message; `None` when there is no other.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        match &mut self.source {
+            Source::Ended => Poll::Ready(Ok(None)),
+            Source::Nothing => {
+                self.source = Source::Ended;
+                Poll::Ready(Ok(Some(Bytes::new())))
+            }
+            Source::Raw { body } => body.poll_data(cx),
+            Source::Records { body, records } => loop {
+                if let Some(record) = records.next_record().map_err(too_long)? {
+                    return Poll::Ready(Ok(Some(record)));
+                }
+                match ready!(body.poll_data(cx))? {
+                    Some(data) => records.push(&data),
+                    None => return Poll::Ready(records.finish().map_err(too_long)),
+                }
+            },
+        }
+    }
+
+    fn frame(&mut self, body: &[u8]) -> Result<Bytes, Status> {
+        let opening = self.opening.take();
+        let nothing = Captures::default();
+        let parts = message::Parts {
+            captures: opening.as_ref().map_or(&nothing, |opening| &opening.captures),
+            query: opening.as_ref().and_then(|opening| opening.uri.query()),
+            content_type: self.content_type.as_ref(),
+        };
+        message::frame(&self.session.snapshot, &self.session.binding, parts, body)
+    }
+}
+
+impl Stream for RequestStream {
+    type Item = Result<Bytes, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let body = match this.poll_body(cx) {
+            Poll::Ready(body) => body,
+            Poll::Pending => Err(ready!(this.session.poll_idle(&mut this.idle, cx))),
+        };
+        let frame = match body {
+            Ok(None) => return Poll::Ready(None),
+            Ok(Some(body)) => this.frame(&body),
+            Err(status) => Err(status),
+        };
+        match &frame {
+            Ok(_) => this.session.note_activity(),
+            Err(_) => this.source = Source::Ended,
+        }
+        Poll::Ready(Some(frame))
+    }
+}
+
+fn too_long(error: crate::codec::records::RecordTooLong) -> Status {
+    Status::client(Code::InvalidArgument, error.to_string()).with_http(413).with_reason("RECORD_TOO_LONG")
+}

@@ -1,0 +1,51 @@
+//! One message there, one message back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{http_body, message};
+use crate::call::{Call, Payload, Reply, ReplyBody};
+use crate::route::Binding;
+use crate::snapshot::Snapshot;
+use crate::status::{Code, Status};
+use crate::upstream::{GrpcReply, GrpcRequest, RequestMessages, Upstream};
+
+pub(super) async fn transcode(upstream: Arc<Upstream>, call: Call) -> Result<Reply, Status> {
+    let Call { snapshot, binding, metadata, deadline, payload } = call;
+    let messages = request(&snapshot, &binding, payload).await?;
+    let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let request = GrpcRequest { path: message::path(&binding), metadata, timeout, messages };
+    reply(&snapshot, &binding, upstream.call(request).await?).await
+}
+
+/// Reads the whole body and makes the one request message of it.
+pub(super) async fn request(
+    snapshot: &Snapshot,
+    binding: &Binding,
+    payload: Payload,
+) -> Result<RequestMessages, Status> {
+    let Payload { uri, captures, content_type, body } = payload;
+    let body = body.collect().await?;
+    let parts =
+        message::Parts { captures: &captures, query: uri.query(), content_type: content_type.as_ref() };
+    Ok(RequestMessages::One(message::frame(snapshot, binding, parts, &body)?))
+}
+
+/// Makes a reply of exactly one message.
+pub(super) async fn reply(snapshot: &Snapshot, binding: &Binding, reply: GrpcReply) -> Result<Reply, Status> {
+    let GrpcReply { metadata, mut messages } = reply;
+    let Some(wire) = messages.next().await.transpose()? else {
+        return Err(Status::backend(Code::Internal, "the backend ended a unary call without a message"));
+    };
+    if messages.next().await.transpose()?.is_some() {
+        return Err(Status::backend(Code::Internal, "the backend answered a unary call with two messages"));
+    }
+    let trailers = messages.trailers();
+    let body = if binding.raw_response {
+        let http_body::HttpBody { content_type, data } = http_body::read(snapshot, binding, &wire)?;
+        ReplyBody::Raw { content_type, body: data, trailers }
+    } else {
+        ReplyBody::Unary { json: message::json(snapshot, binding, &wire)?, trailers }
+    };
+    Ok(Reply { metadata, body })
+}
