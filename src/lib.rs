@@ -5,6 +5,7 @@ pub mod codec;
 pub mod config;
 pub mod demo;
 pub mod frontend;
+pub mod gateway;
 pub mod policy;
 pub mod route;
 pub mod schema;

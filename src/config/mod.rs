@@ -21,6 +21,7 @@ mod value;
 mod yaml;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::codec::options::JsonOptions;
 use descriptors::Descriptors;
@@ -35,6 +36,8 @@ use yaml::Node;
 /// Everything the gateway is told. `Config::default()` is what an empty command line means.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
+    /// The file it was read from, as it was named; `None` when flags say everything.
+    pub file: Option<Arc<str>>,
     /// Where clients and operators connect.
     pub listeners: Listeners,
     /// Where the descriptor set comes from; several sources are joined into one set.
@@ -107,7 +110,9 @@ impl Config {
             }
         };
         match (config, report.into_findings()) {
-            (Some(config), findings) if findings.is_empty() => Ok(config),
+            (Some(config), findings) if findings.is_empty() => {
+                Ok(Self { file: Some(file.display().to_string().into()), ..config })
+            }
             (_, findings) => Err(findings),
         }
     }

@@ -1,0 +1,114 @@
+//! From the configuration to a [`Snapshot`]: sources are read, the rest is derived, all findings at once.
+
+use std::fmt::Display;
+
+use crate::config::Config;
+use crate::config::descriptors::{self, Descriptors};
+use crate::config::finding::{Finding, Place};
+use crate::policy::metadata::MetadataPolicy;
+use crate::route::service_config::{self, SelectedRules};
+use crate::route::{self, BindingOptions, Rules};
+use crate::schema::Schema;
+use crate::snapshot::{Bounds, Snapshot};
+use crate::source::{self, Source};
+
+/// Derives a snapshot, and says what was left out although it stands.
+pub(super) async fn build(config: &Config) -> Result<(Snapshot, Vec<String>), Vec<Finding>> {
+    let mut findings = Vec::new();
+    let service_config = read_service_config(config, &mut findings);
+    let schema = read_sources(config, &mut findings).await;
+    let Some(schema) = schema.filter(|_| findings.is_empty()) else { return Err(findings) };
+    let rules = Rules {
+        unannotated: config.routes.unannotated,
+        conflicts: config.routes.conflicts,
+        service_config,
+        path_segments_max: config.listeners.public.limits.path_segments_max,
+        binding: binding_options(config),
+    };
+    let (routes, warnings) = route::build(&schema, &rules)
+        .map_err(|errors| errors.iter().map(|error| finding(config, None, error)).collect::<Vec<_>>())?;
+    let snapshot = Snapshot {
+        schema,
+        routes,
+        json: config.json,
+        binding: rules.binding,
+        metadata: MetadataPolicy {
+            forward: config.headers.forward.clone(),
+            back: config.headers.back.clone(),
+        },
+        bounds: bounds(config),
+    };
+    Ok((snapshot, warnings.iter().map(ToString::to_string).collect()))
+}
+
+async fn read_sources(config: &Config, findings: &mut Vec<Finding>) -> Option<Schema> {
+    let sources: Vec<_> = config.descriptors.iter().map(source).collect();
+    let errors = match source::load(&sources).await {
+        Ok(schema) => return Some(schema),
+        Err(errors) => errors,
+    };
+    findings.extend(errors.iter().map(|error| {
+        let named = error.source_index.and_then(|index| config.descriptors.get(index));
+        finding(config, named.and_then(|named| named.place), error)
+    }));
+    None
+}
+
+fn source(named: &Descriptors) -> Source {
+    match &named.source {
+        descriptors::Source::File(path) | descriptors::Source::Directory(path) => {
+            Source::Sets(vec![path.clone()])
+        }
+        descriptors::Source::Proto { path, includes } => {
+            Source::Protos { paths: vec![path.clone()], includes: includes.clone() }
+        }
+        descriptors::Source::Reflect(uri) => Source::Reflection { url: uri.to_string() },
+        descriptors::Source::Embedded { name, set } => Source::Embedded { name, set },
+    }
+}
+
+fn read_service_config(config: &Config, findings: &mut Vec<Finding>) -> Vec<SelectedRules> {
+    let mut selected = Vec::new();
+    for named in &config.routes.service_config {
+        let file = named.file.display();
+        match std::fs::read_to_string(&named.file) {
+            Ok(text) => match service_config::parse(&text) {
+                Ok(rules) => selected.extend(rules),
+                Err(errors) => findings.extend(
+                    errors
+                        .iter()
+                        .map(|error| finding(config, named.place, format_args!("`{file}`: {error}"))),
+                ),
+            },
+            Err(error) => findings.push(finding(config, named.place, format_args!("`{file}`: {error}"))),
+        }
+    }
+    selected
+}
+
+fn binding_options(config: &Config) -> BindingOptions {
+    let routes = &config.routes;
+    BindingOptions {
+        unknown_query: routes.unknown_query,
+        ignored_query: routes.ignored_query.clone(),
+        on_conflict: routes.on_conflict,
+        unbound_body: routes.unbound_body,
+        query_parameters_max: config.listeners.public.limits.query_parameters_max,
+    }
+}
+
+fn bounds(config: &Config) -> Bounds {
+    let limits = &config.listeners.public.limits;
+    let defaults = Bounds::default();
+    let service = config.services.first();
+    Bounds {
+        timeout: service.map_or(defaults.timeout, |service| service.timeout),
+        stream_idle: service.map_or(defaults.stream_idle, |service| service.stream_idle_timeout),
+        body_bytes_max: limits.body_bytes_max,
+        calls_max: limits.calls_max,
+    }
+}
+
+fn finding(config: &Config, place: Option<Place>, message: impl Display) -> Finding {
+    Finding { file: config.file.clone(), place, message: message.to_string() }
+}
