@@ -19,13 +19,14 @@ impl Captures {
     /// Takes the values of a path that the template matches.
     pub(super) fn take(path: &Path<'_>, captures: &[Capture], span: Span) -> Self {
         let mut taken = Self::default();
+        let length = path.len();
         for capture in captures {
-            let length = path.segments.len();
             let text = path.text(span.locate(capture.start, length), span.locate(capture.end, length));
-            if taken.ends.is_empty() {
-                taken.text.reserve(text.len());
+            if path.is_special() {
+                percent::decode_into(text, capture.decode, &mut taken.text);
+            } else {
+                taken.text.push_str(text);
             }
-            percent::decode_into(text, capture.decode, &mut taken.text);
             taken.ends.push(taken.text.len());
         }
         taken

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::binding::Binding;
 use super::template::{PathTemplate, Segment};
 use super::tree::{
-    ANY_VERB, CustomVerbId, Edge, EdgeTable, Leaf, NO_CUSTOM_VERB, Node, NodeId, ROOT, RouteTree, Span32,
-    Tail, VerbId,
+    ANY_VERB, CustomVerbId, EdgeTable, Leaf, NO_CUSTOM_VERB, Node, NodeId, ROOT, RouteTree, Span32, Tail,
+    VerbId,
 };
 
 /// A tree that still grows.
@@ -132,14 +132,12 @@ impl Seedling {
             tails: append(&mut tails, branch.tails),
         });
         let nodes = nodes.collect();
-        let edges = self.literals.into_iter();
-        let edges = edges.map(|((parent, literal), child)| Edge { parent, child, literal }).collect();
         RouteTree {
             bindings: self.bindings,
             nodes,
             leaves,
             tails,
-            edges: EdgeTable::new(edges),
+            edges: EdgeTable::new(&self.literals),
             verbs: self.verbs,
             custom_verbs: self.custom_verbs,
             path_segments_max,
@@ -155,9 +153,9 @@ pub(super) struct Conflict {
 }
 
 fn append<T>(all: &mut Vec<T>, some: Vec<T>) -> Span32 {
-    let start = id(all.len());
+    let start = all.len();
     all.extend(some);
-    Span32 { start, end: id(all.len()) }
+    Span32::new(start, all.len())
 }
 
 fn id(index: usize) -> u32 {

@@ -19,89 +19,162 @@ pub enum BadPath {
     TooManySegments { max: usize },
 }
 
-/// The segments of a path that starts with `/` and has no empty segment.
+/// A path's segments, in place: a path is made on the stack of [`RouteTree::find`](super::RouteTree::find).
 #[derive(Debug)]
 pub(super) struct Path<'p> {
     text: &'p str,
-    pub(super) segments: SmallVec<[PathSegment<'p>; 12]>,
+    segments: SmallVec<[PathSegment; 16]>,
+    /// How many of them count: all, unless a custom verb is all that the last one holds.
+    length: usize,
+    /// Their normal forms, where some segment is not in normal form as sent.
+    normal: Vec<Cow<'p, str>>,
+    /// Where the last segment's last colon is.
+    colon: Option<usize>,
 }
 
-/// One segment, as sent and in normal form.
-#[derive(Clone, Debug)]
-pub(super) struct PathSegment<'p> {
-    /// Where it begins in the path.
+/// Where a segment is, and the [`hash`] of its normal form.
+#[derive(Clone, Copy, Debug)]
+struct PathSegment {
     start: usize,
-    raw: &'p str,
-    /// What literals are compared with.
-    pub(super) normal: Cow<'p, str>,
-    /// [`hash`] of the normal form.
-    pub(super) hash: u64,
+    end: usize,
+    hash: u64,
 }
 
 impl<'p> Path<'p> {
-    /// Cuts a path; `None` when no route can match it, for an empty segment never matches.
-    pub(super) fn split(text: &'p str, segments_max: usize) -> Result<Option<Self>, BadPath> {
-        let has_escapes = memchr::memchr2(b'%', 0, text.as_bytes()).is_some();
-        if has_escapes {
-            check(text)?;
+    /// A path to be [`split`](Self::split).
+    pub(super) fn new(text: &'p str) -> Self {
+        Self { text, segments: SmallVec::new(), length: 0, normal: Vec::new(), colon: None }
+    }
+
+    /// Cuts the path; false when no route can match it, for an empty segment never matches.
+    pub(super) fn split(&mut self, segments_max: usize) -> Result<bool, BadPath> {
+        if !self.text.starts_with('/') {
+            return Ok(false);
         }
-        let Some(rest) = text.strip_prefix('/') else { return Ok(None) };
-        let mut path = Self { text, segments: SmallVec::new() };
-        if rest.is_empty() {
-            return Ok(Some(path));
-        }
-        let mut start = 1;
-        let mut has_empty = false;
-        for end in memchr::memchr_iter(b'/', text.as_bytes()).skip(1).chain([text.len()]) {
-            if path.segments.len() == segments_max {
-                return Err(BadPath::TooManySegments { max: segments_max });
+        let (mut start, mut is_special, mut has_empty) = (1, false, false);
+        for (at, &byte) in self.text.as_bytes().iter().enumerate().skip(1) {
+            match CLASSES[usize::from(byte)] {
+                Class::Plain => {}
+                Class::Slash => {
+                    has_empty |= start == at;
+                    self.push(start, at, segments_max)?;
+                    start = at + 1;
+                    self.colon = None;
+                }
+                Class::Colon => self.colon = Some(at),
+                Class::Special => is_special = true,
             }
-            has_empty |= start == end;
-            path.segments.push(PathSegment::new(start, &text[start..end]));
-            start = end + 1;
         }
-        Ok((!has_empty).then_some(path))
-    }
-
-    /// The last segment's last colon, if a verb may begin there.
-    pub(super) fn colon(&self) -> Option<usize> {
-        memchr::memrchr(b':', self.segments.last()?.raw.as_bytes())
-    }
-
-    /// What follows the colon, in normal form.
-    pub(super) fn verb(&self, colon: usize) -> Option<Cow<'p, str>> {
-        Some(percent::normal(&self.segments.last()?.raw[colon + 1..]))
-    }
-
-    /// The path before the colon; `None` when that ends in an empty segment.
-    pub(super) fn before(&self, colon: usize) -> Option<Self> {
-        let mut segments = self.segments.clone();
-        let last = segments.pop()?;
-        if colon > 0 {
-            segments.push(PathSegment::new(last.start, &last.raw[..colon]));
-        } else if !segments.is_empty() {
-            return None;
+        if self.text.len() > 1 {
+            has_empty |= start == self.text.len();
+            self.push(start, self.text.len(), segments_max)?;
         }
-        Some(Self { text: self.text, segments })
+        if is_special {
+            self.normalize()?;
+        }
+        Ok(!has_empty)
+    }
+
+    #[inline]
+    fn push(&mut self, start: usize, end: usize, segments_max: usize) -> Result<(), BadPath> {
+        if self.length == segments_max {
+            return Err(BadPath::TooManySegments { max: segments_max });
+        }
+        let hash = hash(&self.text[start..end]);
+        self.segments.push(PathSegment { start, end, hash });
+        self.length += 1;
+        Ok(())
+    }
+
+    #[cold]
+    fn normalize(&mut self) -> Result<(), BadPath> {
+        check(self.text)?;
+        for segment in &mut self.segments {
+            let normal = percent::normal(&self.text[segment.start..segment.end]);
+            segment.hash = hash(&normal);
+            self.normal.push(normal);
+        }
+        Ok(())
+    }
+
+    /// Whether some escape or character is not in normal form as sent.
+    pub(super) fn is_special(&self) -> bool {
+        !self.normal.is_empty()
+    }
+
+    /// Whether the path ends before its end, at a colon.
+    pub(super) fn is_cut(&self) -> bool {
+        self.segments.last().is_some_and(|last| last.end < self.text.len())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// The normal form of a segment and its [`hash`].
+    #[inline]
+    pub(super) fn segment(&self, index: usize) -> Option<(&str, u64)> {
+        let segment = self.segments[..self.length].get(index)?;
+        let raw = &self.text[segment.start..segment.end];
+        Some((self.normal.get(index).map_or(raw, |normal| normal), segment.hash))
+    }
+
+    /// Where a custom verb may begin, and that verb in normal form.
+    #[inline]
+    pub(super) fn custom_verb(&self) -> Option<(usize, Cow<'p, str>)> {
+        let colon = self.colon?;
+        let segment = self.segments.last()?;
+        // What a verb follows is no empty segment, but may be no segment at all.
+        let is_whole = segment.start == colon && self.segments.len() > 1;
+        (!is_whole).then(|| (colon, percent::normal(&self.text[colon + 1..])))
+    }
+
+    /// From now on, the path ends at a colon of its last segment; `None` for all of the path.
+    pub(super) fn read_to(&mut self, colon: Option<usize>) {
+        let end = colon.unwrap_or(self.text.len());
+        let length = self.segments.len();
+        let Some(last) = self.segments.last_mut() else { return };
+        let normal = percent::normal(&self.text[last.start..end]);
+        (last.end, last.hash) = (end, hash(&normal));
+        self.length = if last.start == end { length - 1 } else { length };
+        if let Some(last) = self.normal.last_mut() {
+            *last = normal;
+        }
     }
 
     /// The text of some segments and the slashes between them, as sent.
     pub(super) fn text(&self, start: usize, end: usize) -> &'p str {
         match self.segments.get(start..end) {
-            Some([first, .., last]) => &self.text[first.start..last.start + last.raw.len()],
-            Some([only]) => only.raw,
+            Some([first, .., last]) => &self.text[first.start..last.end],
+            Some([only]) => &self.text[only.start..only.end],
             _ => "",
         }
     }
 }
 
-impl<'p> PathSegment<'p> {
-    fn new(start: usize, raw: &'p str) -> Self {
-        let normal = percent::normal(raw);
-        let hash = hash(&normal);
-        Self { start, raw, normal, hash }
-    }
+/// What a byte means to [`Path::split`].
+#[derive(Clone, Copy)]
+enum Class {
+    Plain,
+    Slash,
+    Colon,
+    /// An escape, a NUL or a byte beyond ASCII: the path is not in normal form as sent.
+    Special,
 }
+
+static CLASSES: [Class; 256] = {
+    let mut classes = [Class::Plain; 256];
+    let mut byte = 0x80;
+    while byte < classes.len() {
+        classes[byte] = Class::Special;
+        byte += 1;
+    }
+    classes[0] = Class::Special;
+    classes[b'%' as usize] = Class::Special;
+    classes[b'/' as usize] = Class::Slash;
+    classes[b':' as usize] = Class::Colon;
+    classes
+};
 
 #[cold]
 fn check(text: &str) -> Result<(), BadPath> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::binding::Binding;
 use super::captures::Captures;
-use super::path::{BadPath, Path, PathSegment, hash};
+use super::path::{BadPath, Path, hash};
 
 /// All routes of a snapshot. Immutable; made by [`build`](super::build).
 #[derive(Debug)]
@@ -48,6 +48,9 @@ pub enum Match<'t> {
 pub(super) type NodeId = u32;
 pub(super) type VerbId = u32;
 pub(super) type CustomVerbId = u32;
+
+/// Where the path ends for its custom verb to begin, and that verb.
+type Reading = (Option<usize>, CustomVerbId);
 
 /// `*` as an HTTP verb: any of them.
 pub(super) const ANY_VERB: VerbId = 0;
@@ -94,23 +97,27 @@ pub(super) struct Tail {
 impl RouteTree {
     /// The route for a verb and a path (without the query, as sent).
     pub fn find<'t>(&'t self, verb: &str, path: &str) -> Match<'t> {
-        let path = match Path::split(path, self.path_segments_max) {
-            Ok(Some(path)) => path,
-            Ok(None) => return Match::NotFound,
+        let mut path = Path::new(path);
+        match path.split(self.path_segments_max) {
+            Ok(true) => {}
+            Ok(false) => return Match::NotFound,
             Err(reason) => return Match::BadPath(reason),
-        };
-        let cut = self.cut(&path);
+        }
         let verbs = Verbs::of(self, verb);
-        for (path, custom_verb) in readings(&path, cut.as_ref()) {
-            let search = Search { tree: self, segments: &path.segments };
+        let readings = self.readings(&path);
+        for (colon, custom_verb) in readings.into_iter().flatten() {
+            if colon.is_some() || path.is_cut() {
+                path.read_to(colon);
+            }
+            let search = Search { tree: self, path: &path };
             let found = search.walk(ROOT, 0, &mut |node| verbs.best(self.leaves(node), custom_verb));
             if let Some(binding) = found {
                 let binding = &self.bindings[binding as usize];
-                let captures = Captures::take(path, &binding.captures, binding.span);
+                let captures = Captures::take(&path, &binding.captures, binding.span);
                 return Match::Found { binding, captures };
             }
         }
-        self.not_allowed(&path, cut.as_ref())
+        self.not_allowed(path, readings)
     }
 
     /// All bindings, in order of declaration.
@@ -118,19 +125,22 @@ impl RouteTree {
         self.bindings.iter()
     }
 
-    /// The path before its custom verb, if it ends in one that some route has.
-    fn cut<'p>(&self, path: &Path<'p>) -> Option<(Path<'p>, CustomVerbId)> {
-        let colon = path.colon()?;
-        let custom_verb = *self.custom_verbs.get(&*path.verb(colon)?)?;
-        Some((path.before(colon)?, custom_verb))
+    /// What a path may mean, best first: with a custom verb that some route has, then as data throughout.
+    fn readings(&self, path: &Path<'_>) -> [Option<Reading>; 2] {
+        let cut = path.custom_verb().and_then(|(colon, verb)| {
+            let custom_verb = self.custom_verbs.get(&*verb)?;
+            Some((Some(colon), *custom_verb))
+        });
+        [cut, Some((None, NO_CUSTOM_VERB))]
     }
 
     /// Whether the path is known under other verbs.
     #[cold]
-    fn not_allowed<'t, 'p>(&'t self, path: &Path<'p>, cut: Option<&(Path<'p>, CustomVerbId)>) -> Match<'t> {
+    fn not_allowed<'t>(&'t self, mut path: Path<'_>, readings: [Option<Reading>; 2]) -> Match<'t> {
         let mut allowed = BTreeSet::new();
-        for (path, custom_verb) in readings(path, cut) {
-            let search = Search { tree: self, segments: &path.segments };
+        for (colon, custom_verb) in readings.into_iter().flatten() {
+            path.read_to(colon);
+            let search = Search { tree: self, path: &path };
             search.walk(ROOT, 0, &mut |node| {
                 let leaves = self.leaves(node).iter().filter(|leaf| leaf.custom_verb == custom_verb);
                 allowed.extend(leaves.map(|leaf| &*self.verbs[leaf.verb as usize]));
@@ -149,14 +159,6 @@ impl RouteTree {
     fn leaves(&self, node: &Node) -> &[Leaf] {
         &self.leaves[node.leaves.range()]
     }
-}
-
-/// What a path may mean, best first: with a custom verb at its end, then as data throughout.
-fn readings<'a, 'p>(
-    path: &'a Path<'p>,
-    cut: Option<&'a (Path<'p>, CustomVerbId)>,
-) -> impl Iterator<Item = (&'a Path<'p>, CustomVerbId)> {
-    cut.into_iter().map(|(path, verb)| (path, *verb)).chain([(path, NO_CUSTOM_VERB)])
 }
 
 /// The ids of the verbs that serve a request, best first; [`ANY_VERB`] serves last and always.
@@ -196,7 +198,7 @@ impl Verbs {
 
 struct Search<'a, 'p> {
     tree: &'a RouteTree,
-    segments: &'a [PathSegment<'p>],
+    path: &'a Path<'p>,
 }
 
 impl Search<'_, '_> {
@@ -205,15 +207,15 @@ impl Search<'_, '_> {
     /// Recursion is as deep as the path, which has at most `path_segments_max` segments.
     fn walk(&self, id: NodeId, at: usize, visit: &mut impl FnMut(&Node) -> Option<u32>) -> Option<u32> {
         let node = &self.tree.nodes[id as usize];
-        match self.segments.get(at) {
+        match self.path.segment(at) {
             None => {
                 if let Some(found) = visit(node) {
                     return Some(found);
                 }
             }
-            Some(segment) => {
+            Some((literal, hash)) => {
                 if node.has_literals
-                    && let Some(child) = self.tree.edges.child(id, &segment.normal, segment.hash)
+                    && let Some(child) = self.tree.edges.child(id, literal, hash)
                     && let Some(found) = self.walk(child, at + 1, visit)
                 {
                     return Some(found);
@@ -226,7 +228,7 @@ impl Search<'_, '_> {
             }
         }
         for tail in &self.tree.tails[node.tails.range()] {
-            let start = self.segments.len().checked_sub(tail.length).filter(|start| *start >= at);
+            let start = self.path.len().checked_sub(tail.length).filter(|start| *start >= at);
             if let Some(start) = start
                 && let Some(found) = self.walk(tail.node, start, visit)
             {
@@ -238,6 +240,13 @@ impl Search<'_, '_> {
 }
 
 impl Span32 {
+    pub(super) fn new(start: usize, end: usize) -> Self {
+        let narrow = |place| {
+            u32::try_from(place).expect("a descriptor set of under 4 GiB has no more routes and segments")
+        };
+        Self { start: narrow(start), end: narrow(end) }
+    }
+
     pub(super) fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -246,32 +255,38 @@ impl Span32 {
 /// The literal edges of all nodes in one table: open addressing, at most half full.
 #[derive(Debug)]
 pub(super) struct EdgeTable {
-    slots: Box<[u32]>,
-    edges: Vec<Edge>,
+    slots: Box<[Edge]>,
+    /// The literals of all edges, each once.
+    literals: String,
 }
 
-#[derive(Debug)]
-pub(super) struct Edge {
-    pub(super) parent: NodeId,
-    pub(super) child: NodeId,
-    /// In normal form.
-    pub(super) literal: Box<str>,
+/// An edge, or an empty slot where it leads to [`ROOT`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Edge {
+    parent: NodeId,
+    child: NodeId,
+    /// In [`EdgeTable::literals`], in normal form.
+    literal: Span32,
 }
-
-const EMPTY: u32 = u32::MAX;
 
 impl EdgeTable {
-    pub(super) fn new(edges: Vec<Edge>) -> Self {
+    pub(super) fn new(edges: &HashMap<(NodeId, Box<str>), NodeId>) -> Self {
         let size = (edges.len() * 2 + 1).next_power_of_two();
-        let mut slots = vec![EMPTY; size].into_boxed_slice();
-        for (edge, index) in edges.iter().zip(0..) {
-            let mut slot = place(edge.parent, hash(&edge.literal)) & (size - 1);
-            while slots[slot] != EMPTY {
+        let mut table = Self { slots: vec![Edge::default(); size].into(), literals: String::new() };
+        let mut interned: HashMap<&str, Span32> = HashMap::new();
+        for ((parent, text), child) in edges {
+            let literal = *interned.entry(text).or_insert_with(|| {
+                let start = table.literals.len();
+                table.literals.push_str(text);
+                Span32::new(start, table.literals.len())
+            });
+            let mut slot = place(*parent, hash(text)) & (size - 1);
+            while table.slots[slot].child != ROOT {
                 slot = (slot + 1) & (size - 1);
             }
-            slots[slot] = index;
+            table.slots[slot] = Edge { parent: *parent, child: *child, literal };
         }
-        Self { slots, edges }
+        table
     }
 
     #[inline]
@@ -279,9 +294,11 @@ impl EdgeTable {
         let mask = self.slots.len() - 1;
         let mut slot = place(parent, hash) & mask;
         loop {
-            // An empty slot's index is past the end.
-            let edge = self.edges.get(self.slots[slot] as usize)?;
-            if edge.parent == parent && *edge.literal == *literal {
+            let edge = &self.slots[slot];
+            if edge.child == ROOT {
+                return None;
+            }
+            if edge.parent == parent && self.literals[edge.literal.range()] == *literal {
                 return Some(edge.child);
             }
             slot = (slot + 1) & mask;

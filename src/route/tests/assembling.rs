@@ -399,7 +399,7 @@ fn a_body_never_overrides_the_path() {
         "A POST /{book.name} book",
         &[
             ("/x", "", r#"{"book":{"name":"x"}}"#),
-            ("/x", r#"{"title":"t"}"#, r#"{"book":{"name":"x","title":"t"}}"#),
+            ("/x", r#"{"title":"t","pages":3}"#, r#"{"book":{"name":"x","title":"t","pages":3}}"#),
             ("/x", r#"{"name":"y"}"#, "`book.name`: one value in the path, another in the body"),
         ],
     );
