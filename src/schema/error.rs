@@ -62,6 +62,8 @@ pub enum Problem {
     ImportCycle(String),
     #[error("{list} index {index} is out of range, there are {imports} imports")]
     ImportIndex { list: &'static str, index: i32, imports: usize },
+    #[error("public imports add up to more than {max} names of files")]
+    PublicImports { max: usize },
 
     // Names.
     #[error("{what} {index} has no name")]
@@ -112,7 +114,7 @@ pub enum Problem {
     UnknownType(i32),
     #[error("no type")]
     NoType,
-    #[error("a {0} field without a type name")]
+    #[error("{0} field without a type name")]
     NoTypeName(&'static str),
     #[error("type name `{0}` on a scalar field")]
     TypeNameOnScalar(String),
@@ -160,8 +162,13 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn add(&mut self, file: &str, name: &str, problem: Problem) {
+        let error = SchemaError { file: file.to_owned(), name: name.to_owned(), problem };
+        // A method that takes and returns the same missing type says so once.
+        if self.list.last() == Some(&error) {
+            return;
+        }
         if self.list.len() < PROBLEMS_MAX {
-            self.list.push(SchemaError { file: file.to_owned(), name: name.to_owned(), problem });
+            self.list.push(error);
         } else {
             self.more += 1;
         }

@@ -25,6 +25,9 @@ impl View {
     }
 }
 
+/// How much all files together may take over from public imports: a chain of them adds up to the square.
+const PASSED_ON_MAX: usize = 1 << 20;
+
 /// Orders the files and works out what each of them sees.
 pub(super) fn order(files: Vec<File>, problems: &mut Problems) -> (Vec<File>, Vec<View>) {
     let places: HashMap<String, usize> =
@@ -37,6 +40,7 @@ pub(super) fn order(files: Vec<File>, problems: &mut Problems) -> (Vec<File>, Ve
         new_place[old] = new;
     }
     let mut views: Vec<View> = Vec::with_capacity(files.len());
+    let mut passed_on = 0;
     for (&old, new) in sequence.iter().zip(0..) {
         let file = &files[old];
         let mut view = View { visible: vec![new], ..View::default() };
@@ -47,6 +51,11 @@ pub(super) fn order(files: Vec<File>, problems: &mut Problems) -> (Vec<File>, Ve
             let Some(imported) = views.get(place) else { continue };
             view.incomplete |= imported.incomplete;
             view.visible.push(place);
+            passed_on += imported.public.len();
+            if passed_on > PASSED_ON_MAX {
+                view.incomplete = true;
+                continue;
+            }
             view.visible.extend(&imported.public);
             if is_public(file, &files[import]) {
                 view.public.push(place);
@@ -58,6 +67,10 @@ pub(super) fn order(files: Vec<File>, problems: &mut Problems) -> (Vec<File>, Ve
             list.dedup();
         }
         views.push(view);
+    }
+    if passed_on > PASSED_ON_MAX {
+        let last = sequence.last().map(|&old| files[old].name()).unwrap_or_default();
+        problems.add(last, "", Problem::PublicImports { max: PASSED_ON_MAX });
     }
     let mut slots: Vec<Option<File>> = files.into_iter().map(Some).collect();
     (sequence.into_iter().filter_map(|old| slots[old].take()).collect(), views)

@@ -68,14 +68,14 @@ fn read_one(
     problems: &mut Problems,
 ) -> Result<(), Problem> {
     let bytes = decompress(&input.bytes, limits.set_bytes_max)?;
-    let set = FileDescriptorSet::decode(bytes).map_err(|error| Problem::NotASet(reason(&error)))?;
+    let set = FileDescriptorSet::decode(bytes).map_err(|error| Problem::NotASet(decode_reason(&error)))?;
     if set.file.is_empty() {
         return Err(Problem::NoFiles);
     }
     for (bytes, index) in set.file.into_iter().zip(0..) {
         match FileDescriptorProto::decode(bytes.clone()) {
             Err(error) => {
-                let reason = reason(&error);
+                let reason = decode_reason(&error);
                 problems.add(&input.name, "", Problem::BrokenFile { index, reason });
             }
             Ok(proto) if proto.name().is_empty() => {
@@ -88,7 +88,7 @@ fn read_one(
 }
 
 /// Prost's reason without its fixed preamble.
-fn reason(error: &prost::DecodeError) -> String {
+pub(super) fn decode_reason(error: &prost::DecodeError) -> String {
     let text = error.to_string();
     text.strip_prefix("failed to decode Protobuf message: ").unwrap_or(&text).to_owned()
 }

@@ -98,7 +98,7 @@ impl Checker<'_> {
             self.add(Problem::NotAllowed("a group", self.syntax.name()));
         }
         let Some(name) = name else {
-            let what = if field.r#type == Some(field_type::ENUM) { "enum" } else { "message" };
+            let what = if field.r#type == Some(field_type::ENUM) { "an enum" } else { "a message" };
             self.add(Problem::NoTypeName(what));
             return false;
         };

@@ -113,20 +113,22 @@ impl Checker<'_> {
         let mut numbers: HashMap<i32, &str> = HashMap::with_capacity(message.field.len());
         for (field, index) in message.field.iter().zip(0..) {
             let number = field.number();
-            let other = numbers.insert(number, field.name()).map(str::to_owned);
-            self.within("field", field.name.clone(), index, |checker| {
-                if let Some(other) = other.filter(|_| field.number.is_some()) {
-                    checker.add(Problem::DuplicateNumber { number, other });
-                }
-                match ranges.containing(number) {
-                    Some("reserved") => checker.add(Problem::NumberReserved(number)),
-                    Some(_) => checker.add(Problem::NumberInExtensionRange(number)),
-                    None => {}
-                }
-                if reserved.contains(field.name()) {
-                    checker.add(Problem::NameReserved);
-                }
-            });
+            let other = numbers.insert(number, field.name()).filter(|_| field.number.is_some());
+            let mut found = Vec::new();
+            if let Some(other) = other {
+                found.push(Problem::DuplicateNumber { number, other: other.to_owned() });
+            }
+            match ranges.containing(number) {
+                Some("reserved") => found.push(Problem::NumberReserved(number)),
+                Some(_) => found.push(Problem::NumberInExtensionRange(number)),
+                None => {}
+            }
+            if reserved.contains(field.name()) {
+                found.push(Problem::NameReserved);
+            }
+            for problem in found {
+                self.within("field", field.name.clone(), index, |checker| checker.add(problem));
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use prost::Message;
 use super::error::{Problem, Problems};
 use super::imports::View;
 use super::raw::{self, FileDescriptorProto};
-use super::read::File;
+use super::read::{File, decode_reason};
 use super::symbols::{Kind, Symbols};
 
 pub(super) use json_name::{Conflicts, settle as settle_json_names};
@@ -95,7 +95,7 @@ impl Checker<'_> {
     fn check_file(&mut self, file: &mut FileDescriptorProto) {
         let package = file.package();
         if !package.is_empty() && !package.split('.').all(is_identifier) {
-            self.add(Problem::PackageName(package.to_owned()));
+            self.problems.add(&self.file, "", Problem::PackageName(package.to_owned()));
         }
         self.options::<raw::FileOptions>(file.options.as_ref());
         for (message, index) in file.message_type.iter_mut().zip(0..) {
@@ -144,7 +144,7 @@ impl Checker<'_> {
             None => M::default(),
             Some(Ok(options)) => options,
             Some(Err(error)) => {
-                self.add(Problem::Options(error.to_string()));
+                self.add(Problem::Options(decode_reason(&error)));
                 M::default()
             }
         }
@@ -154,7 +154,7 @@ impl Checker<'_> {
     fn resolve(&mut self, name: &str, expected: &'static str, allowed: &[Kind]) -> Option<(String, Kind)> {
         let Some((full_name, symbol)) = self.symbols.resolve(&self.scope, name) else {
             if !self.view.incomplete {
-                self.add(Problem::Unresolved { name: name.trim_start_matches('.').to_owned() });
+                self.add(Problem::Unresolved { name: name.strip_prefix('.').unwrap_or(name).to_owned() });
             }
             return None;
         };
