@@ -1,5 +1,7 @@
 //! The integration tests, one binary: each module is one subject.
 
 mod backend;
+mod malformed_sets;
+mod set_text;
 mod sources;
 mod upstream;
