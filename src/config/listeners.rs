@@ -26,6 +26,8 @@ pub struct Public {
     pub bind: SocketAddr,
     /// How long calls in flight may go on after SIGTERM. Default 30 s.
     pub drain: Duration,
+    /// Between the 503 of `/readyz` and the moment when accepting stops, for balancers to notice. Default 0 s.
+    pub drain_grace: Duration,
     pub limits: Limits,
 }
 
@@ -78,7 +80,12 @@ pub struct Limits {
 
 impl Default for Public {
     fn default() -> Self {
-        Self { bind: loopback(8080), drain: Duration::from_secs(30), limits: Limits::default() }
+        Self {
+            bind: loopback(8080),
+            drain: Duration::from_secs(30),
+            drain_grace: Duration::ZERO,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -139,6 +146,11 @@ impl Public {
         let mut section = Section::open(node, "listeners.public", report)?;
         section.read("bind", &mut public.bind, value::address);
         section.read("drain", &mut public.drain, value::duration(Duration::ZERO..=*TIMEOUTS.end()));
+        section.read(
+            "drain_grace",
+            &mut public.drain_grace,
+            value::duration(Duration::ZERO..=*TIMEOUTS.end()),
+        );
         section.read("limits", &mut public.limits, Limits::read);
         section.close(&["role", "tls", "trusted_proxies"]);
         Some(public)

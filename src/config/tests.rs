@@ -86,6 +86,8 @@ fn listeners_are_read() {
     };
     drain("0s", 0);
     drain("1h", 3_600_000);
+    let text = "listeners: { public: { drain_grace: 5s } }";
+    accepted(text, |config| config.listeners.public.drain_grace, Duration::from_secs(5));
 }
 
 #[test]
