@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod policy;
 pub mod route;
 pub mod schema;
+pub mod server;
 pub mod snapshot;
 pub mod source;
 pub mod stage;

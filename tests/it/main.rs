@@ -2,6 +2,7 @@
 
 mod backend;
 mod malformed_sets;
+mod server;
 mod set_text;
 mod sources;
 mod upstream;

@@ -1,0 +1,150 @@
+//! One request on its way to the gateway and back: counted, timed, bounded.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::body::LimitedBody;
+use super::limits::ServerLimits;
+use super::refusal::Refusal;
+use super::watch::Watch;
+use super::{HandlerWorker, Peer};
+use crate::status::Status;
+use crate::telemetry::WorkerMetrics;
+
+/// What every call of a connection shares.
+#[derive(Debug)]
+pub(super) struct Calls<W> {
+    pub(super) worker: Arc<W>,
+    pub(super) limits: Arc<ServerLimits>,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) watch: Arc<Watch>,
+    pub(super) peer: Peer,
+}
+
+/// The reply's body; the call ends with it.
+pub(super) struct ReplyBody<B> {
+    content: Content<B>,
+    open: OpenCall,
+}
+
+enum Content<B> {
+    Handler(Pin<Box<B>>),
+    Refusal(Option<Bytes>),
+}
+
+/// Counts a call while it is open.
+struct OpenCall {
+    limits: Arc<ServerLimits>,
+    metrics: Arc<WorkerMetrics>,
+    watch: Arc<Watch>,
+    started: Instant,
+    http_number: u16,
+    is_finished: bool,
+}
+
+/// Answers one request.
+pub(super) async fn answer<W: HandlerWorker>(
+    calls: Arc<Calls<W>>,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody<W::Body>>, Infallible> {
+    let mut open = OpenCall::new(&calls);
+    if let Some(refusal) = refusal_of(&request, &calls.limits) {
+        return Ok(refuse(refusal, open));
+    }
+    let is_head = request.method() == Method::HEAD;
+    let request = request.map(|incoming| LimitedBody::new(incoming, &calls.limits));
+    let response = calls.worker.call(request, calls.peer).await;
+    open.http_number = response.status().as_u16();
+    // hyper does not read the body of a reply to HEAD, nor one that is empty.
+    open.is_finished = is_head || response.body().is_end_stream();
+    Ok(response.map(|body| ReplyBody { content: Content::Handler(Box::pin(body)), open }))
+}
+
+/// What the guard judges in HTTP/1 and nobody has judged in HTTP/2.
+fn refusal_of(request: &Request<Incoming>, limits: &ServerLimits) -> Option<Refusal> {
+    if request.version() != Version::HTTP_2 {
+        return None;
+    }
+    let path_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    if path_bytes > limits.request_line_bytes_max {
+        return Some(Refusal::UriTooLong);
+    }
+    (request.headers().len() > limits.header_count_max).then_some(Refusal::TooManyHeaders)
+}
+
+fn refuse<B>(refusal: Refusal, mut open: OpenCall) -> Response<ReplyBody<B>> {
+    open.http_number = refusal.http_number();
+    let content = Content::Refusal(Some(refusal.json()));
+    let mut response = Response::new(ReplyBody { content, open });
+    *response.status_mut() = StatusCode::from_u16(refusal.http_number()).unwrap_or(StatusCode::BAD_REQUEST);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+impl<B: Body<Data = Bytes, Error = Status>> Body for ReplyBody<B> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let frame = match &mut this.content {
+            Content::Handler(body) => ready!(body.as_mut().poll_frame(cx)),
+            Content::Refusal(json) => json.take().map(|json| Ok(Frame::data(json))),
+        };
+        if !matches!(frame, Some(Ok(_))) || this.is_end_stream() {
+            this.open.is_finished = true;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Handler(body) => body.is_end_stream(),
+            Content::Refusal(json) => json.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Handler(body) => body.size_hint(),
+            Content::Refusal(json) => SizeHint::with_exact(json.as_ref().map_or(0, |json| json.len() as u64)),
+        }
+    }
+}
+
+impl OpenCall {
+    fn new<W>(calls: &Calls<W>) -> Self {
+        calls.watch.call_begins();
+        calls.metrics.calls_open.increase();
+        Self {
+            limits: Arc::clone(&calls.limits),
+            metrics: Arc::clone(&calls.metrics),
+            watch: Arc::clone(&calls.watch),
+            started: Instant::now(),
+            http_number: 499,
+            is_finished: false,
+        }
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.watch.call_ends(!self.is_finished, &self.limits);
+        self.metrics.calls_open.decrease();
+        // 499: the client went away before the end, as nginx names it.
+        let number = if self.is_finished { self.http_number } else { 499 };
+        self.metrics.replied(number, self.started.elapsed());
+    }
+}

@@ -1,0 +1,243 @@
+//! One client connection, from its first byte to its close.
+//!
+//! ```text
+//! sniff ─┬─ HTTP/2 preface ─▶ hyper http2 ──────────────────┬─▶ closed
+//!        └─ anything else ──▶ guard ─▶ hyper http1 ─┬───────┘
+//!                                 └─ refusal, 408 ──┴─▶ JSON reply, linger, close
+//! ```
+//!
+//! hyper's own header timeout would count idle time too and closes without a reply, so the clock is
+//! kept here.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::HandlerWorker;
+use super::call::{Calls, answer};
+use super::guarded::Guarded;
+use super::head_guard::{HeadGuard, Phase};
+use super::limits::ServerLimits;
+use super::refusal::Refusal;
+use super::watch::Watch;
+
+/// RFC 9113, section 3.4.
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long, and for how many bytes, a closing connection still reads, so that the client gets to
+/// read our last reply before a TCP reset destroys it (RFC 9112, section 9.6).
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// How long an idle HTTP/2 client may take to answer GOAWAY.
+const GOAWAY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Serves `socket` until it ends.
+pub(super) async fn serve<W: HandlerWorker>(mut socket: TcpStream, calls: Arc<Calls<W>>) {
+    let watch = Arc::clone(&calls.watch);
+    let limits = Arc::clone(&calls.limits);
+    let sniffed = tokio::time::timeout(limits.head_timeout, sniff(&mut socket, &watch)).await;
+    let Ok(Ok(Some(sniffed))) = sniffed else { return };
+    let service = service_fn(move |request| answer(Arc::clone(&calls), request));
+    if sniffed.starts_with(H2_PREFACE) {
+        let io = TokioIo::new(Guarded::new(socket, sniffed, None, Arc::clone(&watch)));
+        let mut connection = pin!(http2_builder(&limits).serve_connection(io, service));
+        if let End::Idle = drive(connection.as_mut(), &watch, &limits).await {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(GOAWAY_PATIENCE, connection).await;
+        }
+        return;
+    }
+    let guard = HeadGuard::new(&limits);
+    let io = TokioIo::new(Guarded::new(socket, sniffed, Some(guard), Arc::clone(&watch)));
+    let mut connection = http1_builder(&limits).serve_connection(io, service);
+    let refusal = match drive(Pin::new(&mut connection), &watch, &limits).await {
+        End::Refused(refusal) => Some(refusal),
+        End::Idle if watch.phase() == Phase::Head => Some(Refusal::HeadTimeout),
+        // The reply is out and the rest of the request's body is not wanted.
+        End::Done if watch.phase() == Phase::Body => None,
+        End::Done | End::Idle | End::Flooding => return,
+    };
+    let mut socket = connection.into_parts().io.into_inner().into_socket();
+    let _ = tokio::time::timeout(LINGER, close(&mut socket, refusal)).await;
+}
+
+/// The first bytes: the whole preface of HTTP/2, or enough to know that it is not; `None` at the end.
+async fn sniff(socket: &mut TcpStream, watch: &Watch) -> io::Result<Option<Bytes>> {
+    let mut sniffed = BytesMut::with_capacity(H2_PREFACE.len());
+    let mut buffer = [0; H2_PREFACE.len()];
+    loop {
+        let missing = H2_PREFACE.len() - sniffed.len();
+        let mut buffer = ReadBuf::new(buffer.get_mut(..missing).unwrap_or_default());
+        let is_stopped = poll_fn(|cx| {
+            watch.register(cx.waker());
+            if watch.is_stopping() {
+                return Poll::Ready(Ok(true));
+            }
+            Pin::new(&mut *socket).poll_read(cx, &mut buffer).map_ok(|()| false)
+        })
+        .await?;
+        if is_stopped || buffer.filled().is_empty() {
+            return Ok(None);
+        }
+        sniffed.extend_from_slice(buffer.filled());
+        if !H2_PREFACE.starts_with(&sniffed) || sniffed.len() == H2_PREFACE.len() {
+            return Ok(Some(sniffed.freeze()));
+        }
+    }
+}
+
+fn http1_builder(limits: &ServerLimits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // Above the guard's bounds, which answer first and in JSON.
+    let head_bytes_max = limits.request_line_bytes_max + limits.header_bytes_max + (8 << 10);
+    builder
+        .max_buf_size(head_bytes_max.max(16 << 10))
+        .max_headers(limits.header_count_max)
+        .header_read_timeout(None)
+        .timer(TokioTimer::new());
+    builder
+}
+
+fn http2_builder(limits: &ServerLimits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.h2_streams_max)
+        .initial_stream_window_size(limits.h2_stream_window_bytes)
+        .initial_connection_window_size(limits.h2_connection_window_bytes)
+        .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(limits.h2_pending_resets_max)
+        .max_local_error_reset_streams(limits.h2_error_resets_max);
+    builder
+}
+
+/// Why a connection is not driven any further.
+enum End {
+    Done,
+    /// Nothing came for too long; in HTTP/1 perhaps half a head.
+    Idle,
+    Refused(Refusal),
+    /// More calls are given up than any honest client gives up (CVE-2023-44487).
+    Flooding,
+}
+
+/// A connection of hyper's, of either version.
+trait Served: Future<Output = hyper::Result<()>> {
+    /// HTTP/1: `connection: close` from the next reply on. HTTP/2: the two steps of GOAWAY.
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<S, B> Served for http1::Connection<TokioIo<Guarded>, S>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S, B> Served for http2::Connection<TokioIo<Guarded>, S, TokioExecutor>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+async fn drive(mut connection: Pin<&mut impl Served>, watch: &Watch, limits: &ServerLimits) -> End {
+    let mut is_finishing = false;
+    let mut clock = Clock::new(watch, limits);
+    let mut is_registered = false;
+    poll_fn(|cx| {
+        if !is_registered {
+            is_registered = true;
+            watch.register(cx.waker());
+        }
+        if !is_finishing && watch.is_stopping() {
+            is_finishing = true;
+            connection.as_mut().finish();
+        }
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            if let Err(error) = result {
+                tracing::debug!(%error, "client connection ended");
+            }
+            return Poll::Ready(End::Done);
+        }
+        if let Some(refusal) = watch.refusal() {
+            return Poll::Ready(End::Refused(refusal));
+        }
+        if watch.is_flooding() {
+            return Poll::Ready(End::Flooding);
+        }
+        clock.poll(cx, watch, limits).map(|()| End::Idle)
+    })
+    .await
+}
+
+/// Wakes when the client has been silent for too long.
+///
+/// A timer is moved only when it would ring too late: what a request does to the deadline costs
+/// nothing, and a timer that rings too early is set again.
+struct Clock {
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Clock {
+    fn new(watch: &Watch, limits: &ServerLimits) -> Self {
+        let due = watch.due(limits).unwrap_or_else(|| Instant::now() + limits.idle_timeout);
+        Self { timer: Box::pin(tokio::time::sleep_until(due)) }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, watch: &Watch, limits: &ServerLimits) -> Poll<()> {
+        let due = watch.due(limits);
+        if let Some(due) = due.filter(|due| *due < self.timer.deadline()) {
+            self.timer.as_mut().reset(due);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            match due {
+                Some(due) if due <= now => return Poll::Ready(()),
+                Some(due) => self.timer.as_mut().reset(due),
+                None => self.timer.as_mut().reset(now + limits.idle_timeout),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Writes a last reply, says that nothing follows, and reads a little so that it arrives.
+async fn close(socket: &mut TcpStream, refusal: Option<Refusal>) -> io::Result<()> {
+    if let Some(refusal) = refusal {
+        socket.write_all(&refusal.http1_reply()).await?;
+    }
+    socket.shutdown().await?;
+    let mut buffer = [0; 4096];
+    let mut bytes = 0;
+    while bytes < LINGER_BYTES_MAX {
+        match socket.read(&mut buffer).await? {
+            0 => return Ok(()),
+            count => bytes += count,
+        }
+    }
+    Ok(())
+}

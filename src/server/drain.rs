@@ -1,0 +1,64 @@
+//! The way out: not ready → not accepting → calls finish → gone.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// How far the way out has been gone; each step includes those before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    Serving,
+    /// `/readyz` says 503, so that balancers turn away; everything is still served.
+    Announced,
+    /// No new connections; those that are open finish their calls.
+    Stopping,
+    /// The workers are gone, and so may the admin listener.
+    Gone,
+}
+
+/// The step all threads look at.
+#[derive(Debug, Clone)]
+pub(super) struct Drain {
+    step: Arc<watch::Sender<Step>>,
+}
+
+impl Drain {
+    pub(super) fn new() -> Self {
+        Self { step: Arc::new(watch::Sender::new(Step::Serving)) }
+    }
+
+    pub(super) fn step(&self) -> Step {
+        *self.step.borrow()
+    }
+
+    /// Goes on to `step`; never back.
+    pub(super) fn advance(&self, step: Step) {
+        self.step.send_if_modified(|current| {
+            let is_later = step > *current;
+            *current = step.max(*current);
+            is_later
+        });
+    }
+
+    /// Waits until `step` is reached.
+    pub(super) async fn reached(&self, step: Step) {
+        // The sender is in `self`, so the channel cannot close.
+        let _ = self.step.subscribe().wait_for(|current| *current >= step).await;
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+///
+/// # Errors
+/// The system cannot install a handler.
+pub async fn shutdown_signal() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! The socket under hyper: replays what was sniffed, and shows the guard every byte of HTTP/1 first.
+//!
+//! Bytes go straight into hyper's buffer and are judged there; those from a refused line on are taken
+//! out again, so that hyper never completes a head that is refused.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::body::BrokenBody;
+use super::head_guard::{HeadGuard, Phase};
+use super::refusal::Refusal;
+use super::watch::Watch;
+
+#[derive(Debug)]
+pub(super) struct Guarded {
+    socket: TcpStream,
+    replay: Bytes,
+    guard: Option<HeadGuard>,
+    refused: Option<(Phase, Refusal)>,
+    watch: Arc<Watch>,
+}
+
+impl Guarded {
+    /// `guard` is for HTTP/1; HTTP/2 has no shapes that two parsers read differently.
+    pub(super) fn new(socket: TcpStream, replay: Bytes, guard: Option<HeadGuard>, watch: Arc<Watch>) -> Self {
+        Self { socket, replay, guard, refused: None, watch }
+    }
+
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
+    /// What is read of a connection whose bytes are refused from here on.
+    fn poll_refused(&self, phase: Phase, refusal: Refusal) -> Poll<io::Result<()>> {
+        match phase {
+            // A call is reading its body: let the body fail with the reason.
+            Phase::Body => Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, BrokenBody(refusal)))),
+            // The connection's task ends the connection once earlier calls are done.
+            Phase::Head | Phase::BetweenMessages => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Some((phase, refusal)) = this.refused {
+            return this.poll_refused(phase, refusal);
+        }
+        let before = buf.filled().len();
+        if this.replay.is_empty() {
+            ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
+        } else {
+            let count = this.replay.len().min(buf.remaining());
+            buf.put_slice(this.replay.get(..count).unwrap_or_default());
+            this.replay.advance(count);
+        }
+        let Some(guard) = &mut this.guard else { return Poll::Ready(Ok(())) };
+        let Err(refused) = guard.scan(buf.filled().get(before..).unwrap_or_default()) else {
+            this.watch.phase_is(guard.phase());
+            return Poll::Ready(Ok(()));
+        };
+        let phase = guard.phase();
+        this.refused = Some((phase, refused.refusal));
+        if phase != Phase::Body {
+            this.watch.refuse(refused.refusal);
+        }
+        buf.set_filled(before + refused.at);
+        if refused.at > 0 { Poll::Ready(Ok(())) } else { this.poll_refused(phase, refused.refusal) }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.watch.write_blocked(written.is_pending());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.watch.write_blocked(written.is_pending());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,60 @@
+//! Every bound of a listener, with its default and unit.
+
+use std::time::Duration;
+
+/// What one client, one connection and all of them together may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// The request line of HTTP/1, the path and query of HTTP/2; one more byte is 414.
+    pub request_line_bytes_max: usize,
+    /// All header lines together; one more byte is 431.
+    pub header_bytes_max: usize,
+    /// One more header is 431.
+    pub header_count_max: usize,
+    /// A request's body; one more byte is 413. A route may set its own.
+    pub body_bytes_max: u64,
+    /// From the first byte of a head (of the connection, for its first) to the last; then 408.
+    pub head_timeout: Duration,
+    /// Least speed of a body that is being waited for; below it 408.
+    pub body_bytes_per_second_min: u64,
+    /// Over how much waiting that speed is measured.
+    pub body_rate_window: Duration,
+    /// How long a connection may stay without a request.
+    pub idle_timeout: Duration,
+    pub h2_streams_max: u32,
+    pub h2_stream_window_bytes: u32,
+    pub h2_connection_window_bytes: u32,
+    /// Streams reset before they were served; one more is GOAWAY `ENHANCE_YOUR_CALM` (CVE-2023-44487).
+    pub h2_pending_resets_max: usize,
+    /// Streams this side reset for what the peer did; one more is GOAWAY `ENHANCE_YOUR_CALM`.
+    pub h2_error_resets_max: usize,
+    /// Calls of one HTTP/2 connection given up by the client in 30 s, when half of all; then it is closed.
+    pub h2_cancelled_calls_max: u32,
+    /// Over all workers; at the bound, accepting pauses.
+    pub connections_max: usize,
+    /// From one address; one more is closed at once.
+    pub connections_per_address_max: usize,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            request_line_bytes_max: 8 << 10,
+            header_bytes_max: 32 << 10,
+            header_count_max: 100,
+            body_bytes_max: 4 << 20,
+            head_timeout: Duration::from_secs(10),
+            body_bytes_per_second_min: 240,
+            body_rate_window: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            h2_streams_max: 100,
+            h2_stream_window_bytes: 256 << 10,
+            h2_connection_window_bytes: 1 << 20,
+            h2_pending_resets_max: 20,
+            h2_error_resets_max: 100,
+            h2_cancelled_calls_max: 100,
+            connections_max: 10_000,
+            connections_per_address_max: 256,
+        }
+    }
+}

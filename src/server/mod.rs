@@ -1,0 +1,102 @@
+//! Rooms 1 and 8, the outside of them: listeners, connections, their bounds, the drain, the admin port.
+//!
+//! ```text
+//! Server::start ─▶ worker threads (one current-thread runtime each, SO_REUSEPORT) ─▶ accept
+//!   ─▶ connection (HTTP/1.1 or h2c by its first bytes) ─▶ LimitedBody ─▶ HandlerWorker::call
+//! ```
+//!
+//! The gateway is a [`Handler`]: each worker thread makes its own [`HandlerWorker`], which owns what
+//! that thread owns (its upstream connections). Nothing here knows of gRPC or JSON schemas.
+
+mod accept;
+mod admin;
+mod body;
+mod call;
+mod connection;
+mod drain;
+mod guarded;
+mod head_guard;
+mod limits;
+mod refusal;
+mod running;
+mod watch;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+
+use crate::status::Status;
+use crate::telemetry::WorkerMetrics;
+
+pub use body::LimitedBody;
+pub use drain::shutdown_signal;
+pub use limits::ServerLimits;
+pub use running::{Running, Shutdown, StartError, start};
+
+/// What serves the requests of all listeners.
+pub trait Handler: Send + Sync + 'static {
+    type Worker: HandlerWorker;
+
+    /// Makes the state of one worker thread; called on that thread, inside its runtime.
+    fn worker(&self, context: &WorkerContext) -> Self::Worker;
+}
+
+/// What serves the requests of one worker thread.
+pub trait HandlerWorker: Send + Sync + 'static {
+    type Body: Body<Data = Bytes, Error = Status> + Send + 'static;
+
+    /// Answers one request; dropped when the client goes away.
+    fn call(
+        &self,
+        request: Request<LimitedBody>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// The thread a [`HandlerWorker`] is made for.
+#[derive(Debug, Clone)]
+pub struct WorkerContext {
+    /// From 0 to the number of workers less one.
+    pub index: usize,
+    pub metrics: Arc<WorkerMetrics>,
+}
+
+/// Who is at the other end of the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    pub address: SocketAddr,
+}
+
+/// Where to listen, and how.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Public listeners; port 0 asks the system for one.
+    pub listen: Vec<SocketAddr>,
+    /// `/healthz`, `/readyz`, `/metrics`.
+    pub admin: Option<SocketAddr>,
+    pub workers: usize,
+    pub limits: ServerLimits,
+    /// Between the announcement on `/readyz` and the moment accepting stops.
+    pub drain_grace: Duration,
+    /// For calls in flight after that; then they are cut off.
+    pub drain_timeout: Duration,
+}
+
+impl ServerConfig {
+    /// One public listener, a worker for each core.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen: vec![listen],
+            admin: None,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            limits: ServerLimits::default(),
+            drain_grace: Duration::ZERO,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}

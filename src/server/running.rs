@@ -1,0 +1,170 @@
+//! Starting a server and ending it: sockets, threads, handles.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::accept::{Shared, Worker};
+use super::drain::{Drain, Step};
+use super::{Handler, ServerConfig, admin, shutdown_signal};
+use crate::telemetry::Metrics;
+
+/// Connections the system holds before `accept`; more than one burst of a busy second.
+const BACKLOG: i32 = 4096;
+
+/// A server that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// The public addresses, in the order of [`ServerConfig::listen`], with the ports given.
+    pub addresses: Vec<SocketAddr>,
+    pub admin_address: Option<SocketAddr>,
+    shutdown: Shutdown,
+    workers: Vec<JoinHandle<()>>,
+    admin: Option<JoinHandle<()>>,
+}
+
+/// Ends a server, from anywhere.
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    drain: Drain,
+    grace: Duration,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on `{address}`: {error}")]
+    Listen { address: SocketAddr, error: io::Error },
+    #[error("cannot start a worker thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Binds the sockets and starts the threads; accepts when this returns.
+///
+/// # Errors
+/// An address is taken or not ours; a thread or its runtime cannot be made.
+pub fn start(
+    config: ServerConfig,
+    handler: Arc<impl Handler>,
+    metrics: Arc<Metrics>,
+) -> Result<Running, StartError> {
+    let workers_count = config.workers.max(1);
+    let mut addresses = config.listen.clone();
+    let mut sockets: Vec<Vec<std::net::TcpListener>> = (0..workers_count).map(|_| Vec::new()).collect();
+    for address in &mut addresses {
+        for sockets in &mut sockets {
+            let socket = bind(*address).map_err(|error| StartError::Listen { address: *address, error })?;
+            // The first socket learns the port, the others share it.
+            *address = socket.local_addr().map_err(StartError::Thread)?;
+            sockets.push(socket);
+        }
+    }
+    let admin_socket = match config.admin {
+        None => None,
+        Some(address) => Some(bind(address).map_err(|error| StartError::Listen { address, error })?),
+    };
+    let admin_address = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
+    let drain = Drain::new();
+    let shared = Arc::new(Shared::new(&config));
+    let mut running = Running {
+        addresses,
+        admin_address,
+        shutdown: Shutdown { drain: drain.clone(), grace: config.drain_grace },
+        workers: Vec::with_capacity(workers_count),
+        admin: None,
+    };
+    for (index, sockets) in sockets.into_iter().enumerate() {
+        let worker = Worker { index, sockets, shared: Arc::clone(&shared), drain: drain.clone() };
+        let thread = worker.spawn(Arc::clone(&handler), metrics.worker()).map_err(StartError::Thread);
+        running.workers.push(thread?);
+    }
+    if let Some(socket) = admin_socket {
+        running.admin = Some(admin::spawn(socket, metrics, drain).map_err(StartError::Thread)?);
+    }
+    Ok(running)
+}
+
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    // The kernel spreads connections over the workers' sockets.
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+impl Running {
+    /// A handle that ends this server.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Drains and waits for the end.
+    pub async fn stop(self) {
+        self.shutdown.start().await;
+        // Joining blocks; a failure to spawn would mean that the runtime itself is going down.
+        let _ = tokio::task::spawn_blocking(move || self.join()).await;
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process as usual.
+    ///
+    /// # Errors
+    /// The system cannot install a signal handler.
+    pub fn run_until_signal(self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            shutdown_signal().await?;
+            tracing::info!("draining");
+            tokio::select! {
+                () = self.stop() => Ok(()),
+                result = shutdown_signal() => result,
+            }
+        })?;
+        // Not waiting for threads that a second signal has given up.
+        runtime.shutdown_background();
+        Ok(())
+    }
+
+    /// Waits until the workers have ended by a [`Shutdown`].
+    pub fn join(mut self) {
+        for worker in self.workers.drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a worker thread has panicked");
+            }
+        }
+        self.shutdown.drain.advance(Step::Gone);
+        if let Some(admin) = self.admin.take() {
+            let _ = admin.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Threads do not outlive their handle: a failed start, a test that panics.
+        self.shutdown.drain.advance(Step::Stopping);
+        if self.workers.is_empty() {
+            self.shutdown.drain.advance(Step::Gone);
+        }
+    }
+}
+
+impl Shutdown {
+    /// Announces the end on `/readyz`, waits for the grace, and stops accepting.
+    pub async fn start(&self) {
+        self.drain.advance(Step::Announced);
+        tokio::time::sleep(self.grace).await;
+        self.drain.advance(Step::Stopping);
+    }
+
+    /// Only announces; everything is still served.
+    pub fn announce(&self) {
+        self.drain.advance(Step::Announced);
+    }
+}
