@@ -39,7 +39,7 @@ impl Binding {
         let start = out.len();
         assembly.body(request.body, out)?;
         let end = out.len();
-        let captures = assembly.captures(request.captures);
+        let captures = assembly.captures(request.captures)?;
         assembly.query(request.query.unwrap_or_default(), &captures, out)?;
         if let (Some(number), RequestBody::Json(body)) = (self.update_mask, request.body) {
             assembly.update_mask(number, body, out)?;
@@ -105,11 +105,16 @@ impl<'s> Assembly<'s> {
         }
     }
 
-    fn captures<'r>(&self, captures: &'r Captures) -> SmallVec<[Capture<'s, 'r>; 2]> {
+    fn captures<'r>(&self, captures: &'r Captures) -> Result<SmallVec<[Capture<'s, 'r>; 2]>, Status> {
         let declared = self.binding.captures.iter();
-        let places =
-            declared.map(|capture| Place::of_numbers(self.schema, self.binding.input, &capture.numbers));
-        places.zip(captures.iter()).collect()
+        let places = declared.zip(captures.iter()).map(|(capture, text)| {
+            let place = Place::of_numbers(self.schema, self.binding.input, &capture.numbers);
+            let place = place.ok_or_else(|| {
+                Status::gateway(Code::Internal, "the request message has more fields than can be bound")
+            });
+            Ok((place?, text))
+        });
+        places.collect()
     }
 
     fn query(&mut self, query: &str, captures: &[Capture<'s, '_>], out: &mut Vec<u8>) -> Result<(), Status> {

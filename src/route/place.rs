@@ -38,18 +38,17 @@ pub(super) enum Clash {
 }
 
 impl<'s> Place<'s> {
-    /// The place of a capture, whose fields were checked when routes were built.
-    pub(super) fn of_numbers(schema: &'s Schema, input: MessageId, numbers: &[u32]) -> Self {
+    /// The place of a capture; `None` in a message of more fields than a plan can find by number.
+    pub(super) fn of_numbers(schema: &'s Schema, input: MessageId, numbers: &[u32]) -> Option<Self> {
         let mut chain = Chain::new();
         let mut message = Some(input);
         for number in numbers {
-            let plan = message.map(|id| schema.message(id));
-            let field = plan.and_then(|plan| Some(&plan.fields[plan.by_number(*number)?]));
-            let field = field.expect("Binding::new found the field of every capture");
+            let plan = schema.message(message?);
+            let field = plan.fields.get(plan.by_number(*number)?)?;
             message = field.kind.message();
             chain.push(field);
         }
-        Self { chain, key: None }
+        Some(Self { chain, key: None })
     }
 
     pub(super) fn of_field(field: &'s FieldPlan) -> Self {
