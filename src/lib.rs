@@ -1,6 +1,7 @@
 //! Transom puts gRPC services on the public web, from their descriptors.
 
 pub mod call;
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod demo;

@@ -58,7 +58,7 @@ const ROOMS: &[Room] = &[
     Room { name: "telemetry", rooms: &["status"], forbidden: SHELL },
     Room { name: "config", rooms: &["codec", "policy", "route"], forbidden: &[RUNTIME] },
     Room { name: "demo", rooms: &[], forbidden: SHELL },
-    Room { name: "cli", rooms: &["config", "demo", "gateway", "route"], forbidden: SHELL },
+    Room { name: "cli", rooms: &["config", "demo", "gateway", "route", "codec"], forbidden: SHELL },
 ];
 
 /// The crate root, and the composition root, which names every room.

@@ -1,6 +1,7 @@
 //! The integration tests, one binary: each module is one subject.
 
 mod backend;
+mod cli;
 mod malformed_sets;
 mod server;
 mod set_text;

@@ -1,0 +1,97 @@
+//! The command line: one file a subcommand.
+//!
+//! Flags become a [`Config`](crate::config::Config), which [`gateway`](crate::gateway) turns into a running
+//! gateway. What a program may read goes to standard output, everything else to standard error.
+
+mod check;
+mod flags;
+mod routes;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::finding::Finding;
+use crate::config::{Config, LoadError};
+use crate::gateway::Gateway;
+
+/// Put gRPC services on the web as HTTP and JSON, from their descriptors
+#[derive(Parser)]
+#[command(name = "transom", version)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Check),
+    Routes(routes::Routes),
+}
+
+/// Does what the command line asks for.
+pub fn run() -> ExitCode {
+    let done = match Line::parse().command {
+        Command::Check(check) => check.run(),
+        Command::Routes(routes) => routes.run(),
+    };
+    done.unwrap_or_else(|failure| failure.report())
+}
+
+/// Why a subcommand did not do it.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// What was configured, or what it names, is wrong.
+    #[error("{}", crate::config::finding::lines(.0))]
+    Findings(Vec<Finding>),
+    /// The configuration file cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+    /// The system refuses something, such as an address.
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+impl Failure {
+    fn report(&self) -> ExitCode {
+        tell(self);
+        self.exit_code()
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Findings(_) | Self::System(..) => ExitCode::from(1),
+            Self::Unreadable(_) => ExitCode::from(2),
+        }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Findings(findings) => Self::Findings(findings),
+            LoadError::Unreadable { .. } => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
+/// Loads what a configuration names; reflection needs a runtime, the rest does not mind one.
+fn build(config: &Config) -> Result<Gateway, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::System("cannot start a runtime", error))?;
+    runtime.block_on(Gateway::build(config)).map_err(Failure::Findings)
+}
+
+/// To standard output. A reader that has gone away, such as `head`, is no failure.
+fn print(text: impl Display) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// To standard error.
+fn tell(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

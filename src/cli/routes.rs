@@ -1,0 +1,86 @@
+//! `transom routes`: the route table, as `serve` would have it.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::flags::SourceFlags;
+use super::{Failure, build, print, tell};
+use crate::route::list::{Row, rows};
+
+/// List the routes: method, path, body, rpc
+#[derive(Args)]
+pub(super) struct Routes {
+    #[command(flatten)]
+    flags: SourceFlags,
+}
+
+impl Routes {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let gateway = build(&self.flags.config()?)?;
+        for warning in gateway.warnings() {
+            tell(format_args!("warning: {warning}"));
+        }
+        let snapshot = gateway.snapshot();
+        print(table(&rows(&snapshot.schema, &snapshot.routes)).trim_end());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Columns as wide as their widest entry; a side that streams is marked.
+fn table(rows: &[Row]) -> String {
+    let body = |row: &Row| if row.body.is_empty() { "-".to_owned() } else { row.body.clone() };
+    let lines: Vec<[String; 3]> =
+        rows.iter().map(|row| [row.verb.clone(), row.path.clone(), body(row)]).collect();
+    let head = ["METHOD", "PATH", "BODY"].map(str::to_owned);
+    let width = |column: usize| {
+        std::iter::once(&head).chain(&lines).map(|line| line[column].chars().count()).max().unwrap_or(0)
+    };
+    let widths = [width(0), width(1), width(2)];
+    let mut text = String::new();
+    let mut put = |[verb, path, body]: &[String; 3], rpc: &str| {
+        let [first, second, third] = widths;
+        writeln!(text, "{verb:first$}  {path:second$}  {body:third$}  {rpc}").expect("a string takes it all");
+    };
+    put(&head, "RPC");
+    for (line, row) in lines.iter().zip(rows) {
+        put(line, &rpc(row));
+    }
+    text
+}
+
+/// `package.Service.Method`, and which sides stream.
+fn rpc(row: &Row) -> String {
+    let mark = match (row.client_streaming, row.server_streaming) {
+        (false, false) => "",
+        (false, true) => " (server stream)",
+        (true, false) => " (client stream)",
+        (true, true) => " (both stream)",
+    };
+    format!("{}{mark}", row.rpc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_entry() {
+        let row = |verb: &str, path: &str, body: &str, server_streaming| Row {
+            path: path.to_owned(),
+            verb: verb.to_owned(),
+            body: body.to_owned(),
+            rpc: "p.S.M".to_owned(),
+            client_streaming: false,
+            server_streaming,
+        };
+        let rows = [row("GET", "/v1/{name=a/*}", "", true), row("PATCH", "/v1/b", "book", false)];
+        let expected = "\
+METHOD  PATH            BODY  RPC
+GET     /v1/{name=a/*}  -     p.S.M (server stream)
+PATCH   /v1/b           book  p.S.M
+";
+        assert_eq!(table(&rows), expected);
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line as a script sees it: what is printed where, and the exit code.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const LIBRARY: &str = "descriptors/library.binpb";
+
+struct Outcome {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn transom(arguments: &[&str]) -> Outcome {
+    let output = Command::new(env!("CARGO_BIN_EXE_transom"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the binary runs");
+    Outcome {
+        code: output.status.code().expect("it ends by itself"),
+        stdout: String::from_utf8(output.stdout).expect("it prints text"),
+        stderr: String::from_utf8(output.stderr).expect("it prints text"),
+    }
+}
+
+/// A configuration file that is gone with the test.
+struct Configuration(PathBuf);
+
+impl Configuration {
+    fn new(name: &str, text: &str) -> Self {
+        let file = format!("{name}-{}.yaml", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+        std::fs::write(&path, text).expect("the folder for tests is writable");
+        Self(path)
+    }
+
+    /// With the library's descriptors, wherever the file is.
+    fn of_library(name: &str, more: &str) -> Self {
+        let set = Path::new(env!("CARGO_MANIFEST_DIR")).join(LIBRARY);
+        let text = format!(
+            "version: 1\ndescriptors: [{{ file: {} }}]\nservices: \
+             {{ api: {{ endpoints: {{ static: [\"http://127.0.0.1:1\"] }} }} }}\n{more}",
+            set.display()
+        );
+        Self::new(name, &text)
+    }
+
+    fn check(&self, more: &[&str]) -> Outcome {
+        transom(&[&["check", "-c", self.path()], more].concat())
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("the path is text")
+    }
+}
+
+impl Drop for Configuration {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_good_configuration_has_no_findings() {
+    let file = Configuration::of_library("good", "json: { names: proto }");
+    let outcome = file.check(&[]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+    assert_eq!(outcome.stdout, format!("{}: no findings\n", file.path()));
+    let outcome = file.check(&["--format", "json"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "[]\n"));
+}
+
+#[test]
+fn findings_have_their_place_and_exit_code_1() {
+    let file = Configuration::of_library("wrong", "json: { names: snake }\nstores: {}\n");
+    let outcome = file.check(&[]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (1, ""));
+    let expected = format!(
+        "{path}:4:16: expected `json` or `proto`, found `snake`\n\
+         {path}:5:1: `stores` is not served by this version\n",
+        path = file.path()
+    );
+    assert_eq!(outcome.stdout, expected);
+    let outcome = file.check(&["--format", "json"]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stdout.contains(r#""line":5"#), "{}", outcome.stdout);
+}
+
+#[test]
+fn what_a_configuration_names_is_loaded() {
+    let text = "version: 1\ndescriptors: [{ file: no-such.binpb }]\n\
+                services: { api: { endpoints: { static: [\"http://127.0.0.1:1\"] } } }\n";
+    let outcome = Configuration::new("names", text).check(&[]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stdout.contains(":2:15: "), "the place that names the file: {}", outcome.stdout);
+    assert!(outcome.stdout.contains("no-such.binpb"), "{}", outcome.stdout);
+}
+
+#[test]
+fn only_online_are_backends_asked() {
+    let file = Configuration::of_library("online", "");
+    assert_eq!(file.check(&[]).code, 0);
+    let outcome = file.check(&["--online"]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stdout.contains(":3:18: `api`: cannot connect to "), "{}", outcome.stdout);
+}
+
+#[test]
+fn an_unreadable_file_is_exit_code_2() {
+    let outcome = transom(&["check", "-c", "no/such.yaml"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""));
+    assert!(outcome.stderr.starts_with("no/such.yaml: "), "{}", outcome.stderr);
+}
+
+#[test]
+fn routes_are_a_table() {
+    let outcome = transom(&["routes", "--descriptors", LIBRARY, "--unannotated"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+    assert_eq!(outcome.stdout, include_str!("../data/library-routes.txt"));
+    let outcome = transom(&["routes", "--proto", "proto/library", "--unannotated"]);
+    assert_eq!(outcome.stdout, include_str!("../data/library-routes.txt"), "{}", outcome.stderr);
+}
+
+#[test]
+fn wrong_flags_are_exit_code_2_and_missing_ones_1() {
+    assert_eq!(transom(&["routes", "--no-such"]).code, 2);
+    assert_eq!(transom(&["routes"]).code, 1);
+    assert_eq!(transom(&[]).code, 2);
+}
