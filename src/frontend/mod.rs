@@ -36,7 +36,7 @@ pub trait Frontend: Sync {
     fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Call, Status>;
 
     /// Tells the outcome of a call, or of the attempt to open one.
-    fn respond(&self, exchange: Exchange, outcome: Result<Reply, Status>) -> Response<ResponseBody>;
+    fn respond(&self, exchange: &mut Exchange, outcome: Result<Reply, Status>) -> Response<ResponseBody>;
 }
 
 /// Every protocol, the most particular first: the first that claims a request serves it.

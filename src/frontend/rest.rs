@@ -68,12 +68,12 @@ impl Frontend for Rest {
         })
     }
 
-    fn respond(&self, mut exchange: Exchange, outcome: Result<Reply, Status>) -> Response<ResponseBody> {
+    fn respond(&self, exchange: &mut Exchange, outcome: Result<Reply, Status>) -> Response<ResponseBody> {
         let mut response = match outcome {
-            Ok(reply) => success(&mut exchange, reply),
-            Err(status) => failure(&exchange, &status),
+            Ok(reply) => success(exchange, reply),
+            Err(status) => failure(exchange, &status),
         };
-        response.headers_mut().insert(X_REQUEST_ID, exchange.request_id);
+        response.headers_mut().insert(X_REQUEST_ID, exchange.request_id.clone());
         if exchange.is_head {
             strip_body(&mut response);
         }

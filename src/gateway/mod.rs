@@ -1,22 +1,42 @@
 //! The composition root: the one place that names every room, in the order in which a request sees them.
 //!
 //! ```text
-//! Config → sources → Snapshot → Gateway::start → listeners → Worker::handle, once a request
+//! Config → sources → Snapshot → Gateway::start → listeners → Worker::call, once a request
 //! ```
 
+mod settings;
 mod snapshot;
 
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
+use http::{HeaderValue, Request, Response};
+use tower::ServiceExt;
+
+use crate::call::{BoundedBody, ClientBody, ResponseBody};
 use crate::config::Config;
 use crate::config::finding::Finding;
+use crate::frontend::{self, Exchange};
+use crate::policy::metadata::Peer;
+use crate::policy::request_id::RequestIds;
+use crate::server::{
+    self, Handler, HandlerWorker, LimitedBody, Running, ServerConfig, StartError, WorkerContext,
+};
 use crate::snapshot::{Catalog, Snapshot};
+use crate::stage::{self, Calls, Stages};
+use crate::telemetry::{Metrics, WorkerMetrics};
+use crate::transcode::Transcoder;
+use crate::upstream::{Upstream, UpstreamConfig};
 
 /// A gateway that is ready to serve: everything is loaded, nothing is bound yet.
 #[derive(Debug)]
 pub struct Gateway {
     catalog: Arc<Catalog>,
     warnings: Vec<String>,
+    server: ServerConfig,
+    upstream: Option<UpstreamConfig>,
 }
 
 impl Gateway {
@@ -27,7 +47,12 @@ impl Gateway {
     /// Every finding at once.
     pub async fn build(config: &Config) -> Result<Self, Vec<Finding>> {
         let (snapshot, warnings) = snapshot::build(config).await?;
-        Ok(Self { catalog: Arc::new(Catalog::new(snapshot)), warnings })
+        Ok(Self {
+            catalog: Arc::new(Catalog::new(snapshot)),
+            warnings,
+            server: settings::server(config),
+            upstream: config.services.first().map(settings::upstream),
+        })
     }
 
     /// What was left out, although the gateway can serve: rules that lost to others.
@@ -35,8 +60,95 @@ impl Gateway {
         &self.warnings
     }
 
-    /// What would be served at this moment.
+    /// What is served at this moment.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.catalog.current()
+    }
+
+    /// Binds the listeners and starts the workers; serves when this returns.
+    ///
+    /// # Errors
+    ///
+    /// See [`GatewayError`].
+    pub fn start(self) -> Result<Running, GatewayError> {
+        let upstream = self.upstream.ok_or(GatewayError::NoBackend)?;
+        let rooms = Rooms { catalog: self.catalog, calls: Calls::default(), upstream };
+        Ok(server::start(self.server, Arc::new(rooms), Metrics::new())?)
+    }
+}
+
+/// Why a gateway cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("no backend is named: `--upstream URL`, or `services` in the configuration file")]
+    NoBackend,
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// What the workers share.
+struct Rooms {
+    catalog: Arc<Catalog>,
+    calls: Calls,
+    upstream: UpstreamConfig,
+}
+
+/// Rooms 2 to 8 of one thread.
+struct Worker {
+    catalog: Arc<Catalog>,
+    stages: Stages<Transcoder>,
+    request_ids: RequestIds,
+    metrics: Arc<WorkerMetrics>,
+}
+
+impl Handler for Rooms {
+    type Worker = Worker;
+
+    fn worker(&self, context: &WorkerContext) -> Worker {
+        let metrics = context.metrics.clone();
+        let upstream = Upstream::new(self.upstream.clone(), metrics.clone());
+        Worker {
+            catalog: self.catalog.clone(),
+            stages: stage::stack(Transcoder::new(upstream), &self.calls),
+            request_ids: RequestIds::new(RandomState::new().hash_one(context.index)),
+            metrics,
+        }
+    }
+}
+
+impl HandlerWorker for Worker {
+    type Body = ResponseBody;
+
+    async fn call(&self, request: Request<LimitedBody>, peer: server::Peer) -> Response<ResponseBody> {
+        let started = Instant::now();
+        let (head, body) = request.into_parts();
+        let frontend = frontend::classify(&head);
+        let snapshot = self.catalog.current();
+        let request_id = self.request_ids.choose(&head.headers);
+        let mut exchange = Exchange::new(snapshot, &head, vouch(peer), request_id, started);
+        let outcome = match frontend.open(&mut exchange, head, ClientBody::new(body)) {
+            Ok(call) => self.stages.clone().oneshot(call).await,
+            Err(status) => Err(status),
+        };
+        let response = frontend.respond(&mut exchange, outcome);
+        self.metrics.headers_dropped.add(exchange.dropped_headers as u64);
+        response
+    }
+}
+
+/// What backends are told of the connection.
+fn vouch(peer: server::Peer) -> Peer {
+    let address = peer.address.ip().to_canonical().to_string();
+    Peer {
+        address: HeaderValue::try_from(address).expect("an address is printable ASCII"),
+        scheme: HeaderValue::from_static("http"),
+    }
+}
+
+impl BoundedBody for LimitedBody {
+    fn lift_bounds(self: Pin<&mut Self>) {
+        let body = self.get_mut();
+        body.set_bytes_max(u64::MAX);
+        body.allow_slow();
     }
 }

@@ -4,7 +4,6 @@
 //! call by its head; it never reads the body and never sees the client's protocol. What a stage holds
 //! for the length of a call, it holds until the last message of a streamed reply.
 
-mod deadline;
 mod in_flight;
 
 use tower::Service;
@@ -12,17 +11,15 @@ use tower::Service;
 use crate::call::{Call, Reply};
 use crate::status::Status;
 
-use deadline::Deadline;
 use in_flight::InFlight;
 
 pub use in_flight::Calls;
 
 /// The stages around the innermost service, outermost first.
-pub type Stages<S> = InFlight<Deadline<S>>;
+pub type Stages<S> = InFlight<S>;
 
 /// Puts the stages around `inner`; `calls` is what all workers count together.
 pub fn stack<S>(inner: S, calls: &Calls) -> Stages<S> {
-    let inner = Deadline::new(inner);
     InFlight::new(inner, calls.clone())
 }
 

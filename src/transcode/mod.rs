@@ -13,7 +13,6 @@ mod streaming;
 mod unary;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tower::Service;
@@ -25,11 +24,11 @@ use crate::upstream::Upstream;
 /// Carries calls to a worker's upstream.
 #[derive(Clone)]
 pub struct Transcoder {
-    upstream: Arc<Upstream>,
+    upstream: Upstream,
 }
 
 impl Transcoder {
-    pub fn new(upstream: Arc<Upstream>) -> Self {
+    pub fn new(upstream: Upstream) -> Self {
         Self { upstream }
     }
 }

@@ -27,14 +27,14 @@ use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
 use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream};
 
-pub(super) async fn transcode(upstream: Arc<Upstream>, call: Call) -> Result<Reply, Status> {
+pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Status> {
     let Call { snapshot, binding, metadata, deadline, payload } = call;
     let session = Arc::new(Session::new(snapshot, binding));
     let (snapshot, binding) = (&session.snapshot, &session.binding);
     let messages = if binding.client_streaming {
         RequestMessages::Stream(Box::pin(RequestStream::new(session.clone(), payload)))
     } else {
-        unary::request(snapshot, binding, payload).await?
+        unary::request(snapshot, binding, payload, deadline).await?
     };
     let timeout = deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
     let request = GrpcRequest { path: message::path(binding), metadata, timeout, messages };

@@ -1,7 +1,8 @@
 //! One message there, one message back.
 
-use std::sync::Arc;
 use std::time::Instant;
+
+use tokio::time::timeout_at;
 
 use super::{http_body, message};
 use crate::call::{Call, Payload, Reply, ReplyBody};
@@ -10,9 +11,9 @@ use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
 use crate::upstream::{GrpcReply, GrpcRequest, RequestMessages, Upstream};
 
-pub(super) async fn transcode(upstream: Arc<Upstream>, call: Call) -> Result<Reply, Status> {
+pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Status> {
     let Call { snapshot, binding, metadata, deadline, payload } = call;
-    let messages = request(&snapshot, &binding, payload).await?;
+    let messages = request(&snapshot, &binding, payload, deadline).await?;
     let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let request = GrpcRequest { path: message::path(&binding), metadata, timeout, messages };
     reply(&snapshot, &binding, upstream.call(request).await?).await
@@ -23,12 +24,22 @@ pub(super) async fn request(
     snapshot: &Snapshot,
     binding: &Binding,
     payload: Payload,
+    deadline: Option<Instant>,
 ) -> Result<RequestMessages, Status> {
     let Payload { uri, captures, content_type, body } = payload;
-    let body = body.collect().await?;
+    let body = match deadline {
+        Some(deadline) => timeout_at(deadline.into(), body.collect()).await.map_err(|_| too_late())??,
+        None => body.collect().await?,
+    };
     let parts =
         message::Parts { captures: &captures, query: uri.query(), content_type: content_type.as_ref() };
     Ok(RequestMessages::One(message::frame(snapshot, binding, parts, &body)?))
+}
+
+/// The upstream keeps the deadline from the moment when it is called; until then it is kept here.
+fn too_late() -> Status {
+    Status::client(Code::DeadlineExceeded, "the request was not complete when its deadline passed")
+        .with_reason("REQUEST_TOO_SLOW")
 }
 
 /// Makes a reply of exactly one message.
