@@ -2,6 +2,7 @@
 
 mod backend;
 mod cli;
+mod editions;
 mod malformed_sets;
 mod server;
 mod set_text;
