@@ -10,7 +10,6 @@
 use super::Decoder;
 use super::fail::{Fail, Result};
 use super::map::Keys;
-use super::number;
 use super::object::Default;
 use crate::codec::wire::{begin_len, end_len, put_len_prefixed};
 use crate::schema::plan::Kind;
@@ -101,8 +100,7 @@ impl Decoder<'_> {
                 Ok(())
             }
             b'-' | b'0'..=b'9' => {
-                let text = self.scan.number()?;
-                let number = number::double(text).map_err(|error| Fail::value(error.to_string()))?;
+                let number = self.double()?;
                 self.out.push(2 << 3 | I64);
                 self.out.extend_from_slice(&number.to_le_bytes());
                 Ok(())

@@ -64,17 +64,78 @@ pub(super) fn token_len(text: &[u8]) -> usize {
 pub(super) fn plain_integer(text: &[u8]) -> Option<(Integer, usize)> {
     let negative = text.first() == Some(&b'-');
     let start = usize::from(negative);
-    let mut magnitude = 0u64;
-    let mut len = start;
-    while let Some(digit) = text.get(len).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
-        magnitude = magnitude.wrapping_mul(10).wrapping_add(u64::from(digit));
-        len += 1;
-    }
+    let (magnitude, len) = digits_from(text, start, 0);
     let digits = len - start;
     let plain = matches!(digits, 1..=19)
         && !(digits > 1 && text[start] == b'0')
         && !matches!(text.get(len), Some(b'.' | b'e' | b'E'));
     plain.then_some((Integer { negative, magnitude }, len))
+}
+
+/// A number without exponent, of so few digits that it and its power of ten are exact as floats.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decimal {
+    negative: bool,
+    /// Below 10¹⁵, hence exact as `f64`.
+    digits: u64,
+    digits_len: usize,
+    fraction_len: usize,
+}
+
+const DECIMAL_DIGITS_MAX: usize = 15;
+
+/// The powers of ten that a [`Decimal`] is divided by; `f64` has them exactly, up to 10²².
+const POWERS: [f64; DECIMAL_DIGITS_MAX + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// The decimal that `text` begins with, and its length.
+///
+/// `None` when it is longer, has an exponent, or is no number: then [`token_len`], [`double`] and [`float`] decide.
+#[inline]
+pub(super) fn plain_decimal(text: &[u8]) -> Option<(Decimal, usize)> {
+    let negative = text.first() == Some(&b'-');
+    let start = usize::from(negative);
+    let (whole, at) = digits_from(text, start, 0);
+    let whole_len = at - start;
+    if whole_len == 0 || (whole_len > 1 && text[start] == b'0') {
+        return None;
+    }
+    let (digits, fraction_len, end) = match text.get(at) {
+        Some(b'.') => {
+            let (digits, end) = digits_from(text, at + 1, whole);
+            (digits, Some(end - at - 1).filter(|len| *len > 0)?, end)
+        }
+        _ => (whole, 0, at),
+    };
+    let digits_len = whole_len + fraction_len;
+    let plain = digits_len <= DECIMAL_DIGITS_MAX && !matches!(text.get(end), Some(b'e' | b'E'));
+    plain.then_some((Decimal { negative, digits, digits_len, fraction_len }, end))
+}
+
+/// Reads digits on from `at`, behind those of `value`; wraps when there are too many.
+#[inline]
+fn digits_from(text: &[u8], mut at: usize, mut value: u64) -> (u64, usize) {
+    while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+        at += 1;
+    }
+    (value, at)
+}
+
+impl Decimal {
+    /// The nearest double: the quotient of two exact doubles is rounded once (Clinger, 1990).
+    #[inline]
+    pub(super) fn double(self) -> f64 {
+        let value = self.digits as f64 / POWERS[self.fraction_len];
+        if self.negative { -value } else { value }
+    }
+
+    /// The nearest float, if there are no more digits than `f32` has room for.
+    #[inline]
+    pub(super) fn float(self) -> Option<f32> {
+        let value = (self.digits_len <= 7).then(|| self.digits as f32 / POWERS[self.fraction_len] as f32)?;
+        Some(if self.negative { -value } else { value })
+    }
 }
 
 /// The integral value of a number, which follows the grammar.
@@ -312,6 +373,35 @@ mod tests {
         check("1e-1", Err(NumberError::NotInteger));
         check("1e-99999999999999999999999999", Err(NumberError::NotInteger));
         check("123456789012345678901234567890e-25", Err(NumberError::NotInteger));
+    }
+
+    #[test]
+    fn plain_decimals_are_the_nearest_floats() {
+        #[track_caller]
+        fn check(text: &str) {
+            let (decimal, len) = plain_decimal(text.as_bytes()).expect("the case is plain");
+            assert_eq!(len, text.len(), "{text}");
+            let double: f64 = text.parse().expect("the case is a number");
+            assert_eq!(decimal.double().to_bits(), double.to_bits(), "{text}");
+            if let Some(value) = decimal.float() {
+                let float: f32 = text.parse().expect("the case is a number");
+                assert_eq!(value.to_bits(), float.to_bits(), "{text}");
+            }
+        }
+        for text in ["0", "-0", "-0.0", "1", "0.1", "0.3", "-12.5", "999999999999999", "0.00000000000001"] {
+            check(text);
+        }
+        let mut digits = 1u64;
+        for _ in 0..20_000 {
+            digits = digits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (whole, fraction) = (digits >> 44, digits % 10_000_000);
+            check(&format!("{whole}.{fraction}"));
+            check(&format!("{}.{}", whole % 100, fraction % 10_000));
+        }
+        for text in ["", "-", ".5", "1.", "01", "1e5", "1.5E5", "1234567890123456", "1.234567890123456", "x"]
+        {
+            assert!(plain_decimal(text.as_bytes()).is_none(), "{text}");
+        }
     }
 
     #[test]

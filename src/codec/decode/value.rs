@@ -110,11 +110,28 @@ impl<'a> Decoder<'a> {
         if self.scan.peek() == b'"' {
             return self.quoted_number(kind);
         }
-        let text = self.scan.number()?;
-        match kind {
-            Kind::Double => number::double(text).map(f64::to_bits).map_err(refuse),
-            _ => number::float(text).map(|value| u64::from(value.to_bits())).map_err(refuse),
+        if kind == Kind::Double {
+            return self.double().map(f64::to_bits);
         }
+        if let Some((decimal, len)) = number::plain_decimal(self.scan.rest())
+            && let Some(value) = decimal.float()
+        {
+            self.scan.at += len;
+            return Ok(u64::from(value.to_bits()));
+        }
+        let text = self.scan.number()?;
+        number::float(text).map(|value| u64::from(value.to_bits())).map_err(refuse)
+    }
+
+    /// Reads a number as a double.
+    #[inline]
+    pub(super) fn double(&mut self) -> Result<f64> {
+        if let Some((decimal, len)) = number::plain_decimal(self.scan.rest()) {
+            self.scan.at += len;
+            return Ok(decimal.double());
+        }
+        let text = self.scan.number()?;
+        number::double(text).map_err(refuse)
     }
 
     fn quoted_number(&mut self, kind: Kind) -> Result<u64> {
