@@ -57,9 +57,11 @@ impl<'a> Scanner<'a> {
     /// Consumes the next token if it is this punctuation.
     #[inline]
     pub(super) fn eat(&mut self, punctuation: u8) -> bool {
-        let is_next = self.peek() == punctuation;
-        self.at += usize::from(is_next);
-        is_next
+        if self.peek() != punctuation {
+            return false;
+        }
+        self.at += 1;
+        true
     }
 
     /// Consumes `{` or `[` and goes one level deeper.
@@ -79,9 +81,11 @@ impl<'a> Scanner<'a> {
     /// Consumes `bracket` if it closes the level just opened: for the empty object or array.
     #[inline]
     pub(super) fn closes_at_once(&mut self, bracket: u8) -> bool {
-        let closes = self.eat(bracket);
-        self.depth_left += u16::from(closes);
-        closes
+        if !self.eat(bracket) {
+            return false;
+        }
+        self.depth_left += 1;
+        true
     }
 
     /// Consumes `,` (true: another member follows) or `bracket` (false: one level up again).
@@ -104,7 +108,11 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     pub(super) fn colon(&mut self) -> Result<()> {
-        if self.eat(b':') { Ok(()) } else { Err(Fail::at(self.at, "expected `:`")) }
+        if self.peek() != b':' {
+            return Err(Fail::at(self.at, "expected `:`"));
+        }
+        self.at += 1;
+        Ok(())
     }
 
     /// Consumes `null`, whose `n` was peeked.
