@@ -301,3 +301,48 @@ struct FileSet {
     #[prost(bytes = "bytes", repeated, tag = "1")]
     file: Vec<Bytes>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str) -> Bytes {
+        FileHead { name: name.to_owned(), dependency: Vec::new() }.encode_to_vec().into()
+    }
+
+    #[test]
+    fn files_are_bounded_in_count_and_bytes() {
+        let check = |bounds: Bounds, expected: Option<&str>| {
+            let mut files = Files { bounds, ..Files::default() };
+            let names = ["a.proto", "b.proto", "a.proto"];
+            let refusal = names.iter().find_map(|name| files.add(file(name)).err());
+            assert_eq!(refusal.map(|refusal| refusal.to_string()).as_deref(), expected);
+        };
+        let bounds = Bounds::default();
+        let bytes = file("a.proto").len() * 2;
+        check(Bounds { files_max: 2, ..bounds }, None);
+        check(Bounds { files_max: 1, ..bounds }, Some("more than 1 files"));
+        check(Bounds { bytes_max: bytes, ..bounds }, None);
+        check(Bounds { bytes_max: bytes - 1, ..bounds }, Some("more than 17 bytes of files"));
+    }
+
+    #[test]
+    fn imports_are_asked_for_once() {
+        let mut files = Files::default();
+        for name in ["a.proto", "b.proto"] {
+            let dependency = vec!["c.proto".to_owned(), "a.proto".to_owned()];
+            let head = FileHead { name: name.to_owned(), dependency };
+            files.add(head.encode_to_vec().into()).expect("within the bounds");
+        }
+        assert_eq!(files.missing, ["c.proto"]);
+    }
+
+    #[tokio::test]
+    async fn silent_server_is_given_up_on() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let bounds = Bounds { timeout: Duration::from_millis(50), ..Bounds::default() };
+        let problems = fetch(&url, &bounds).await.err();
+        assert_eq!(problems, Some(vec!["not done after 0.05 s".to_owned()]));
+    }
+}
