@@ -88,7 +88,6 @@ const LEVELS: [(&str, LevelFilter); 5] = [
     ("debug", LevelFilter::DEBUG),
 ];
 
-#[cfg_attr(not(test), expect(dead_code, reason = "`serve` asks for it"))]
 impl ServeFlags {
     /// The configuration that file and flags make together.
     pub(super) fn config(&self) -> Result<Config, LoadError> {

@@ -1,17 +1,20 @@
-//! The command line: one file a subcommand.
+//! The command line: `transom serve | demo | check | routes`, one file a subcommand.
 //!
 //! Flags become a [`Config`](crate::config::Config), which [`gateway`](crate::gateway) turns into a running
 //! gateway. What a program may read goes to standard output, everything else to standard error.
 
 mod check;
+mod demo;
 mod flags;
 mod routes;
+mod serve;
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 
 use crate::config::finding::Finding;
 use crate::config::{Config, LoadError};
@@ -27,6 +30,8 @@ struct Line {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
     Check(check::Check),
     Routes(routes::Routes),
 }
@@ -34,6 +39,8 @@ enum Command {
 /// Does what the command line asks for.
 pub fn run() -> ExitCode {
     let done = match Line::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Routes(routes) => routes.run(),
     };
@@ -49,7 +56,10 @@ enum Failure {
     /// The configuration file cannot be read.
     #[error("{0}")]
     Unreadable(String),
-    /// The system refuses something, such as an address.
+    /// The gateway does not start: an address is taken, for one.
+    #[error("{0}")]
+    Start(String),
+    /// The system refuses something.
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
 }
@@ -62,7 +72,7 @@ impl Failure {
 
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Findings(_) | Self::System(..) => ExitCode::from(1),
+            Self::Findings(_) | Self::Start(_) | Self::System(..) => ExitCode::from(1),
             Self::Unreadable(_) => ExitCode::from(2),
         }
     }
@@ -84,6 +94,15 @@ fn build(config: &Config) -> Result<Gateway, Failure> {
         .build()
         .map_err(|error| Failure::System("cannot start a runtime", error))?;
     runtime.block_on(Gateway::build(config)).map_err(Failure::Findings)
+}
+
+/// Sends what is logged to standard error.
+fn log(level: LevelFilter) {
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
 }
 
 /// To standard output. A reader that has gone away, such as `head`, is no failure.

@@ -85,6 +85,8 @@ fn findings_have_their_place_and_exit_code_1() {
     let outcome = file.check(&["--format", "json"]);
     assert_eq!(outcome.code, 1);
     assert!(outcome.stdout.contains(r#""line":5"#), "{}", outcome.stdout);
+    let outcome = transom(&["serve", "-c", file.path()]);
+    assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr), (1, "", expected));
 }
 
 #[test]
@@ -124,7 +126,8 @@ fn routes_are_a_table() {
 
 #[test]
 fn wrong_flags_are_exit_code_2_and_missing_ones_1() {
-    assert_eq!(transom(&["routes", "--no-such"]).code, 2);
+    assert_eq!(transom(&["serve", "--no-such"]).code, 2);
+    assert_eq!(transom(&["serve"]).code, 1);
     assert_eq!(transom(&["routes"]).code, 1);
     assert_eq!(transom(&[]).code, 2);
 }
