@@ -37,7 +37,7 @@ fn twenty_thousand_leagues() -> Book {
         isbn: 9_780_140_367_218,
         pages: 394,
         rating: Some(4.25),
-        publish_time: Some(Timestamp { seconds: -3_155_760_000, nanos: 0 }),
+        publish_time: Some(Timestamp { seconds: -3_155_673_600, nanos: 0 }),
         reading_time: Some(Duration { seconds: 9 * 3600, nanos: 500_000_000 }),
         labels: [("language", "en"), ("original", "fr")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
         whereabouts: Some(Whereabouts::Position(1)),
@@ -73,7 +73,7 @@ fn origin_of_species() -> Book {
         isbn: 9_780_140_439_120,
         pages: 576,
         rating: Some(4.0),
-        publish_time: Some(Timestamp { seconds: -3_474_144_000, nanos: 0 }),
+        publish_time: Some(Timestamp { seconds: -3_474_576_000, nanos: 0 }),
         whereabouts: Some(Whereabouts::Position(1)),
         ..Book::default()
     }

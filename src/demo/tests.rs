@@ -69,7 +69,7 @@ async fn filters_are_joined_by_and() {
     check(BookFilter { labels, ..BookFilter::default() }, &["Twenty Thousand Leagues Under the Seas"]).await;
     let most = prost_types::Duration { seconds: 6 * 3600, nanos: 0 };
     check(BookFilter { max_reading_time: Some(most), ..BookFilter::default() }, &["Frankenstein"]).await;
-    let since = prost_types::Timestamp { seconds: -3_155_760_000, nanos: 1 };
+    let since = prost_types::Timestamp { seconds: -3_155_673_600, nanos: 1 };
     check(BookFilter { published_since: Some(since), ..BookFilter::default() }, &[]).await;
 }
 
