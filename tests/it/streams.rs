@@ -1,0 +1,224 @@
+//! Streams at the real door: framings, errors before and after the first message, pace, both directions.
+
+use std::time::Duration;
+
+use ::http::HeaderMap;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Frame;
+use serde_json::{Value, json};
+
+use crate::support::backend::{Backend, channel, framed, messages, nothing, respond, status};
+use crate::support::{Gateway, http};
+
+const WATCH: &str = "/v1/items/7:watch";
+
+fn item(name: &str) -> Bytes {
+    let mut wire = vec![0x0a, u8::try_from(name.len()).expect("short")];
+    wire.extend_from_slice(name.as_bytes());
+    wire.into()
+}
+
+/// A backend whose stream has `count` items and ends with the code `code`.
+async fn streaming(count: usize, code: u32) -> Backend {
+    Backend::start(move |_| {
+        let items: Vec<_> = (0..count).map(|n| item(&n.to_string())).collect();
+        std::future::ready(respond(HeaderMap::new(), messages(&items, status(code, "broken"))))
+    })
+    .await
+}
+
+async fn watch(backend: &Backend, accept: &str) -> http::Answer {
+    let gateway = Gateway::door(backend, &[]).await;
+    http::send(gateway.address, http::request("GET", WATCH).header("accept", accept), "").await
+}
+
+#[tokio::test]
+async fn accept_chooses_the_framing() {
+    let three = streaming(3, 0).await;
+    let none = streaming(0, 0).await;
+    let case = async |accept: &str, content_type: &str, of_three: &str, of_none: &str| {
+        for (backend, expected) in [(&three, of_three), (&none, of_none)] {
+            let answer = watch(backend, accept).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.header("content-type")),
+                (200, Some(content_type)),
+                "{accept}"
+            );
+            assert_eq!(answer.text(), expected, "{accept}");
+            assert!(answer.is_complete, "{accept}");
+        }
+    };
+    let lines = "{\"name\":\"0\"}\n{\"name\":\"1\"}\n{\"name\":\"2\"}\n";
+    case("*/*", "application/x-ndjson", lines, "").await;
+    case("application/x-ndjson", "application/x-ndjson", lines, "").await;
+    case("application/json", "application/json", r#"[{"name":"0"},{"name":"1"},{"name":"2"}]"#, "[]").await;
+    let events = "data: {\"name\":\"0\"}\n\ndata: {\"name\":\"1\"}\n\ndata: {\"name\":\"2\"}\n\n";
+    case("text/event-stream", "text/event-stream", events, "").await;
+}
+
+#[tokio::test]
+async fn early_error_has_its_own_status() {
+    for accept in ["*/*", "application/json", "text/event-stream"] {
+        let answer = watch(&streaming(0, 5).await, accept).await;
+        assert_eq!(answer.status, 404, "{accept}");
+        assert_eq!(answer.json(), json!({"code": 5, "message": "broken", "details": []}), "{accept}");
+    }
+    let refusing = Backend::start(async |_| respond(status(7, "no"), nothing())).await;
+    assert_eq!(watch(&refusing, "*/*").await.status, 403, "trailers alone");
+}
+
+#[tokio::test]
+async fn late_error_is_told_and_the_end_is_not_clean() {
+    let error = r#"{"error":{"code":13,"message":"broken","details":[]}}"#;
+    let case = async |accept: &str, expected: String| {
+        let answer = watch(&streaming(1, 13).await, accept).await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (200, expected.as_str()), "{accept}");
+        assert!(!answer.is_complete, "{accept}: a client must not take the part for the whole");
+    };
+    case("*/*", format!("{{\"name\":\"0\"}}\n{error}\n")).await;
+    case("application/json", format!("[{{\"name\":\"0\"}},{error}]")).await;
+    let event = r#"{"code":13,"message":"broken","details":[]}"#;
+    case("text/event-stream", format!("data: {{\"name\":\"0\"}}\n\nevent: error\ndata: {event}\n\n")).await;
+}
+
+#[tokio::test]
+async fn each_message_is_sent_when_it_comes() {
+    let (sender, body) = channel();
+    let body = std::sync::Mutex::new(Some(body));
+    let backend = Backend::start(move |_| {
+        let body = body.lock().expect("one test").take().expect("one call");
+        std::future::ready(respond(HeaderMap::new(), body))
+    })
+    .await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let first = sender.send(Frame::data(framed(&item("a"))));
+    let (response, sent) = tokio::join!(http::open(gateway.address, http::request("GET", WATCH), ""), first);
+    sent.expect("the backend's stream is open");
+    let mut body = response.into_body();
+    for name in ["b", "c"] {
+        let line = body.frame().await.expect("a line").expect("an open body").into_data().expect("data");
+        assert!(line.ends_with(b"\n"));
+        sender.send(Frame::data(framed(&item(name)))).await.expect("the backend's stream is open");
+    }
+    drop(body);
+    let closed = tokio::time::timeout(Duration::from_secs(5), sender.closed()).await;
+    closed.expect("the client's leaving closes the backend's stream");
+}
+
+#[tokio::test]
+async fn slow_reader_slows_the_backend() {
+    let (sender, body) = channel();
+    let body = std::sync::Mutex::new(Some(body));
+    let backend = Backend::start(move |_| {
+        let body = body.lock().expect("one test").take().expect("one call");
+        std::future::ready(respond(HeaderMap::new(), body))
+    })
+    .await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let message = framed(&item(&"x".repeat(120)));
+    let feeding = tokio::spawn(async move {
+        let mut bytes = 0;
+        // Buffers and windows along the way hold some megabytes; 64 MiB would be no pacing at all.
+        while bytes < 64 << 20 {
+            let chunk = Bytes::from(message.repeat(128));
+            let length = chunk.len();
+            match tokio::time::timeout(Duration::from_millis(500), sender.send(Frame::data(chunk))).await {
+                Ok(Ok(())) => bytes += length,
+                _ => break,
+            }
+        }
+        bytes
+    });
+    let response = http::open(gateway.address, http::request("GET", WATCH), "").await;
+    let bytes = feeding.await.expect("the feeding task ends");
+    assert!(bytes < 32 << 20, "{bytes} bytes went out to a client that reads nothing");
+    drop(response);
+}
+
+#[tokio::test]
+async fn records_become_messages() {
+    let backend = Backend::echo().await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let chat = async |body: &str| {
+        let request = http::request("POST", "/v1/chat").header("content-type", "application/x-ndjson");
+        http::send(gateway.address, request, body.to_owned()).await
+    };
+    let lines = |answer: &http::Answer| -> Vec<Value> {
+        answer.text().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    };
+    let answer = chat("{\"name\":\"a\"}\n{\"name\":\"b\"}\n").await;
+    assert_eq!(lines(&answer), [json!({"name": "a"}), json!({"name": "b"})]);
+    let answer = chat("{\"name\":\"a\"}{\"count\":1}  {}").await;
+    assert_eq!(lines(&answer), [json!({"name": "a"}), json!({"count": 1}), json!({})]);
+    let answer = chat("").await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, ""));
+    let answer = chat("{\"nope\":1}").await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("`nope`"), "the cause, not the reset: {}", answer.text());
+    let answer = chat("{\"name\":\"a\"}\n{\"count\":\"x\"}\n").await;
+    assert!(answer.text().contains("`count`"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn captures_bind_in_the_first_message() {
+    let backend = Backend::start(async |request| {
+        let body = request.into_body().collect().await.expect("a whole request").to_bytes();
+        // Two frames: the first with the capture. The reply is `Item { data = <all frames> }`.
+        let mut wire = vec![0x32, u8::try_from(body.len()).expect("short")];
+        wire.extend_from_slice(&body);
+        respond(HeaderMap::new(), messages(&[wire.into()], status(0, "")))
+    })
+    .await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let request = http::request("POST", "/v1/items/7:collect").header("content-type", "application/json");
+    let answer = http::send(gateway.address, request, "{\"count\":1}{\"count\":2}").await;
+    // 00 00000b 0a07"items/7" 1001 | 00 00000002 1002, the fields of the first in either order.
+    let data = answer.json()["data"].as_str().expect("the frames").to_owned();
+    let first = [framed(b"\x0a\x07items/7\x10\x01"), framed(b"\x10\x01\x0a\x07items/7")];
+    let second = framed(b"\x10\x02");
+    let expected = first.map(|first| base64([&first[..], &second[..]].concat().as_slice()));
+    assert!(expected.contains(&data), "{data} is none of {expected:?}");
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let mut out = Vec::new();
+    transom::codec::base64::encode(bytes, &mut out);
+    String::from_utf8(out).expect("base64 is ASCII")
+}
+
+#[tokio::test]
+async fn bidirectional_stream_is_full_duplex() {
+    let backend = Backend::echo().await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let (sender, body) = channel();
+    let request = http::request("POST", "/v1/chat").header("content-type", "application/json");
+    let response = http::open_h2(gateway.address, request, body);
+    let send = async |text: &'static str| sender.send(Frame::data(Bytes::from_static(text.as_bytes()))).await;
+    let (mut response, sent) = tokio::join!(response, send("{\"name\":\"a\"}\n"));
+    sent.expect("an open request");
+    for (next, expected) in [("{\"name\":\"b\"}\n", "{\"name\":\"a\"}\n"), ("{\"na", "{\"name\":\"b\"}\n")] {
+        let line = response.frame().await.expect("a line").expect("an open body").into_data().expect("data");
+        assert_eq!(line, expected);
+        send(next).await.expect("an open request");
+    }
+    send("me\":\"c\"}").await.expect("an open request");
+    drop(sender);
+    let rest = response.into_body().collect().await.expect("a clean end").to_bytes();
+    assert_eq!(rest, "{\"name\":\"c\"}\n");
+}
+
+#[tokio::test]
+async fn raw_stream_is_joined_exactly() {
+    // HttpBody { content_type: "text/csv", data: "a," }, { data: "b\n" }, { content_type: "x", data: "c" }.
+    let parts =
+        [&b"\x0a\x08text/csv\x12\x02a,"[..], b"\x12\x02b\n", b"\x0a\x01x\x12\x01c"].map(Bytes::from_static);
+    let backend = Backend::start(move |_| {
+        std::future::ready(respond(HeaderMap::new(), messages(&parts, status(0, ""))))
+    })
+    .await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let answer = http::send(gateway.address, http::request("GET", "/v1/files/x:parts"), "").await;
+    assert_eq!((answer.header("content-type"), answer.text()), (Some("text/csv"), "a,b\nc"));
+    assert!(answer.is_complete);
+}

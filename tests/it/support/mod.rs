@@ -1,0 +1,162 @@
+//! What the tests at the real doors share: a running gateway, a client, programs and files from outside.
+
+pub(crate) mod backend;
+pub(crate) mod http;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Set where every program must be there: then what is missing fails instead of being skipped.
+const REQUIRE_TOOLS: &str = "TRANSOM_REQUIRE_TOOLS";
+
+/// Whether a program that a test needs can be run; says so when the test is skipped for lack of it.
+pub(crate) fn require(program: &str, probe: &mut Command) -> bool {
+    let found =
+        probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    assert!(
+        found || std::env::var_os(REQUIRE_TOOLS).is_none(),
+        "`{program}` is required here and cannot be run"
+    );
+    if !found {
+        eprintln!("skipped: `{program}` cannot be run on this machine");
+    }
+    found
+}
+
+/// A file of the folder of shared inputs beside the repository; says so when there is none.
+pub(crate) fn shared(file: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(file);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: `../shared/{file}` does not exist beside the repository");
+    None
+}
+
+/// `transom serve` as a process of its own, on ports from the system; it ends with the test.
+pub(crate) struct Gateway {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    process: Child,
+}
+
+impl Gateway {
+    /// Starts `transom serve` with `arguments` and waits until it listens.
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+                "--workers",
+                "2",
+                "--log",
+                "warn",
+            ])
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the gateway starts");
+        let stdout = process.stdout.take().expect("a piped stdout");
+        let addresses = tokio::task::spawn_blocking(move || {
+            let mut addresses = BufReader::new(stdout).lines().map_while(Result::ok).filter_map(|line| {
+                line.rsplit_once("http://").and_then(|(_, address)| address.trim().parse().ok())
+            });
+            addresses.next().zip(addresses.next())
+        });
+        let addresses = addresses.await.expect("the reading thread lives");
+        let (address, admin) = addresses.expect("the gateway prints where it listens");
+        Self { address, admin, process }
+    }
+
+    /// In front of `backend`, with the routes of `tests/data/door.proto`.
+    pub(crate) async fn door(backend: &backend::Backend, arguments: &[&str]) -> Self {
+        let url = backend.url();
+        let sources = ["--proto", "tests/data/door.proto", "--upstream", url.as_str()];
+        Self::start(&[&sources, arguments].concat()).await
+    }
+
+    /// As [`door`](Self::door), by a configuration file with these keys of the public listener and of the
+    /// service, and these sections.
+    pub(crate) async fn configured(
+        backend: &backend::Backend,
+        public: &str,
+        service: &str,
+        rest: &str,
+    ) -> Self {
+        let directory = Directory::new("configuration");
+        let file = directory.path().join("transom.yaml");
+        let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/door.proto");
+        let url = backend.url();
+        let text = format!(
+            "version: 1\n\
+             listeners: {{ public: {{ {public} }} }}\n\
+             descriptors: [{{ proto: {proto:?} }}]\n\
+             services: {{ door: {{ endpoints: {{ static: [{url:?}] }}, {service} }} }}\n\
+             {rest}\n"
+        );
+        std::fs::write(&file, text).expect("a configuration file");
+        Self::start(&["--config", file.to_str().expect("a path in UTF-8")]).await
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) async fn exit_code(&mut self) -> Option<i32> {
+        loop {
+            if let Some(status) = self.process.try_wait().expect("a child of this process") {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Polls until `condition` holds; fails the test after 30 seconds.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let limit = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < limit, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A directory of this test alone, gone with it.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new(name: &str) -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let unique =
+            format!("transom-{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(unique);
+        std::fs::create_dir_all(&path).expect("a directory for the test");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
