@@ -8,6 +8,7 @@ mod calls;
 mod cli;
 mod codec_differential;
 mod codec_fuzz;
+mod codec_numbers;
 mod dice;
 mod editions;
 mod etcd;
