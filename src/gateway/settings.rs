@@ -8,10 +8,10 @@ use crate::upstream::UpstreamConfig;
 pub(super) fn server(config: &Config) -> ServerConfig {
     let public = &config.listeners.public;
     let limits = &public.limits;
-    let defaults = ServerConfig::new(public.bind);
     ServerConfig {
+        listen: vec![public.bind],
         admin: Some(config.listeners.admin.bind),
-        workers: config.workers.unwrap_or(defaults.workers),
+        workers: config.workers.unwrap_or_else(|| ServerConfig::new(public.bind).workers),
         limits: ServerLimits {
             request_line_bytes_max: limits.url_bytes_max,
             header_bytes_max: limits.header_bytes_max,
@@ -29,8 +29,8 @@ pub(super) fn server(config: &Config) -> ServerConfig {
             connections_per_address_max: limits.connections_per_address_max,
             ..ServerLimits::default()
         },
+        drain_grace: public.drain_grace,
         drain_timeout: public.drain,
-        ..defaults
     }
 }
 
@@ -46,5 +46,77 @@ pub(super) fn upstream(service: &Service) -> UpstreamConfig {
         keepalive: service.keepalive,
         keepalive_timeout: service.keepalive_timeout,
         ..UpstreamConfig::new(authority.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Elsewhere;
+
+    #[test]
+    fn every_key_reaches_its_place() {
+        let text = "
+version: 1
+workers: 3
+listeners:
+  admin: { bind: \"127.0.0.1:2\" }
+  public:
+    bind: \"127.0.0.1:1\"
+    drain: 1s
+    drain_grace: 2s
+    limits: {
+      url: 1KiB, headers: 2KiB, header_count: 11, body: 3KiB, header_timeout: 3s, body_rate: 4B/s,
+      body_rate_window: 4s, idle: 5s, streams: 12, stream_window: 128KiB, connection_window: 256KiB,
+      resets: 13, connections: 14, connections_per_address: 15 }
+services:
+  api: {
+    endpoints: { static: [\"http://b:3\"] }, connect_timeout: 6s, request_message: 4KiB,
+    response_message: 5KiB, response_headers: 6KiB, connections: 16, queue: 17, keepalive: 18s,
+    keepalive_timeout: 7s }
+";
+        let elsewhere = Elsewhere { descriptors: true, services: false };
+        let config = Config::parse(text, Path::new("t.yaml"), elsewhere).expect("a good file");
+        let seconds = Duration::from_secs;
+        let expected = ServerConfig {
+            listen: vec!["127.0.0.1:1".parse().expect("an address")],
+            admin: Some("127.0.0.1:2".parse().expect("an address")),
+            workers: 3,
+            limits: ServerLimits {
+                request_line_bytes_max: 1 << 10,
+                header_bytes_max: 2 << 10,
+                header_count_max: 11,
+                body_bytes_max: 3 << 10,
+                head_timeout: seconds(3),
+                body_bytes_per_second_min: 4,
+                body_rate_window: seconds(4),
+                idle_timeout: seconds(5),
+                h2_streams_max: 12,
+                h2_stream_window_bytes: 128 << 10,
+                h2_connection_window_bytes: 256 << 10,
+                h2_cancelled_calls_max: 13,
+                connections_max: 14,
+                connections_per_address_max: 15,
+                ..ServerLimits::default()
+            },
+            drain_grace: seconds(2),
+            drain_timeout: seconds(1),
+        };
+        assert_eq!(server(&config), expected);
+        let expected = UpstreamConfig {
+            message_bytes_to_backend_max: 4 << 10,
+            message_bytes_from_backend_max: 5 << 10,
+            header_bytes_max: 6 << 10,
+            connections_max: 16,
+            queue_calls_max: 17,
+            connect_timeout: seconds(6),
+            keepalive: Some(seconds(18)),
+            keepalive_timeout: seconds(7),
+            ..UpstreamConfig::new("b:3".parse().expect("an authority"))
+        };
+        assert_eq!(upstream(&config.services[0]), expected);
     }
 }

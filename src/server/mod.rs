@@ -73,7 +73,7 @@ pub struct Peer {
 }
 
 /// Where to listen, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
     /// Public listeners; port 0 asks the system for one.
     pub listen: Vec<SocketAddr>,

@@ -48,7 +48,7 @@ pub struct Upstream {
 }
 
 /// Where the backend is and every bound of the way to it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamConfig {
     pub authority: Authority,
     pub message_bytes_to_backend_max: usize,
