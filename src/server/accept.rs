@@ -26,7 +26,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Shared {
     limits: Arc<ServerLimits>,
     drain_timeout: Duration,
-    /// One permit a connection: without one, nobody accepts.
+    /// One permit a connection: without one, a worker keeps its newest client waiting and accepts no other.
     connections: Arc<Semaphore>,
     per_address: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -135,8 +135,6 @@ impl Worker {
 async fn accept<W: HandlerWorker>(listener: TcpListener, open: Arc<Open>, worker: Arc<W>) {
     let mut id = 0;
     loop {
-        let semaphore = Arc::clone(&open.shared.connections);
-        let Ok(permit) = semaphore.acquire_owned().await else { return };
         let (socket, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -148,6 +146,9 @@ async fn accept<W: HandlerWorker>(listener: TcpListener, open: Arc<Open>, worker
                 continue;
             }
         };
+        // Not before there is a client: a worker that nobody calls would keep a place from the others.
+        let semaphore = Arc::clone(&open.shared.connections);
+        let Ok(permit) = semaphore.acquire_owned().await else { return };
         id += 1;
         open.metrics.connections.add(1);
         let Some((place, watch)) = Open::admit(&open, id, address, permit) else {
