@@ -40,7 +40,7 @@ struct Rate {
 impl LimitedBody {
     pub(super) fn new(incoming: Incoming, limits: &ServerLimits) -> Self {
         let window = limits.body_rate_window;
-        let bytes_min = limits.body_bytes_per_second_min.saturating_mul(window.as_secs());
+        let bytes_min = bytes_in(limits.body_bytes_per_second_min, window);
         let rate =
             Rate { bytes_min, window, waited: Duration::ZERO, waiting_since: None, bytes: 0, timer: None };
         Self { incoming, bytes_max: limits.body_bytes_max, bytes: 0, rate: Some(rate) }
@@ -136,6 +136,12 @@ impl Rate {
             self.waited = self.window;
         }
     }
+}
+
+/// What a client sends in `window` at that speed: any speed asks for a byte at least, none for nothing.
+fn bytes_in(bytes_per_second: u64, window: Duration) -> u64 {
+    let bytes = window.as_millis().saturating_mul(bytes_per_second.into()).div_ceil(1000);
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn too_slow() -> Status {
