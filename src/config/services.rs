@@ -31,7 +31,7 @@ pub struct Service {
     pub response_header_bytes_max: u32,
     /// Connections of one worker to the backend. Default 4; more open when the streams of one run out.
     pub connections_max: usize,
-    /// Calls of one worker that wait for a stream. Default 1024; past it 503.
+    /// Calls of one worker that wait for a stream, or for the first connection. Default 1024; past it 503.
     pub queue_calls_max: usize,
     /// PING this often while calls are open. Default never: some servers take it for abuse.
     pub keepalive: Option<Duration>,
@@ -84,7 +84,7 @@ impl Service {
         section.read("response_message", &mut service.response_message_bytes_max, value::bytes(KIB..=GIB));
         section.read("response_headers", &mut service.response_header_bytes_max, value::bytes_u32(KIB..=MIB));
         section.read("connections", &mut service.connections_max, value::integer(1..=1024));
-        section.read("queue", &mut service.queue_calls_max, value::integer(0..=1_000_000));
+        section.read("queue", &mut service.queue_calls_max, value::integer(1..=1_000_000));
         section.read("keepalive", &mut service.keepalive, |node, report| {
             value::duration(KEEPALIVE_MIN..=TIMEOUT_MAX)(node, report).map(Some)
         });

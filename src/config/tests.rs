@@ -163,7 +163,7 @@ fn services_are_read() {
     service(", response_message: 1GiB", Service { response_message_bytes_max: 1 << 30, ..api() });
     service(", response_headers: 1MiB", Service { response_header_bytes_max: 1 << 20, ..api() });
     service(", connections: 1", Service { connections_max: 1, ..api() });
-    service(", queue: 0", Service { queue_calls_max: 0, ..api() });
+    service(", queue: 1", Service { queue_calls_max: 1, ..api() });
     service(", keepalive: 10s", Service { keepalive: Some(Duration::from_secs(10)), ..api() });
     service(", keepalive_timeout: 1s", Service { keepalive_timeout: Duration::from_secs(1), ..api() });
     let endpoint = |text: &str| {

@@ -65,7 +65,8 @@ pub(super) async fn connect(
         .initial_window_size(config.stream_window_bytes)
         .initial_connection_window_size(config.connection_window_bytes)
         .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
-        .max_header_list_size(config.header_bytes_max)
+        // h2 refuses a list of exactly this size.
+        .max_header_list_size(config.header_bytes_max.saturating_add(1))
         .enable_push(false)
         .handshake(socket)
         .await
