@@ -87,7 +87,7 @@ async fn message_bytes() {
 #[tokio::test]
 async fn whole_request() {
     let backend = Backend::start(async |_| std::future::pending().await).await;
-    let gateway = Gateway::configured(&backend, "", "timeout: 50ms", "").await;
+    let gateway = Gateway::configured(&backend, "", "timeout: 300ms", "").await;
     let (number, message) = get(&gateway, "/v1/items/7").await;
     assert_eq!((number, message.as_str()), (504, "the backend did not answer in time"));
     let patient = http::request("GET", "/v1/items/7").header("grpc-timeout", "1H");
@@ -145,7 +145,7 @@ async fn idle_stream() {
         std::future::ready(respond(HeaderMap::new(), body))
     })
     .await;
-    let gateway = Gateway::configured(&backend, "", "stream_idle: 100ms", "").await;
+    let gateway = Gateway::configured(&backend, "", "stream_idle: 500ms", "").await;
     let message = sender.send(Frame::data(framed(b"\x0a\x01x")));
     let call = http::send(gateway.address, http::request("GET", "/v1/items/7:watch"), "");
     let (answer, sent) = tokio::join!(call, message);

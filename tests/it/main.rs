@@ -12,6 +12,7 @@ mod codec_numbers;
 mod dice;
 mod editions;
 mod etcd;
+mod keys;
 mod malformed_requests;
 mod malformed_sets;
 mod oracle;

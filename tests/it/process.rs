@@ -1,12 +1,13 @@
 //! The gateway as a process: ready when it says so, and gone only when its calls are.
 
-use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::http::HeaderMap;
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
+use crate::backend::soon;
 use crate::support::backend::{Backend, messages, respond, status};
 use crate::support::{Gateway, eventually, http};
 
@@ -21,14 +22,7 @@ async fn sigterm_lets_calls_finish() {
     })
     .await;
     let gateway = Gateway::door(&backend, &[]).await;
-    let ready = async || {
-        let stream = tokio::net::TcpStream::connect(gateway.admin).await;
-        match stream {
-            Ok(_) => http::send(gateway.admin, http::request("GET", "/readyz"), "").await.status.as_u16(),
-            Err(_) => 0,
-        }
-    };
-    assert_eq!(ready().await, 200);
+    assert_eq!(ready(&gateway).await, 200);
     let calls: Vec<_> = (0..2)
         .map(|index| {
             let address = gateway.address;
@@ -43,10 +37,8 @@ async fn sigterm_lets_calls_finish() {
         .collect();
     ARRIVED.notified().await;
     eventually("both calls are in flight", async || backend.calls() == 2).await;
-    let kill =
-        Command::new("kill").args(["-TERM", &gateway.pid().to_string()]).status().expect("`kill` runs");
-    assert!(kill.success());
-    eventually("the end is announced", async || ready().await == 503).await;
+    gateway.terminate();
+    eventually("the end is announced", async || ready(&gateway).await == 503).await;
     eventually("nothing new is accepted", async || {
         tokio::net::TcpStream::connect(gateway.address).await.is_err()
     })
@@ -62,6 +54,43 @@ async fn sigterm_lets_calls_finish() {
         assert!(answer.is_complete);
     }
     let mut gateway = gateway;
-    let ended = tokio::time::timeout(Duration::from_secs(10), gateway.exit_code()).await;
-    assert_eq!(ended.expect("the process ends with its last call"), Some(0));
+    // The process ends with its last call.
+    assert_eq!(soon(gateway.exit_code()).await, Some(0));
+}
+
+/// The number of `/readyz`; 0 where nobody listens.
+async fn ready(gateway: &Gateway) -> u16 {
+    match tokio::net::TcpStream::connect(gateway.admin).await {
+        Ok(_) => http::send(gateway.admin, http::request("GET", "/readyz"), "").await.status.as_u16(),
+        Err(_) => 0,
+    }
+}
+
+#[tokio::test]
+async fn calls_that_outlast_the_drain_are_cut_off() {
+    let backend = Backend::start(async |_| std::future::pending().await).await;
+    let mut gateway = Gateway::configured(&backend, "drain: 100ms", "", "").await;
+    let mut client = tokio::net::TcpStream::connect(gateway.address).await.expect("it listens");
+    client.write_all(b"GET /v1/items/7 HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("open");
+    eventually("the call is in flight", async || backend.calls() == 1).await;
+    let started = Instant::now();
+    gateway.terminate();
+    assert_eq!(soon(gateway.exit_code()).await, Some(0));
+    assert!(started.elapsed() < Duration::from_secs(20), "the default of 30 s is not what was written");
+    let mut reply = Vec::new();
+    let _ = soon(client.read_to_end(&mut reply)).await;
+    assert_eq!(reply, b"");
+}
+
+#[tokio::test]
+async fn the_grace_before_the_drain_still_accepts() {
+    let backend = Backend::echo().await;
+    let mut gateway = Gateway::configured(&backend, "drain_grace: 1h", "", "").await;
+    gateway.terminate();
+    eventually("the end is announced", async || ready(&gateway).await == 503).await;
+    let answer = http::send(gateway.address, http::request("GET", "/v1/items/7"), "").await;
+    assert_eq!(answer.status, 200);
+    // A second signal is for those who do not wait.
+    gateway.terminate();
+    soon(gateway.exit_code()).await;
 }

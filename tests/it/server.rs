@@ -49,6 +49,9 @@ impl Drop for OnDrop {
     }
 }
 
+/// Short to wait for, long enough to send something before, on a busy machine too.
+pub(crate) const BRIEF: Duration = Duration::from_millis(400);
+
 fn full(status: u16, text: String) -> Response<EchoBody> {
     let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
     let mut response = Response::new(UnsyncBoxBody::new(body));
@@ -105,7 +108,7 @@ fn limited(adjust: impl FnOnce(&mut ServerLimits)) -> Fixture {
 }
 
 /// Sends `request` and reads until the server closes.
-async fn exchange(address: SocketAddr, request: &[u8]) -> String {
+pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut socket = TcpStream::connect(address).await.expect("it listens");
     socket.write_all(request).await.expect("it reads");
     read_to_end(&mut socket).await
@@ -249,15 +252,15 @@ async fn bodies_are_bounded_before_they_are_read() {
 #[tokio::test]
 async fn slow_heads_and_bodies_get_408() {
     let fixture = limited(|limits| {
-        limits.head_timeout = Duration::from_millis(50);
         limits.body_rate_window = Duration::from_secs(1);
         limits.body_bytes_per_second_min = 10;
     });
-    let reply = exchange(fixture.address, b"GET / HTTP/1.1\r\nhost:").await;
-    assert!(reply.starts_with("HTTP/1.1 408 ") && reply.contains("HEAD_TIMEOUT"), "{reply}");
     let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 20\r\n\r\n";
     let reply = exchange(fixture.address, format!("{head}123456789").as_bytes()).await;
     assert!(reply.starts_with("HTTP/1.1 408 "), "{reply}");
+    let fixture = limited(|limits| limits.head_timeout = BRIEF);
+    let reply = exchange(fixture.address, b"GET / HTTP/1.1\r\nhost:").await;
+    assert!(reply.starts_with("HTTP/1.1 408 ") && reply.contains("HEAD_TIMEOUT"), "{reply}");
     // A connection that never says anything is closed without a word.
     assert_eq!(exchange(fixture.address, b"").await, "");
     // Half a preface of HTTP/2, too.
@@ -266,7 +269,7 @@ async fn slow_heads_and_bodies_get_408() {
 
 #[tokio::test]
 async fn idle_connections_are_closed() {
-    let fixture = limited(|limits| limits.idle_timeout = Duration::from_millis(50));
+    let fixture = limited(|limits| limits.idle_timeout = BRIEF);
     let reply = exchange(fixture.address, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(reply.starts_with("HTTP/1.1 200 ") && !reply.contains("connection: close"), "{reply}");
     let mut sender = h2(fixture.address).await;

@@ -88,7 +88,10 @@ pub(crate) async fn open_h2(
     sender.send_request(request).await.expect("a response head")
 }
 
-async fn connect_h2(address: SocketAddr) -> hyper::client::conn::http2::SendRequest<super::backend::Body> {
+/// A connection over HTTP/2 without TLS.
+pub(crate) async fn connect_h2(
+    address: SocketAddr,
+) -> hyper::client::conn::http2::SendRequest<super::backend::Body> {
     let stream = TcpStream::connect(address).await.expect("the listener accepts");
     let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
@@ -96,6 +99,12 @@ async fn connect_h2(address: SocketAddr) -> hyper::client::conn::http2::SendRequ
             .expect("a handshake");
     tokio::spawn(connection);
     sender
+}
+
+/// A GET for a connection over HTTP/2.
+pub(crate) fn empty(target: &str) -> Request<super::backend::Body> {
+    let request = Request::get(format!("http://gateway.test{target}"));
+    request.body(super::backend::nothing()).expect("a well-formed request")
 }
 
 /// Reads what is left of a response.

@@ -90,10 +90,15 @@ impl Gateway {
         service: &str,
         rest: &str,
     ) -> Self {
+        Self::in_front_of(backend.address, public, service, rest).await
+    }
+
+    /// As [`configured`](Self::configured), whatever listens at `backend`.
+    pub(crate) async fn in_front_of(backend: SocketAddr, public: &str, service: &str, rest: &str) -> Self {
         let directory = Directory::new("configuration");
         let file = directory.path().join("transom.yaml");
         let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/door.proto");
-        let url = backend.url();
+        let url = format!("http://{backend}");
         let text = format!(
             "version: 1\n\
              listeners: {{ public: {{ {public} }} }}\n\
@@ -115,8 +120,11 @@ impl Gateway {
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.id()
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let pid = self.process.id().to_string();
+        let kill = Command::new("kill").args(["-TERM", &pid]).status().expect("`kill` runs");
+        assert!(kill.success());
     }
 }
 
