@@ -1,6 +1,6 @@
 //! The command line: `transom serve | demo | check | routes`, one file a subcommand.
 //!
-//! Flags become a [`Config`](crate::config::Config), which [`gateway`](crate::gateway) turns into a running
+//! Flags become a [`Config`], which [`gateway`](crate::gateway) turns into a running
 //! gateway. What a program may read goes to standard output, everything else to standard error.
 
 mod check;

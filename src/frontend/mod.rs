@@ -2,7 +2,7 @@
 //!
 //! A [`Frontend`] turns a request's head into a [`Call`] without reading its body, and a `Reply` or a
 //! `Status` into the response of its own protocol: the only place where failures are rendered. A new
-//! protocol is one file and one line in [`FRONTENDS`]. May import what is pure, never `stage`,
+//! protocol is one file and one line in `FRONTENDS`. May import what is pure, never `stage`,
 //! `upstream` or `transcode`.
 
 pub mod accept;

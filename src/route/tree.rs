@@ -14,7 +14,7 @@ use super::binding::Binding;
 use super::captures::Captures;
 use super::path::{BadPath, Path, hash};
 
-/// All routes of a snapshot. Immutable; made by [`build`](super::build).
+/// All routes of a snapshot. Immutable; made by [`build`](super::build()).
 #[derive(Debug)]
 pub struct RouteTree {
     pub(super) bindings: Vec<Arc<Binding>>,
