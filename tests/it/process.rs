@@ -6,10 +6,24 @@ use ::http::HeaderMap;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
+use transom::demo::Backend as Library;
 
 use crate::backend::soon;
 use crate::support::backend::{Backend, messages, respond, status};
 use crate::support::{Gateway, eventually, http};
+
+/// Nothing but an address: types, services and messages are asked from the backend itself.
+#[tokio::test]
+async fn server_is_served_by_what_it_says_of_itself() {
+    let library = Library::start(transom::demo::Library::default()).expect("a free port");
+    let url = library.url();
+    let gateway = Gateway::start(&["--reflect", &url, "--upstream", &url]).await;
+    let answer = http::send(gateway.address, http::request("GET", "/v1/shelves/1/books/1"), "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["name"], "shelves/1/books/1");
+    let answer = http::send(gateway.address, http::request("GET", "/v1/shelves/1/books/none"), "").await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (404, &5.into()), "{}", answer.text());
+}
 
 #[tokio::test]
 async fn sigterm_lets_calls_finish() {
