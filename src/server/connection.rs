@@ -36,9 +36,10 @@ use super::watch::Watch;
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long, and for how many bytes, a closing connection still reads, so that the client gets to
-/// read our last reply before a TCP reset destroys it (RFC 9112, section 9.6).
+/// read our last reply before a TCP reset destroys it (RFC 9112, section 9.6). Many clients write their
+/// whole body first, so the bytes are several times the usual bound of a body.
 const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES_MAX: usize = 1 << 20;
+const LINGER_BYTES_MAX: usize = 16 << 20;
 
 /// How long an idle HTTP/2 client may take to answer GOAWAY.
 const GOAWAY_PATIENCE: Duration = Duration::from_secs(5);
