@@ -29,8 +29,10 @@ struct State {
     shelves: BTreeMap<String, Shelf>,
     books: BTreeMap<String, Book>,
     covers: BTreeMap<String, HttpBody>,
-    /// How many changes there have been: names, etags and times are drawn from it.
+    /// How many changes there have been: etags and times are drawn from it.
     changes: u32,
+    /// The last number that was tried for a name.
+    number: u32,
 }
 
 /// Watchers that fall this far behind miss events.
@@ -61,8 +63,7 @@ impl Library {
 
     pub(super) fn create_shelf(&self, id: &str, mut shelf: Shelf) -> Result<Shelf, Status> {
         let mut state = self.state();
-        let id = state.id(id, "shelf_id")?;
-        shelf.name = format!("shelves/{id}");
+        shelf.name = state.name("shelves", id, "shelf_id")?;
         if state.shelves.contains_key(&shelf.name) {
             return Err(fault::already_exists("Shelf", &shelf.name));
         }
@@ -106,8 +107,7 @@ impl Library {
         if book.title.is_empty() {
             return Err(fault::invalid("book.title", "is required"));
         }
-        let id = state.id(id, "book_id")?;
-        book.name = format!("{parent}/books/{id}");
+        book.name = state.name(&format!("{parent}/books"), id, "book_id")?;
         if state.books.contains_key(&book.name) {
             return Err(fault::already_exists("Book", &book.name));
         }
@@ -246,15 +246,22 @@ impl State {
         self.books.insert(book.name.clone(), book.clone());
     }
 
-    /// The id that was asked for, or the next free number.
-    fn id(&mut self, id: &str, field: &str) -> Result<String, Status> {
-        if id.is_empty() {
-            self.changes += 1;
-            return Ok(format!("{}", 100 + self.changes));
+    /// The name with the id that was asked for, or with the next free number.
+    fn name(&mut self, collection: &str, id: &str, field: &str) -> Result<String, Status> {
+        while id.is_empty() {
+            self.number += 1;
+            let name = format!("{collection}/{}", self.number);
+            if !self.shelves.contains_key(&name) && !self.books.contains_key(&name) {
+                return Ok(name);
+            }
         }
         let valid = id.len() <= 63
             && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        if valid { Ok(id.to_owned()) } else { Err(fault::invalid(field, "must be [a-z0-9-]{1,63}")) }
+        if valid {
+            Ok(format!("{collection}/{id}"))
+        } else {
+            Err(fault::invalid(field, "must be [a-z0-9-]{1,63}"))
+        }
     }
 
     /// A time that is the same in every run: one second later with every change.
