@@ -221,12 +221,13 @@ impl<'s> Assembly<'s> {
     /// AIP-134: without an `update_mask`, the fields that the body has are those to update.
     fn update_mask(&self, number: u32, body: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
         let plan = self.schema.message(self.binding.input);
-        let is_explicit = |place: &Place<'_>| place.chain[0].number == number;
+        let is_set = |number| self.places.iter().any(|place| place.chain[0].number == number);
         let (Body::Field(index), Some(mask)) = (self.binding.body, plan.by_number(number)) else {
             return Ok(());
         };
         let Some(message) = plan.fields[index].kind.message() else { return Ok(()) };
-        if self.places.iter().any(is_explicit) || body.is_empty() {
+        // A body of `null` is as absent as an empty one.
+        if is_set(number) || !is_set(plan.fields[index].number) {
             return Ok(());
         }
         let paths = codec::leaf_paths(self.schema, message, self.json, body)?;

@@ -451,6 +451,7 @@ fn a_patch_without_a_mask_gets_the_bodys_paths() {
             ),
             ("/x", "{}", r#"{"name":"x","book":{}}"#),
             ("/x", "", r#"{"name":"x"}"#),
+            ("/x", "null", r#"{"name":"x"}"#),
             (
                 "/x?updateMask=pages",
                 r#"{"title":"t"}"#,
