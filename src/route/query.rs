@@ -111,13 +111,21 @@ fn leaf<'s>(schema: &'s Schema, chain: Chain<'s>) -> Result<Place<'s>, NameError
 fn entry<'s>(schema: &'s Schema, chain: Chain<'s>, after: &str) -> Result<Place<'s>, NameError> {
     let bracketed = after.strip_prefix('[').and_then(|after| after.strip_suffix(']'));
     let key = bracketed.or_else(|| after.strip_prefix('.'));
-    let place = Place { chain, key: key.map(|key| Cow::Owned(key.to_owned())) };
-    let has_text = entry_fields(schema, place.leaf()).is_some_and(|[_, value]| has_text(schema, value));
+    let mut place = Place { chain, key: None };
+    let entry = entry_fields(schema, place.leaf());
+    place.key = key.zip(entry).map(|(key, [field, _])| canonical(field.kind, key).into());
+    let has_text = entry.is_some_and(|[_, value]| has_text(schema, value));
     match place.key {
         _ if !has_text => Err(NameError::RepeatedMessage),
         None => Err(NameError::Keyless(place.to_string())),
         Some(_) => Ok(place),
     }
+}
+
+/// A map's key in the one way in which keys are compared: `[07]` is the entry `[7]`.
+fn canonical(kind: Kind, key: &str) -> String {
+    let number = if kind == Kind::String || key.starts_with('+') { None } else { key.parse::<i128>().ok() };
+    number.map_or_else(|| key.to_owned(), |number| number.to_string())
 }
 
 /// The message type whose fields a name may go on with.

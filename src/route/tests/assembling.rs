@@ -156,6 +156,10 @@ fn map_entries_are_set_by_key() {
             ("/?labels=b", "", "`labels`: a map entry needs its key: `labels[key]`"),
             ("/?labels[a=b", "", "`labels[a`: a map entry needs its key: `labels[key]`"),
             ("/?labels[a]=1&labels.a=2", "", "`labels[a]`: given more than once"),
+            ("/?kinds[7]=POEM&kinds[07]=NOVEL", "", "`kinds[7]`: given more than once"),
+            ("/?kinds[0]=POEM&kinds.-0=NOVEL", "", "`kinds[0]`: given more than once"),
+            ("/?kinds[%2B1]=POEM", "", "`kinds[+1]`: expected an integer"),
+            ("/?labels[07]=a", "", r#"{"labels":{"07":"a"}}"#),
             ("/?kinds[x]=POEM", "", "`kinds[x]`: expected an integer"),
             ("/?kinds[1]=PROSE", "", "`kinds[1]`: `t.Kind` has no such value"),
             (
