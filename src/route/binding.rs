@@ -241,7 +241,8 @@ fn response_field(
     field
 }
 
-/// AIP-134: the mask of a partial update is `update_mask`; older APIs name their only mask otherwise.
+/// AIP-134: the mask of a partial update is `update_mask`; older APIs name their only mask otherwise, but
+/// a `read_mask` (AIP-157) says what to reply.
 fn update_mask(input: &MessageDescriptor, rule: &HttpRule, body: &FieldDescriptor) -> Option<u32> {
     let takes_mask = rule.verb == "PATCH"
         && !body.is_list()
@@ -256,7 +257,7 @@ fn update_mask(input: &MessageDescriptor, rule: &HttpRule, body: &FieldDescripto
     };
     let named = input.get_field_by_name("update_mask").filter(is_mask);
     let mask = named.or_else(|| {
-        let mut masks = input.fields().filter(is_mask);
+        let mut masks = input.fields().filter(is_mask).filter(|field| field.name() != "read_mask");
         masks.next().filter(|_| masks.next().is_none())
     });
     mask.map(|field| field.number())

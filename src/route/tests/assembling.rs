@@ -471,6 +471,7 @@ fn a_patch_without_a_mask_gets_the_bodys_paths() {
     check("A PATCH / time", &[("/", r#""1970-01-01T00:00:01Z""#, r#"{"time":"1970-01-01T00:00:01Z"}"#)]);
     check("A PATCH / *", &[("/", r#"{"book":{"title":"t"}}"#, r#"{"book":{"title":"t"}}"#)]);
     // A mask of another name, if it is the only one.
+    check("Replaced PATCH / book", &[("/", r#"{"pages":1}"#, r#"{"book":{"pages":1}}"#)]);
     check("Patched PATCH / book", &[("/", r#"{"pages":1}"#, r#"{"book":{"pages":1},"mask":"pages"}"#)]);
 }
 

@@ -91,4 +91,5 @@ const METHODS: &str = "
     rpc A(Request) returns (Request); rpc B(Request) returns (Request); rpc C(Request) returns (Request);
     rpc D(Request) returns (Request); rpc E(Request) returns (Request); rpc F(Request) returns (Request);
     rpc G(Request) returns (Request); rpc H(Request) returns (Request);
-    rpc Patched(Patch) returns (Request); rpc Raw(google.api.HttpBody) returns (Request);";
+    rpc Patched(Patch) returns (Request); rpc Replaced(Replace) returns (Request);
+    rpc Raw(google.api.HttpBody) returns (Request);";
