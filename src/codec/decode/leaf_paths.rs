@@ -10,12 +10,17 @@ use crate::schema::Schema;
 use crate::schema::plan::{FieldPlan, MessageId, MessagePlan, WellKnown};
 use crate::status::Status;
 
+/// Bytes of all paths together: each leaf repeats the names that lead to it, so that deep JSON could
+/// otherwise grow a hundredfold.
+const MASK_BYTES_MAX: usize = 1 << 20;
+
 /// The paths, dotted proto names in the order of the text, that a PATCH with this JSON sets.
 ///
 /// Values are not looked into further than that: [`super::json_to_wire`] judges them.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` for what is not JSON, not an object, or a name that is unknown and not ignored.
+/// `INVALID_ARGUMENT` for what is not JSON, not an object, a name that is unknown and not ignored, or
+/// paths of more than 1 MiB together.
 pub fn leaf_paths(
     schema: &Schema,
     message: MessageId,
@@ -25,7 +30,7 @@ pub fn leaf_paths(
     let mut paths = Vec::new();
     Scanner::new(json, options.depth_max)
         .and_then(|scan| {
-            let mut walk = Walk { schema, options, scan, prefix: String::new(), paths: &mut paths };
+            let mut walk = Walk { schema, options, scan, prefix: String::new(), paths: &mut paths, bytes: 0 };
             walk.members(schema.message(message))?;
             walk.scan.end()
         })
@@ -40,6 +45,7 @@ struct Walk<'a> {
     /// The path of the object being read, with a dot behind it.
     prefix: String,
     paths: &'a mut Vec<String>,
+    bytes: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -76,18 +82,23 @@ impl<'a> Walk<'a> {
                 self.members(plan)?;
                 self.prefix.truncate(len);
                 if self.paths.len() == count {
-                    self.leaf(field);
+                    self.leaf(field)?;
                 }
                 Ok(())
             }
             _ => {
-                self.leaf(field);
+                self.leaf(field)?;
                 self.scan.skip()
             }
         }
     }
 
-    fn leaf(&mut self, field: &FieldPlan) {
+    fn leaf(&mut self, field: &FieldPlan) -> Result<()> {
+        self.bytes += self.prefix.len() + field.name.len();
+        if self.bytes > MASK_BYTES_MAX {
+            return Err(Fail::value("more fields are set than a mask can name: send an `update_mask`"));
+        }
         self.paths.push(format!("{}{}", self.prefix, field.name));
+        Ok(())
     }
 }

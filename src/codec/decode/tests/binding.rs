@@ -143,6 +143,32 @@ fn leaf_paths_are_what_a_patch_sets() {
 }
 
 #[test]
+fn leaf_paths_do_not_outgrow_their_text() {
+    /// A binary tree with all of its leaves `depth` levels down.
+    fn tree(depth: u32, leaves: usize) -> String {
+        let half = 1 << (depth.max(1) - 1);
+        match (depth, leaves) {
+            (0, _) => r#"{"n":1}"#.to_owned(),
+            (_, leaves) if leaves <= half => format!(r#"{{"l":{}}}"#, tree(depth - 1, leaves)),
+            _ => format!(r#"{{"l":{},"r":{}}}"#, tree(depth - 1, half), tree(depth - 1, leaves - half)),
+        }
+    }
+    let id = schema().message_id("t.Tree").expect("the type is in the schema");
+    let paths = |leaves: usize| {
+        let json = format!("{}{}{}", r#"{"l":"#.repeat(79), tree(13, leaves), "}".repeat(79));
+        leaf_paths(schema(), id, &STRICT, json.as_bytes())
+    };
+    // A path is 92 names of one letter, 92 dots and `n`.
+    let most = (1 << 20) / 185;
+    assert_eq!(paths(most).expect("just short enough").len(), most);
+    let message = paths(most + 1).expect_err("one too many").message;
+    assert!(
+        message.ends_with("more fields are set than a mask can name: send an `update_mask`"),
+        "{message}"
+    );
+}
+
+#[test]
 fn required_fields_are_asked_for() {
     #[track_caller]
     fn check(message: &str, json: &str, expected: Option<&str>) {
