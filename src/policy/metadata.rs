@@ -58,8 +58,11 @@ impl MetadataPolicy {
         metadata.insert(X_FORWARDED_FOR.clone(), peer.address.clone());
         metadata.insert(X_FORWARDED_PROTO.clone(), peer.scheme.clone());
         let host = headers.get(header::HOST).cloned();
-        if let Some(host) = host.or_else(|| authority.and_then(|host| HeaderValue::from_str(host).ok())) {
-            metadata.insert(X_FORWARDED_HOST.clone(), host);
+        match host.or_else(|| authority.and_then(|host| HeaderValue::from_str(host).ok())) {
+            Some(host) if is_clean(&header::HOST, &host) => {
+                metadata.insert(X_FORWARDED_HOST.clone(), host);
+            }
+            host => dropped += usize::from(host.is_some()),
         }
         metadata.insert(X_REQUEST_ID.clone(), request_id.clone());
         (metadata, dropped)
@@ -162,14 +165,23 @@ fn returns_plainly(name: &str) -> bool {
 
 /// Whether a value may cross: printable ASCII, and base64 under a `-bin` name.
 ///
-/// gRPC over HTTP/2: ASCII values are 0x20–0x7e; binary ones travel as base64.
+/// gRPC over HTTP/2: ASCII values are 0x20–0x7e; binary ones travel as base64, several in one field
+/// with commas between them.
 fn is_clean(name: &HeaderName, value: &HeaderValue) -> bool {
     if name.as_str().ends_with("-bin") {
-        return value.as_bytes().iter().all(
-            |byte| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' | b'-' | b'_' | b'=' | b','),
-        );
+        return value.as_bytes().split(|byte| *byte == b',').all(|value| is_base64(value.trim_ascii()));
     }
     value.as_bytes().iter().all(|byte| matches!(byte, 0x20..=0x7e))
+}
+
+/// RFC 4648, section 4, padded or not. Backends fail calls whose metadata is anything else.
+fn is_base64(value: &[u8]) -> bool {
+    let symbols = match value {
+        [rest @ .., b'=', b'='] | [rest @ .., b'='] if value.len().is_multiple_of(4) => rest,
+        _ => value,
+    };
+    symbols.len() % 4 != 1
+        && symbols.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
 #[cfg(test)]
@@ -197,7 +209,8 @@ mod tests {
         assert_eq!(metadata.remove("x-forwarded-for").as_ref(), Some(&peer().address), "{header:?}");
         assert_eq!(metadata.remove("x-forwarded-proto").as_ref(), Some(&peer().scheme), "{header:?}");
         assert_eq!(metadata.remove("x-request-id"), Some(id), "{header:?}");
-        metadata.remove("x-forwarded-host");
+        let host = metadata.remove("x-forwarded-host");
+        assert!(host.is_none(), "{host:?}");
         let expected = expected.map(|(name, value)| headers(&[(name, value.as_bytes())])).unwrap_or_default();
         assert_eq!(metadata, expected, "{header:?}");
     }
@@ -220,7 +233,16 @@ mod tests {
         check_request(&policy, ("grpc-status", b"0"), None);
         check_request(&policy, ("grpc-metadata-foo", b"a"), Some(("foo", "a")));
         check_request(&policy, ("grpc-metadata-foo-bin", b"AP8="), Some(("foo-bin", "AP8=")));
-        check_request(&policy, ("grpc-metadata-foo-bin", b"not base64!"), None);
+        check_request(&policy, ("grpc-metadata-foo-bin", b"AP8"), Some(("foo-bin", "AP8")));
+        check_request(&policy, ("grpc-metadata-foo-bin", b"AP8,AP8="), Some(("foo-bin", "AP8,AP8=")));
+        check_request(&policy, ("grpc-metadata-foo-bin", b""), Some(("foo-bin", "")));
+        for odd in
+            [&b"not base64!"[..], b"A", b"=", b"A===", b"AP8==", b"A=A=", b"AP8=AP8=", b"-_-_", b"AP8,!"]
+        {
+            check_request(&policy, ("grpc-metadata-foo-bin", odd), None);
+        }
+        check_request(&policy, ("grpc-metadata-", b"a"), None);
+        check_request(&policy, ("host", b"a\xff"), None);
         check_request(&policy, ("grpc-metadata-foo", b"\xc3\xa4"), None);
         check_request(&policy, ("grpc-metadata-grpc-status", b"0"), None);
         check_request(&policy, ("grpc-metadata-te", b"x"), None);
@@ -257,9 +279,14 @@ mod tests {
 
     #[test]
     fn dropped_headers_are_counted() {
-        let all = headers(&[("grpc-metadata-te", b"x"), ("grpc-metadata-a", b"\xff"), ("x-other", b"a")]);
+        let all = headers(&[
+            ("grpc-metadata-te", b"x"),
+            ("grpc-metadata-a", b"\xff"),
+            ("x-other", b"a"),
+            ("host", b"\xff"),
+        ]);
         let (_, dropped) =
             MetadataPolicy::default().request(&all, None, &peer(), &HeaderValue::from_static("id"));
-        assert_eq!(dropped, 2);
+        assert_eq!(dropped, 3);
     }
 }
