@@ -44,14 +44,17 @@ impl HttpBody {
         }
         if let Some(content_type) = content_type {
             // One that cannot be a header is no content type.
-            self.content_type =
-                HeaderValue::from_maybe_shared(content_type).ok().filter(|value| !value.is_empty());
+            self.content_type = HeaderValue::from_maybe_shared(content_type).ok().filter(is_content_type);
         }
         if let Some(data) = data {
             self.data = data;
         }
         Ok(())
     }
+}
+
+fn is_content_type(value: &HeaderValue) -> bool {
+    !value.is_empty() && value.to_str().is_ok()
 }
 
 /// Calls `visit` with each length-delimited occurrence of the field `number`, sharing its bytes.
