@@ -105,13 +105,18 @@ fn success(exchange: &mut Exchange, reply: Reply) -> Response<ResponseBody> {
             (content_type, ResponseBody::Stream(Box::pin(body)))
         }
     };
+    put_body(&mut response, content_type, body);
+    response
+}
+
+fn put_body(response: &mut Response<ResponseBody>, content_type: Option<HeaderValue>, body: ResponseBody) {
+    if forbids_body(response.status()) {
+        return;
+    }
     if let Some(content_type) = content_type {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
-    if !forbids_body(response.status()) {
-        *response.body_mut() = body;
-    }
-    response
+    *response.body_mut() = body;
 }
 
 /// The trailers to send, announced by `Trailer`, without which HTTP/1.1 has no place for them (RFC 9110,
@@ -121,11 +126,13 @@ fn wanted_trailers(
     response: &mut Response<ResponseBody>,
     trailers: &HeaderMap,
 ) -> Option<Box<HeaderMap>> {
-    if !exchange.wants_trailers || trailers.is_empty() {
+    let mut wanted = HeaderMap::new();
+    if exchange.wants_trailers {
+        exchange.snapshot.metadata.response(trailers, &mut wanted);
+    }
+    if wanted.is_empty() {
         return None;
     }
-    let mut wanted = HeaderMap::new();
-    exchange.snapshot.metadata.response(trailers, &mut wanted);
     let names: Vec<_> = wanted.keys().map(header::HeaderName::as_str).collect();
     let names = HeaderValue::from_str(&names.join(", ")).ok()?;
     response.headers_mut().insert(header::TRAILER, names);
@@ -135,11 +142,11 @@ fn wanted_trailers(
 fn failure(exchange: &Exchange, status: &Status) -> Response<ResponseBody> {
     let snapshot = &exchange.snapshot;
     let json = render::status_json(&snapshot.schema, &snapshot.json, status);
-    let mut response = Response::new(full(json.into(), None));
+    let mut response = Response::new(ResponseBody::Empty);
     *response.status_mut() =
         StatusCode::from_u16(status.http_number()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    put_body(&mut response, Some(JSON.clone()), full(json.into(), None));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON.clone());
     if let Some(allow) = status.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
         headers.insert(header::ALLOW, allow);
     }

@@ -267,6 +267,15 @@ async fn trailers_come_to_those_who_ask() {
     assert_eq!(answer.trailers.get("grpc-metadata-spent").map(HeaderValue::as_bytes), Some(&b"3ms"[..]));
     let answer = http::send_h2(gateway.address, http::request("GET", "/v1/items/7"), "").await;
     assert!(answer.trailers.is_empty());
+    let asking = http::request("GET", "/v1/items/7:watch").header("te", "trailers");
+    let answer = http::send_h2(gateway.address, asking, "").await;
+    assert_eq!(answer.text(), "{\"name\":\"x\"}\n");
+    assert_eq!(answer.trailers.get("grpc-metadata-spent").map(HeaderValue::as_bytes), Some(&b"3ms"[..]));
+    let echo = Backend::echo().await;
+    let gateway = Gateway::door(&echo, &[]).await;
+    let asking = http::request("GET", "/v1/items/7").header("te", "trailers");
+    let answer = http::send(gateway.address, asking, "").await;
+    assert_eq!(answer.headers.get("trailer"), None, "there are none but gRPC's own");
 }
 
 #[tokio::test]
@@ -374,9 +383,17 @@ async fn methods_follow_http() {
     let options = http::send(gateway.address, http::request("OPTIONS", "/v1/items/7"), "").await;
     assert_eq!((options.status.as_u16(), options.body.len()), (204, 0));
     assert_eq!(options.header("allow"), Some("DELETE, GET, HEAD, PATCH, PUT"));
+    assert_eq!(options.header("content-type"), None);
+    let options = http::send_h2(gateway.address, http::request("OPTIONS", "/v1/items/7"), "").await;
+    assert_eq!((options.status.as_u16(), options.body.len()), (204, 0), "{}", options.text());
+    let watch = http::send(gateway.address, http::request("HEAD", "/v1/items/7:watch"), "").await;
+    assert_eq!((watch.status.as_u16(), watch.body.len()), (200, 0));
+    assert_eq!(watch.header("content-type"), Some("application/x-ndjson"));
+    let nowhere = http::send(gateway.address, http::request("HEAD", "/nowhere"), "").await;
+    assert_eq!((nowhere.status.as_u16(), nowhere.body.len()), (404, 0));
     let post = http::send(gateway.address, http::request("POST", "/v1/items/7"), "").await;
     assert_eq!((post.status.as_u16(), post.header("allow")), (405, Some("DELETE, GET, HEAD, PATCH, PUT")));
-    assert_eq!(backend.calls(), 2, "neither OPTIONS nor a refused method is a call");
+    assert_eq!(backend.calls(), 3, "neither OPTIONS nor a refused method is a call");
     let override_method = http::request("GET", "/v1/items/7").header("x-http-method-override", "DELETE");
     let answer = http::send(gateway.address, override_method, "").await;
     assert_eq!(answer.header("grpc-metadata-seen-x-http-method-override"), None);
