@@ -1,6 +1,6 @@
 //! One message there, one message back.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
@@ -14,7 +14,7 @@ use crate::upstream::{GrpcReply, GrpcRequest, RequestMessages, Upstream};
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Status> {
     let Call { snapshot, binding, metadata, deadline, payload } = call;
     let messages = request(&snapshot, &binding, payload, deadline).await?;
-    let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let timeout = time_left(deadline)?;
     let request = GrpcRequest { path: message::path(&binding), metadata, timeout, messages };
     reply(&snapshot, &binding, upstream.call(request).await?).await
 }
@@ -34,6 +34,12 @@ pub(super) async fn request(
     let parts =
         message::Parts { captures: &captures, query: uri.query(), content_type: content_type.as_ref() };
     Ok(RequestMessages::One(message::frame(snapshot, binding, parts, &body)?))
+}
+
+/// How long the backend may take; a call that cannot be answered in time is not made.
+pub(super) fn time_left(deadline: Option<Instant>) -> Result<Option<Duration>, Status> {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    if left.is_some_and(|left| left.is_zero()) { Err(too_late()) } else { Ok(left) }
 }
 
 /// The upstream keeps the deadline from the moment when it is called; until then it is kept here.

@@ -311,6 +311,13 @@ async fn deadlines_reach_the_backend_and_end_the_call() {
         let nanos = if unit == "u" { amount * 1000 } else { amount };
         assert!((1..=500_000_000).contains(&nanos), "{header}: {timeout}");
     }
+    let calls = backend.calls();
+    for target in ["/v1/items/7", "/v1/items/7:watch"] {
+        let hopeless = http::request("GET", target).header("grpc-timeout", "0m");
+        let answer = http::send(gateway.address, hopeless, "").await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (504, &json!(4)), "{target}");
+    }
+    assert_eq!(backend.calls(), calls, "no call is made that cannot be answered in time");
     let answer =
         http::send(gateway.address, http::request("GET", "/v1/items/7").header("grpc-timeout", "soon"), "")
             .await;
