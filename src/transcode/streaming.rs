@@ -9,7 +9,8 @@
 //! client's reading paces the backend's messages. A request that breaks off (malformed record,
 //! vanished client) resets the backend's stream; the upstream tells the cause, not the reset.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -36,14 +37,22 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, S
     } else {
         unary::request(snapshot, binding, payload, deadline).await?
     };
-    let timeout = deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+    let timeout = unary::time_left(deadline)?;
     let request = GrpcRequest { path: message::path(binding), metadata, timeout, messages };
-    let reply = upstream.call(request).await?;
-    if binding.server_streaming {
-        stream_reply(session.clone(), reply).await
-    } else {
-        unary::reply(snapshot, binding, reply).await
-    }
+    let mut reply = pin!(async {
+        let reply = upstream.call(request).await?;
+        if binding.server_streaming {
+            stream_reply(session.clone(), reply).await
+        } else {
+            unary::reply(snapshot, binding, reply).await
+        }
+    });
+    let mut idle = session.idle();
+    poll_fn(|cx| match reply.as_mut().poll(cx) {
+        Poll::Ready(reply) => Poll::Ready(reply),
+        Poll::Pending => session.poll_idle(&mut idle, cx).map(Err),
+    })
+    .await
 }
 
 /// Waits for the first message or error, so that an early failure has an HTTP status of its own.

@@ -137,6 +137,27 @@ async fn calls_in_flight() {
 }
 
 #[tokio::test]
+async fn backend_that_never_begins_a_stream() {
+    let backend = Backend::start(async |request| {
+        let _ = http_body_util::BodyExt::collect(request.into_body()).await;
+        std::future::pending().await
+    })
+    .await;
+    let gateway = Gateway::configured(&backend, "", "stream_idle: 100ms", "").await;
+    let requests = [
+        (http::request("GET", "/v1/items/7:watch"), ""),
+        (http::request("POST", "/v1/items/7:collect"), "{}"),
+        (http::request("POST", "/v1/files/a:parts"), "a"),
+    ];
+    for (request, body) in requests {
+        let answer = tokio::time::timeout(Duration::from_secs(5), http::send(gateway.address, request, body));
+        let answer = answer.await.expect("an answer");
+        assert_eq!(outcome(&answer).0, 504, "{}", answer.text());
+        assert_eq!(answer.json()["details"][0]["reason"], json!("STREAM_IDLE"));
+    }
+}
+
+#[tokio::test]
 async fn idle_stream() {
     let (sender, body) = channel();
     let body = std::sync::Mutex::new(Some(body));
