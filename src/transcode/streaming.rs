@@ -20,7 +20,8 @@ use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{http_body, message, unary};
+use super::http_body::{self, HttpBody};
+use super::{message, unary};
 use crate::call::{Call, ClientBody, Messages, Payload, Piece, Reply, ReplyBody};
 use crate::codec::records::Records;
 use crate::route::{Binding, Body, Captures};
@@ -59,14 +60,12 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, S
 async fn stream_reply(session: Arc<Session>, reply: GrpcReply) -> Result<Reply, Status> {
     let GrpcReply { metadata, messages } = reply;
     let mut stream = ReplyStream { messages, first: None, idle: session.idle(), session, ended: false };
-    let first = std::future::poll_fn(|cx| stream.poll_wire(cx)).await.transpose()?;
-    let content_type = match &first {
-        Some(wire) if stream.session.binding.raw_response => {
-            http_body::read(&stream.session.snapshot, &stream.session.binding, wire)?.content_type
-        }
-        _ => None,
-    };
-    stream.first = first;
+    let mut content_type = None;
+    if let Some(wire) = poll_fn(|cx| stream.poll_wire(cx)).await.transpose()? {
+        let first = stream.render(&wire)?;
+        content_type = first.content_type;
+        stream.first = Some(first.data);
+    }
     let is_raw = stream.session.binding.raw_response;
     let messages: Messages = Box::pin(stream);
     let body =
@@ -121,7 +120,7 @@ impl Session {
 /// The backend's messages as JSON (or raw bytes), then its trailers.
 struct ReplyStream {
     messages: GrpcMessages,
-    /// A message that was pulled before the stream was handed out.
+    /// A message that was rendered before the stream was handed out.
     first: Option<Bytes>,
     session: Arc<Session>,
     idle: Pin<Box<Sleep>>,
@@ -139,14 +138,12 @@ impl ReplyStream {
         }
     }
 
-    fn render(&self, wire: &Bytes) -> Result<Piece, Status> {
+    fn render(&self, wire: &Bytes) -> Result<HttpBody, Status> {
         let Session { snapshot, binding, .. } = &*self.session;
-        let data = if binding.raw_response {
-            http_body::read(snapshot, binding, wire)?.data
-        } else {
-            message::json(snapshot, binding, wire)?
-        };
-        Ok(Piece::Message(data))
+        if binding.raw_response {
+            return http_body::read(snapshot, binding, wire);
+        }
+        Ok(HttpBody { content_type: None, data: message::json(snapshot, binding, wire)? })
     }
 }
 
@@ -158,12 +155,12 @@ impl Stream for ReplyStream {
         if this.ended {
             return Poll::Ready(None);
         }
-        let wire = match this.first.take() {
-            Some(wire) => Some(Ok(wire)),
-            None => ready!(this.poll_wire(cx)),
+        let data = match this.first.take() {
+            Some(data) => Some(Ok(data)),
+            None => ready!(this.poll_wire(cx)).map(|wire| Ok(this.render(&wire?)?.data)),
         };
-        let piece = match wire {
-            Some(wire) => wire.and_then(|wire| this.render(&wire)),
+        let piece = match data {
+            Some(data) => data.map(Piece::Message),
             None => Ok(Piece::Trailers(this.messages.trailers())),
         };
         this.ended = !matches!(piece, Ok(Piece::Message(_)));

@@ -65,6 +65,21 @@ async fn early_error_has_its_own_status() {
         assert_eq!(answer.status, 404, "{accept}");
         assert_eq!(answer.json(), json!({"code": 5, "message": "broken", "details": []}), "{accept}");
     }
+    let malformed = async |accept: &str| {
+        let backend = Backend::start(async |_| {
+            respond(HeaderMap::new(), messages(&[Bytes::from_static(b"\xff")], status(0, "")))
+        })
+        .await;
+        watch(&backend, accept).await
+    };
+    for accept in ["*/*", "application/json"] {
+        let answer = malformed(accept).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["code"]),
+            (500, &json!(13)),
+            "a first message that is none"
+        );
+    }
     let refusing = Backend::start(async |_| respond(status(7, "no"), nothing())).await;
     assert_eq!(watch(&refusing, "*/*").await.status, 403, "trailers alone");
 }
