@@ -268,5 +268,5 @@ impl Stream for RequestStream {
 }
 
 fn too_long(error: crate::codec::records::RecordTooLong) -> Status {
-    Status::client(Code::InvalidArgument, error.to_string()).with_http(413).with_reason("RECORD_TOO_LONG")
+    Status::client(Code::ResourceExhausted, error.to_string()).with_http(413).with_reason("RECORD_TOO_LONG")
 }
