@@ -184,11 +184,11 @@ struct Opening {
 }
 
 enum Source {
-    /// No body is bound: one message of captures and query alone.
-    Nothing,
+    /// No body is bound: one message of captures and query, or the refusal of what comes beside them.
+    Unbound { body: ClientBody },
     /// JSON records, however the body is cut.
     Records { body: ClientBody, records: Records },
-    /// `google.api.HttpBody`: each piece of the body is a message.
+    /// `google.api.HttpBody`: each piece of the body is a message, and one without a piece is one too.
     Raw { body: ClientBody },
     /// The body has ended.
     Ended,
@@ -198,7 +198,7 @@ impl RequestStream {
     fn new(session: Arc<Session>, payload: Payload) -> Self {
         let Payload { uri, captures, content_type, mut body } = payload;
         let source = match session.binding.body {
-            Body::None if body.is_empty() => Source::Nothing,
+            Body::None => Source::Unbound { body },
             _ => {
                 body.lift_bounds();
                 if session.binding.raw_request {
@@ -216,11 +216,15 @@ impl RequestStream {
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
         match &mut self.source {
             Source::Ended => Poll::Ready(Ok(None)),
-            Source::Nothing => {
+            Source::Unbound { body } => {
+                let data = ready!(body.poll_data(cx))?;
                 self.source = Source::Ended;
-                Poll::Ready(Ok(Some(Bytes::new())))
+                Poll::Ready(Ok(Some(data.unwrap_or_default())))
             }
-            Source::Raw { body } => body.poll_data(cx),
+            Source::Raw { body } => {
+                let data = ready!(body.poll_data(cx))?;
+                Poll::Ready(Ok(data.or_else(|| self.opening.is_some().then(Bytes::new))))
+            }
             Source::Records { body, records } => loop {
                 if let Some(record) = records.next_record().map_err(too_long)? {
                     return Poll::Ready(Ok(Some(record)));

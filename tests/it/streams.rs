@@ -197,6 +197,54 @@ async fn captures_bind_in_the_first_message() {
     assert!(expected.contains(&data), "{data} is none of {expected:?}");
 }
 
+#[tokio::test]
+async fn captures_reach_the_backend_without_a_body() {
+    let backend = Backend::echo().await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    for head in ["", "content-length: 0\r\n", "transfer-encoding: chunked\r\n"] {
+        let body = if head.contains("chunked") { "0\r\n\r\n" } else { "" };
+        let request =
+            format!("GET /v1/items/7:poll HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{head}\r\n{body}");
+        let answer = http::send_raw(gateway.address, request.as_bytes()).await;
+        assert!(answer.contains(r#"{"name":"items/7"}"#), "{head}: {answer}");
+    }
+    let request = http::request("GET", "/v1/items/7:poll").header("content-type", "application/json");
+    let answer = http::send(gateway.address, request, "{}").await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (400, &json!(3)), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn upload_is_a_message_a_piece() {
+    // The reply is `Item { data = <all frames> }`.
+    let backend = Backend::start(async |request| {
+        let body = request.into_body().collect().await.expect("a whole request").to_bytes();
+        let mut wire = vec![0x32, u8::try_from(body.len()).expect("short")];
+        wire.extend_from_slice(&body);
+        respond(HeaderMap::new(), messages(&[wire.into()], status(0, "")))
+    })
+    .await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let upload = async |pieces: &'static [&'static [u8]]| {
+        let (sender, body) = channel();
+        let request = http::request("POST", "/v1/files/a:parts").header("content-type", "x/y");
+        let feeding = async move {
+            for piece in pieces {
+                sender.send(Frame::data(Bytes::from_static(piece))).await.expect("an open request");
+                // A piece that is on its way would be joined with the next one.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let (response, ()) = tokio::join!(http::open_h2(gateway.address, request, body), feeding);
+        http::read(response).await.json()["data"].as_str().expect("the frames").to_owned()
+    };
+    // UploadRequest { name: "a", file: { content_type: "x/y", data } }; the name only in the first.
+    let first = framed(b"\x12\x08\x0a\x03x/y\x12\x01\x00\x0a\x01a");
+    let second = framed(b"\x12\x09\x0a\x03x/y\x12\x02{}");
+    assert_eq!(upload(&[b"\x00", b"{}"]).await, base64(&[&first[..], &second[..]].concat()));
+    let empty = framed(b"\x12\x05\x0a\x03x/y\x0a\x01a");
+    assert_eq!(upload(&[]).await, base64(&empty), "an empty file is a file");
+}
+
 fn base64(bytes: &[u8]) -> String {
     let mut out = Vec::new();
     transom::codec::base64::encode(bytes, &mut out);

@@ -65,6 +65,16 @@ pub(crate) async fn open(
     sender.send_request(request).await.expect("a response head")
 }
 
+/// Sends bytes as they are and reads until the gateway closes: for what no client would send.
+pub(crate) async fn send_raw(address: SocketAddr, request: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = TcpStream::connect(address).await.expect("the listener accepts");
+    stream.write_all(request).await.expect("an open connection");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer and a close");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 /// Sends a request over HTTP/2 without TLS and reads the whole response.
 pub(crate) async fn send_h2(
     address: SocketAddr,
