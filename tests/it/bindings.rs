@@ -19,6 +19,23 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("GET", "/v1/by-parent/%252F", "", r#"{"parent": {"name": "%2F"}}"#),
     ("GET", "/v1/deep/a/b/c", "", r#"{"name": "a/b/c"}"#),
     ("GET", "/v1/deep/a%2fb/c", "", r#"{"name": "a%2fb/c"}"#),
+    ("GET", "/v1/deep", "", r#"{}"#),
+    ("GET", "/v1/left/a", "", r#"{"left": "a"}"#),
+    // Literals are compared decoded; what looks like more than a name is still one.
+    ("GET", "/v1/%69tems/7", "", r#"{"name": "items/7"}"#),
+    ("GET", "/v1/items/7;v=1", "", r#"{"name": "items/7;v=1"}"#),
+    ("GET", "/v1/items/..", "", r#"{"name": "items/.."}"#),
+    ("GET", "/v1/items/%2e%2e", "", r#"{"name": "items/.."}"#),
+    ("GET", "/v1/items/a%5Cb", "", r#"{"name": "items/a\\b"}"#),
+    // Verbs: only those that a rule knows, as they are written.
+    ("GET", "/v1/items/7%3Awatch", "", r#"{"name": "items/7:watch"}"#),
+    ("GET", "/v1/items/7:Watch", "", r#"{"name": "items/7:Watch"}"#),
+    ("GET", "/v1/items/7:", "", r#"{"name": "items/7:"}"#),
+    ("GET", "/v1/items/:watch", "", r#"{"name": "items/:watch"}"#),
+    ("GET", "/v1/items/7:purge", "", r#"{"name": "items/7:purge"}"#),
+    ("PURGE", "/v1/items/7:purge", "", r#"{"name": "items/7"}"#),
+    ("BREW", "/v1/any/x", "", r#"{"name": "x"}"#),
+    ("OPTIONS", "/v1/any/x", "", r#"{"name": "x"}"#),
     // Query parameters.
     ("GET", "/v1/items/7?count=3", "", r#"{"name": "items/7", "count": 3}"#),
     (
@@ -69,6 +86,41 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         r#"{"name": "items/7", "time": "2026-11-21T07:00:00Z"}"#,
     ),
     ("GET", "/v1/items/7?mask=name,parent.name", "", r#"{"name": "items/7", "mask": "name,parent.name"}"#),
+    ("GET", "/v1/items/7?mask=parent.tagList,a_b", "", r#"{"name": "items/7", "mask": "parent.tagList,aB"}"#),
+    ("GET", "/v1/items/7?", "", r#"{"name": "items/7"}"#),
+    ("GET", "/v1/items/7?&&count=3&", "", r#"{"name": "items/7", "count": 3}"#),
+    ("GET", "/v1/items/7?tags=a=b=c", "", r#"{"name": "items/7", "tags": ["a=b=c"]}"#),
+    ("GET", "/v1/items/7?labels%5Bb%5D=1", "", r#"{"name": "items/7", "labels": {"b": 1}}"#),
+    (
+        "GET",
+        "/v1/items/7?labels[a.b]=1&labels.c.d=2&labels[]=3",
+        "",
+        r#"{"name": "items/7", "labels": {"a.b": 1, "c.d": 2, "": 3}}"#,
+    ),
+    ("GET", "/v1/items/7?flags[true]=x", "", r#"{"name": "items/7", "flags": {"true": "x"}}"#),
+    (
+        "GET",
+        "/v1/items/7?colorsById[-9007199254740993]=COLOR_RED&colors_by_id.7=2",
+        "",
+        r#"{"name": "items/7", "colorsById": {"-9007199254740993": "COLOR_RED", "7": "COLOR_GREEN"}}"#,
+    ),
+    (
+        "GET",
+        "/v1/items/7?colors=1&colors=COLOR_GREEN&colors=7&colors=-1",
+        "",
+        r#"{"name": "items/7", "colors": ["COLOR_RED", "COLOR_GREEN", 7, -1]}"#,
+    ),
+    ("GET", "/v1/items/7?notes=a&notes=", "", r#"{"name": "items/7", "notes": ["a", ""]}"#),
+    (
+        "GET",
+        "/v1/items/7?weight=Infinity&ratio=1e-3",
+        "",
+        r#"{"name": "items/7", "weight": "Infinity", "ratio": 0.001}"#,
+    ),
+    ("GET", "/v1/items/7?data=%2B/8=", "", r#"{"name": "items/7", "data": "+/8="}"#),
+    ("GET", "/v1/items/7?count=007", "", r#"{"name": "items/7", "count": 7}"#),
+    ("GET", "/v1/items/7?tags=%00%0D%0A", "", r#"{"name": "items/7", "tags": ["\u0000\r\n"]}"#),
+    ("GET", "/v1/items/7?name=items/7", "", r#"{"name": "items/7"}"#),
     // Bodies.
     ("POST", "/v1/items", "{}", r#"{}"#),
     ("POST", "/v1/items", "", r#"{}"#),
@@ -129,6 +181,34 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         r#"{"count":1}"#,
         r#"{"item": {"name": "items/7", "count": 1}, "updateMask": "*"}"#,
     ),
+    ("PATCH", "/v1/items/7", "", r#"{"item": {"name": "items/7"}}"#),
+    ("PATCH", "/v1/items/7", "null", r#"{"item": {"name": "items/7"}}"#),
+    ("PATCH", "/v1/items/7", "{}", r#"{"item": {"name": "items/7"}}"#),
+    (
+        "PATCH",
+        "/v1/items/7",
+        r#"{"name":"items/7","parent":{},"left":"a"}"#,
+        r#"{"item": {"name": "items/7", "parent": {}, "left": "a"}, "updateMask": "name,parent,left"}"#,
+    ),
+    (
+        "PATCH",
+        "/v1/items/7",
+        r#"{"note":"n","extra":{"a":{"b":1}},"any":{"@type":"x/door.v1.Item","name":"y"},"time":"1970-01-01T00:00:00Z","value":{"a":1},"children":[{"count":1}],"itemsByName":{"a":{}}}"#,
+        r#"{"item": {"name": "items/7", "note": "n", "extra": {"a": {"b": 1}}, "any": {"@type": "x/door.v1.Item", "name": "y"}, "time": "1970-01-01T00:00:00Z", "value": {"a": 1}, "children": [{"count": 1}], "itemsByName": {"a": {}}}, "updateMask": "note,extra,any,time,value,children,itemsByName"}"#,
+    ),
+    (
+        "PATCH",
+        "/v1/items/7?updateMask=",
+        r#"{"count":1}"#,
+        r#"{"item": {"name": "items/7", "count": 1}, "updateMask": ""}"#,
+    ),
+    ("PATCH", "/v1/whole", r#"{"item":{"count":1}}"#, r#"{"item": {"count": 1}}"#),
+    (
+        "PATCH",
+        "/v1/whole",
+        r#"{"item":{"count":1},"updateMask":"done"}"#,
+        r#"{"item": {"count": 1}, "updateMask": "done"}"#,
+    ),
     // One field as the response.
     ("GET", "/v1/names?tags=a&tags=b", "", r#"["a", "b"]"#),
     ("GET", "/v1/names", "", r#"[]"#),
@@ -137,6 +217,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("GET", "/v1/size", "", r#""0""#),
     // No rule, but asked for.
     ("POST", "/door.v1.Door/Plain", r#"{"name":"x"}"#, r#"{"name": "x"}"#),
+    ("POST", "/door.v1.Door/PlainWatch", r#"{"name":"x"}"#, r#"{"name": "x"}"#),
 ];
 
 #[tokio::test]

@@ -69,6 +69,78 @@ async fn json_depth() {
     assert!(message.contains("nested deeper than 3"), "{message}");
 }
 
+/// JSON of `depth` levels, and the levels of the message it stands for are no fewer.
+fn nested(depth: usize, open: &str, core: &str, close: &str) -> String {
+    format!("{}{core}{}", open.repeat(depth), close.repeat(depth))
+}
+
+#[tokio::test]
+async fn what_is_deep_enough_to_enter_can_come_back() {
+    let backend = Backend::echo().await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let any = r#"{"@type":"x/google.protobuf.Any","value":"#;
+    let item = r#"{"@type":"x/door.v1.Item","any":"#;
+    let cases: [(&str, &dyn Fn(usize) -> String); 7] = [
+        ("messages", &|depth| nested(depth - 1, r#"{"parent":"#, "{}", "}")),
+        ("repeated", &|depth| {
+            format!(r#"{{"children":[{}]}}"#, nested(depth - 3, r#"{"parent":"#, "{}", "}"))
+        }),
+        ("maps", &|depth| {
+            format!(r#"{{"itemsByName":{{"a":{}}}}}"#, nested(depth - 3, r#"{"parent":"#, "{}", "}"))
+        }),
+        ("Struct", &|depth| format!(r#"{{"extra":{}}}"#, nested(depth - 2, r#"{"a":"#, "{}", "}"))),
+        ("Value", &|depth| format!(r#"{{"value":{}}}"#, nested(depth - 2, "[", "[]", "]"))),
+        ("Any", &|depth| format!(r#"{{"any":{}}}"#, nested(depth - 2, any, "{}", "}"))),
+        ("Any of messages", &|depth| format!(r#"{{"any":{}}}"#, nested(depth - 2, item, "{}", "}"))),
+    ];
+    for (what, body) in cases {
+        for depth in [99, 100] {
+            assert_eq!(post(&gateway, &body(depth)).await, (200, String::new()), "{what}: {depth}");
+        }
+        let (number, message) = post(&gateway, &body(101)).await;
+        assert_eq!((number, message.contains("nested deeper than 100")), (400, true), "{what}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn reply_depth() {
+    let reply = async |depth: usize| {
+        let mut wire = Vec::new();
+        for _ in 1..depth {
+            let mut outer = vec![0x52];
+            let mut length = wire.len();
+            while length >= 0x80 {
+                outer.push(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
+                length >>= 7;
+            }
+            outer.push(u8::try_from(length).expect("seven bits"));
+            outer.extend_from_slice(&wire);
+            wire = outer;
+        }
+        let wire = bytes::Bytes::from(wire);
+        let backend = Backend::start(move |_| {
+            let trailers = crate::support::backend::status(0, "");
+            let body = crate::support::backend::messages(std::slice::from_ref(&wire), trailers);
+            std::future::ready(respond(HeaderMap::new(), body))
+        })
+        .await;
+        let gateway = Gateway::door(&backend, &[]).await;
+        get(&gateway, "/v1/items/7").await
+    };
+    assert_eq!(reply(100).await, (200, String::new()));
+    let (number, message) = reply(101).await;
+    assert_eq!((number, message.contains("nested deeper than 100")), (500, true), "{message}");
+}
+
+#[tokio::test]
+async fn query_depth() {
+    let backend = Backend::echo().await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let target = |depth: usize| format!("/v1/items/7?{}count=1", "parent.".repeat(depth - 1));
+    assert_eq!(get(&gateway, &target(100)).await, (200, String::new()));
+    assert_eq!(get(&gateway, &target(101)).await.0, 400);
+}
+
 #[tokio::test]
 async fn message_bytes() {
     let backend = Backend::echo().await;

@@ -379,6 +379,76 @@ async fn raw_bodies_pass_both_ways() {
 }
 
 #[tokio::test]
+async fn raw_bodies_are_whole_messages_and_fields() {
+    let backend = Backend::echo().await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    for (target, content_type, body) in [
+        ("/v1/raw", Some("image/png"), &b"\x00\xff{"[..]),
+        ("/v1/raw", Some("application/json"), b"not {JSON"),
+        ("/v1/raw", Some("text/plain"), b""),
+        ("/v1/raw", None, b"abc"),
+        ("/v1/raw", None, b""),
+        ("/v1/previews/x", Some("image/png"), b"\x00\xff{"),
+        ("/v1/previews/x", None, b""),
+    ] {
+        let mut request = http::request("POST", target);
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        let answer = http::send(gateway.address, request, body).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("content-type"), &answer.body[..]),
+            (200, content_type, body),
+            "{target}"
+        );
+    }
+    let answer = http::send(gateway.address, http::request("POST", "/v1/raw?data=AA=="), "x").await;
+    assert_eq!(answer.status, 400, "the body is all there is: {}", answer.text());
+}
+
+#[tokio::test]
+async fn content_type_that_is_no_header_is_left_out() {
+    for wire in
+        [&b"\x12\x01a"[..], b"\x0a\x00\x12\x01a", b"\x0a\x04a\r\nb\x12\x01a", b"\x0a\x02\xc3\xa4\x12\x01a"]
+    {
+        let backend = Backend::start(move |_| {
+            std::future::ready(respond(
+                HeaderMap::new(),
+                messages(&[Bytes::from_static(wire)], status(0, "")),
+            ))
+        })
+        .await;
+        let gateway = Gateway::door(&backend, &[]).await;
+        let answer = http::send(gateway.address, http::request("GET", "/v1/files/x"), "").await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (200, "a"), "{wire:?}");
+        assert_eq!(answer.headers.get("content-type"), None, "{wire:?}");
+    }
+}
+
+#[tokio::test]
+async fn foreign_any_is_kept() {
+    let any = b"\x7a\x0f\x0a\x09x/y.Other\x12\x02\x08\x01";
+    let answer =
+        answer_to(|| respond(HeaderMap::new(), messages(&[Bytes::from_static(any)], status(0, "")))).await;
+    assert_eq!(answer.json(), json!({"any": {"@type": "x/y.Other", "value": "CAE="}}), "in a reply");
+    // google.rpc.Status { details: [Any { door.v1.Item { any: as above } }] }.
+    let mut wire = vec![0x1a, 48, 0x0a, 27];
+    wire.extend_from_slice(b"googleapis.com/door.v1.Item");
+    wire.extend_from_slice(&[0x12, 17]);
+    wire.extend_from_slice(any);
+    let text = base64(&wire);
+    let answer = answer_to(move || {
+        let mut trailers = status(9, "no");
+        trailers.insert("grpc-status-details-bin", HeaderValue::from_str(&text).expect("base64"));
+        respond(HeaderMap::new(), messages(&[], trailers))
+    })
+    .await;
+    let expected =
+        json!({"@type": "googleapis.com/door.v1.Item", "any": {"@type": "x/y.Other", "value": "CAE="}});
+    assert_eq!(answer.json()["details"], json!([expected]), "in an error");
+}
+
+#[tokio::test]
 async fn methods_follow_http() {
     let backend = Backend::echo().await;
     let gateway = Gateway::door(&backend, &[]).await;

@@ -12,6 +12,7 @@ mod codec_numbers;
 mod dice;
 mod editions;
 mod etcd;
+mod hostile;
 mod keys;
 mod malformed_requests;
 mod malformed_sets;

@@ -99,6 +99,37 @@ async fn late_error_is_told_and_the_end_is_not_clean() {
 }
 
 #[tokio::test]
+async fn late_error_resets_the_stream_of_http2() {
+    let backend = streaming(1, 13).await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let request = http::request("GET", WATCH).header("accept", "application/json");
+    let answer = http::send_h2(gateway.address, request, "").await;
+    let error = r#"{"error":{"code":13,"message":"broken","details":[]}}"#;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, &*format!("[{{\"name\":\"0\"}},{error}]")));
+    assert!(!answer.is_complete);
+}
+
+#[tokio::test]
+async fn deadline_ends_a_stream_by_an_error() {
+    let (sender, body) = channel();
+    let body = std::sync::Mutex::new(Some(body));
+    let backend = Backend::start(move |_| {
+        let body = body.lock().expect("one test").take().expect("one call");
+        std::future::ready(respond(HeaderMap::new(), body))
+    })
+    .await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let message = sender.send(Frame::data(framed(&item("a"))));
+    let request = http::request("GET", WATCH).header("x-request-timeout", "0.2");
+    let (answer, sent) = tokio::join!(http::send(gateway.address, request, ""), message);
+    sent.expect("the backend's stream is open");
+    let lines: Vec<Value> =
+        answer.text().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    assert_eq!((lines.len(), &lines[1]["error"]["code"]), (2, &json!(4)), "{}", answer.text());
+    assert!(!answer.is_complete);
+}
+
+#[tokio::test]
 async fn each_message_is_sent_when_it_comes() {
     let (sender, body) = channel();
     let body = std::sync::Mutex::new(Some(body));
@@ -285,4 +316,29 @@ async fn raw_stream_is_joined_exactly() {
     let answer = http::send(gateway.address, http::request("GET", "/v1/files/x:parts"), "").await;
     assert_eq!((answer.header("content-type"), answer.text()), (Some("text/csv"), "a,b\nc"));
     assert!(answer.is_complete);
+}
+
+#[tokio::test]
+async fn raw_stream_that_fails_ends_abnormally() {
+    let download = async |parts: &'static [&'static [u8]]| {
+        let backend = Backend::start(move |_| {
+            let parts: Vec<_> = parts.iter().copied().map(Bytes::from_static).collect();
+            std::future::ready(respond(HeaderMap::new(), messages(&parts, status(5, "gone"))))
+        })
+        .await;
+        let gateway = Gateway::door(&backend, &[]).await;
+        http::send(gateway.address, http::request("GET", "/v1/files/x:parts"), "").await
+    };
+    let early = download(&[]).await;
+    assert_eq!(
+        (early.status.as_u16(), early.json()),
+        (404, json!({"code": 5, "message": "gone", "details": []}))
+    );
+    let late: [&[&[u8]]; 2] = [&[b"\x12\x02a,"], &[b"\x12\x02a,", b"\x12\x05b"]];
+    for parts in late {
+        let late = download(parts).await;
+        assert_eq!((late.status.as_u16(), late.text(), late.is_complete), (200, "a,", false));
+    }
+    let malformed = download(&[b"\x12\x05b"]).await;
+    assert_eq!((malformed.status.as_u16(), &malformed.json()["code"]), (500, &json!(13)));
 }
