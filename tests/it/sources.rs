@@ -12,6 +12,8 @@ use tonic_reflection::server::Builder;
 use transom::schema::Schema;
 use transom::source::{self, Source};
 
+use crate::support::{missing, requires_tools};
+
 const LIBRARY: &[u8] = include_bytes!("../../descriptors/library.binpb");
 
 /// Rules found, as proof that types and options came through.
@@ -195,8 +197,15 @@ impl Drop for Process {
 fn grpcio_server(set: &Path) -> Option<(Process, String)> {
     let python = std::env::var("TRANSOM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/reflection_server.py");
-    let child =
-        Command::new(&python).arg(script).arg(set).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    // Its traceback is of interest only where it must run.
+    let stderr = if requires_tools() { Stdio::inherit() } else { Stdio::null() };
+    let child = Command::new(&python)
+        .arg(script)
+        .arg(set)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn();
     let port = child.ok().and_then(|mut child| {
         let output = child.stdout.take()?;
         let process = Process(child);
@@ -206,10 +215,7 @@ fn grpcio_server(set: &Path) -> Option<(Process, String)> {
         Some((process, format!("http://127.0.0.1:{port}")))
     });
     if port.is_none() {
-        let reason = format!("`{python}` with grpcio and grpcio-reflection is not there");
-        let is_required = std::env::var("TRANSOM_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
-        assert!(!is_required, "{reason}");
-        eprintln!("skipped: {reason}");
+        missing(format_args!("`{python}` with grpcio and grpcio-reflection is not there"));
     }
     port
 }

@@ -3,27 +3,33 @@
 pub(crate) mod backend;
 pub(crate) mod http;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Set where every program must be there: then what is missing fails instead of being skipped.
+/// `1` where every program must be there: then what is missing fails instead of being skipped.
 const REQUIRE_TOOLS: &str = "TRANSOM_REQUIRE_TOOLS";
 
 /// Whether a program that a test needs can be run; says so when the test is skipped for lack of it.
 pub(crate) fn require(program: &str, probe: &mut Command) -> bool {
     let found =
         probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-    assert!(
-        found || std::env::var_os(REQUIRE_TOOLS).is_none(),
-        "`{program}` is required here and cannot be run"
-    );
     if !found {
-        eprintln!("skipped: `{program}` cannot be run on this machine");
+        missing(format_args!("`{program}` cannot be run on this machine"));
     }
     found
+}
+
+/// A program is missing: the test fails where it is required, and is skipped elsewhere.
+pub(crate) fn missing(reason: impl std::fmt::Display) {
+    assert!(!requires_tools(), "required by {REQUIRE_TOOLS}: {reason}");
+    skipped(reason);
+}
+
+pub(crate) fn requires_tools() -> bool {
+    std::env::var_os(REQUIRE_TOOLS).is_some_and(|value| value == "1")
 }
 
 /// A file of the folder of shared inputs beside the repository; says so when there is none.
@@ -32,8 +38,14 @@ pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: `../shared/{file}` does not exist beside the repository");
+    skipped(format_args!("`../shared/{file}` does not exist beside the repository"));
     None
+}
+
+/// Says that a test is left out. Not by `eprintln!`, which is shown only when a test fails.
+fn skipped(reason: impl std::fmt::Display) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {reason}");
 }
 
 /// `transom serve` as a process of its own, on ports from the system; it ends with the test.
