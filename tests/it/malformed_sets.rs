@@ -6,7 +6,6 @@
 use std::io::Write;
 
 use bytes::Bytes;
-use proptest::prelude::*;
 use transom::schema::{Input, Limits, PROBLEMS_MAX, load, load_within};
 
 use crate::set_text;
@@ -187,24 +186,25 @@ fn load_and_compile(bytes: Vec<u8>) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn flipped_bytes_make_no_panic(flips in prop::collection::vec((0..LIBRARY.len(), any::<u8>()), 1..8)) {
+#[test]
+fn flipped_bytes_make_no_panic() {
+    bolero::check!().with_iterations(512).with_type::<[(u32, u8); 4]>().for_each(|flips| {
         let mut bytes = LIBRARY.to_vec();
         for (place, mask) in flips {
-            bytes[place] ^= mask;
+            bytes[*place as usize % LIBRARY.len()] ^= mask;
         }
         load_and_compile(bytes);
-    }
+    });
+}
 
-    #[test]
-    fn spliced_bytes_make_no_panic(from in 0..LIBRARY.len(), to in 0..LIBRARY.len(), length in 1..64_usize) {
+#[test]
+fn spliced_bytes_make_no_panic() {
+    bolero::check!().with_iterations(512).with_type::<(u32, u32, u8)>().for_each(|&(from, to, length)| {
         let mut bytes = LIBRARY.to_vec();
-        let end = (from + length).min(bytes.len());
+        let [from, to] = [from, to].map(|place| place as usize % LIBRARY.len());
+        let end = (from + usize::from(length % 64)).min(bytes.len());
         let piece = bytes[from..end].to_vec();
         bytes.splice(to..to, piece);
         load_and_compile(bytes);
-    }
+    });
 }
