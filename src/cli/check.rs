@@ -78,7 +78,7 @@ impl Check {
             let reason = connect(service).err()?;
             let message = format!("`{}`: cannot connect to `{}`: {reason}", service.name, service.endpoint);
             let file = Some(self.config.display().to_string().into());
-            Some(Finding { file, place: service.place, message })
+            Some(Finding { file, position: service.position, message })
         });
         let findings: Vec<_> = unreachable.collect();
         if findings.is_empty() { Ok(()) } else { Err(Failure::Findings(findings)) }
@@ -109,9 +109,9 @@ fn as_json(findings: &[Finding]) -> serde_json::Value {
         if let Some(file) = &finding.file {
             object["file"] = json!(**file);
         }
-        if let Some(place) = finding.place {
-            object["line"] = json!(place.line);
-            object["column"] = json!(place.column);
+        if let Some(position) = finding.position {
+            object["line"] = json!(position.line);
+            object["column"] = json!(position.column);
         }
         object
     };
@@ -121,16 +121,16 @@ fn as_json(findings: &[Finding]) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::finding::Place;
+    use crate::config::finding::Position;
 
     #[test]
     fn json_findings_have_what_is_known() {
-        let finding = |file: Option<&str>, place| Finding {
+        let finding = |file: Option<&str>, position| Finding {
             file: file.map(Into::into),
-            place,
+            position,
             message: "m".to_owned(),
         };
-        let findings = [finding(Some("f"), Some(Place { line: 1, column: 2 })), finding(None, None)];
+        let findings = [finding(Some("f"), Some(Position { line: 1, column: 2 })), finding(None, None)];
         assert_eq!(
             as_json(&findings).to_string(),
             r#"[{"column":2,"file":"f","line":1,"message":"m"},{"message":"m"}]"#

@@ -53,7 +53,7 @@ fn config(backend: &Backend, public: SocketAddr, admin: SocketAddr) -> Config {
     let url: Uri = backend.url().parse().expect("a socket address makes a URL");
     let source = Source::Embedded { name: "library.binpb", set: DESCRIPTORS };
     let mut config = Config {
-        descriptors: vec![Descriptors { source, place: None }],
+        descriptors: vec![Descriptors { source, position: None }],
         services: vec![Service::new("library", url)],
         ..Config::default()
     };

@@ -141,7 +141,7 @@ impl SourceFlags {
             .map(|path| if path.is_dir() { Source::Directory(path) } else { Source::File(path) });
         let protos = self.proto.iter().cloned().map(|path| Source::Proto { path, includes: Vec::new() });
         let reflections = self.reflect.iter().cloned().map(Source::Reflect);
-        sets.chain(protos).chain(reflections).map(|source| Descriptors { source, place: None }).collect()
+        sets.chain(protos).chain(reflections).map(|source| Descriptors { source, position: None }).collect()
     }
 }
 
@@ -156,7 +156,7 @@ fn without_file(elsewhere: Elsewhere) -> Result<Config, LoadError> {
     if missing.is_empty() {
         return Ok(Config::default());
     }
-    let finding = |message: &str| Finding { file: None, place: None, message: message.to_owned() };
+    let finding = |message: &str| Finding { file: None, position: None, message: message.to_owned() };
     Err(LoadError::Findings(missing.into_iter().map(finding).collect()))
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use super::finding::{Place, Report};
+use super::finding::{Position, Report};
 use super::section::Section;
 use super::services::backend;
 use super::value;
@@ -22,7 +22,7 @@ use super::yaml::{Node, Value};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptors {
     pub source: Source,
-    pub place: Option<Place>,
+    pub position: Option<Position>,
 }
 
 /// The kinds of source.
@@ -82,5 +82,5 @@ fn read_one(node: &Node, report: &mut Report) -> Option<Descriptors> {
         .or(directory.map(Source::Directory))
         .or(proto.map(|path| Source::Proto { path, includes }))
         .or(reflect.map(Source::Reflect))?;
-    Some(Descriptors { source, place: Some(node.place) })
+    Some(Descriptors { source, position: Some(node.position) })
 }

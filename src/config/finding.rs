@@ -10,13 +10,13 @@ pub struct Finding {
     /// The configuration file as it was named; `None` when flags were used instead.
     pub file: Option<Arc<str>>,
     /// `None` where the problem has no single place in the file.
-    pub place: Option<Place>,
+    pub position: Option<Position>,
     pub message: String,
 }
 
 /// A place in the configuration file, both counted from 1; columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     pub line: u32,
     pub column: u32,
 }
@@ -25,7 +25,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(f, "{file}:")?;
-            if let Some(Place { line, column }) = self.place {
+            if let Some(Position { line, column }) = self.position {
                 write!(f, "{line}:{column}:")?;
             }
             f.write_str(" ")?;
@@ -56,9 +56,9 @@ impl Report {
         }
     }
 
-    pub(super) fn add(&mut self, place: Place, message: impl Into<String>) {
+    pub(super) fn add(&mut self, position: Position, message: impl Into<String>) {
         let file = Some(Arc::clone(&self.file));
-        self.findings.push(Finding { file, place: Some(place), message: message.into() });
+        self.findings.push(Finding { file, position: Some(position), message: message.into() });
     }
 
     /// A path as the file means it: relative to the file's own directory.
@@ -68,7 +68,7 @@ impl Report {
 
     /// In the order of the file: sections are read in ours.
     pub(super) fn into_findings(mut self) -> Vec<Finding> {
-        self.findings.sort_by_key(|finding| finding.place);
+        self.findings.sort_by_key(|finding| finding.position);
         self.findings
     }
 }

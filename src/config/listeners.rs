@@ -224,6 +224,6 @@ fn byte_rate(node: &Node, report: &mut Report) -> Option<usize> {
     let Some(amount) = amount else {
         return value::expected(node, report, "a rate such as `240B/s`");
     };
-    let amount = Node { place: node.place, value: Value::Text(amount.to_owned()) };
+    let amount = Node { position: node.position, value: Value::Text(amount.to_owned()) };
     value::bytes(0..=MIB)(&amount, report)
 }

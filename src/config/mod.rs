@@ -104,8 +104,8 @@ impl Config {
         let mut report = Report::new(file);
         let config = match yaml::parse(text) {
             Ok(root) => Self::read(&root, elsewhere, &mut report),
-            Err((place, message)) => {
-                report.add(place, message);
+            Err((position, message)) => {
+                report.add(position, message);
                 None
             }
         };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::finding::{Place, Report};
+use super::finding::{Position, Report};
 use super::section::Section;
 use super::value;
 use super::yaml::{Node, Value};
@@ -31,7 +31,7 @@ pub struct Routes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
     pub file: PathBuf,
-    pub place: Option<Place>,
+    pub position: Option<Position>,
 }
 
 pub const CONFLICTS: [(&str, Conflicts); 2] = [("refuse", Conflicts::Refuse), ("first", Conflicts::First)];
@@ -61,7 +61,7 @@ impl Routes {
 /// One file, or a list of them.
 fn read_service_config(node: &Node, report: &mut Report) -> Option<Vec<ServiceConfig>> {
     let one = |node: &Node, report: &mut Report| {
-        value::path(node, report).map(|file| ServiceConfig { file, place: Some(node.place) })
+        value::path(node, report).map(|file| ServiceConfig { file, position: Some(node.position) })
     };
     match &node.value {
         Value::List(_) => value::list(one)(node, report),

@@ -28,14 +28,14 @@ impl<'a> Section<'a> {
             Value::Null => &[],
             other => {
                 let what = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
-                report.add(node.place, format!("{what}: expected a mapping, found {}", other.kind()));
+                report.add(node.position, format!("{what}: expected a mapping, found {}", other.kind()));
                 return None;
             }
         };
         for (index, (key, _)) in entries.iter().enumerate() {
             if let Some((first, _)) = entries[..index].iter().find(|(other, _)| other.name == key.name) {
-                let line = first.place.line;
-                report.add(key.place, format!("`{}` is given twice, first on line {line}", key.name));
+                let line = first.position.line;
+                report.add(key.position, format!("`{}` is given twice, first on line {line}", key.name));
             }
         }
         Some(Self { path, node, entries, known: Vec::new(), report })
@@ -64,7 +64,7 @@ impl<'a> Section<'a> {
     /// Makes the absence of `key` a finding that says what to write.
     pub(super) fn require(&mut self, key: &str, advice: &str) {
         if !self.has(key) {
-            self.report.add(self.node.place, format!("`{}` is missing: {advice}", self.name(key)));
+            self.report.add(self.node.position, format!("`{}` is missing: {advice}", self.name(key)));
         }
     }
 
@@ -83,7 +83,7 @@ impl<'a> Section<'a> {
             } else {
                 format!("unknown key `{shown}`: expected {}", listed(&self.known))
             };
-            self.report.add(key.place, message);
+            self.report.add(key.position, message);
         }
     }
 

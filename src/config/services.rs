@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Uri;
 
-use super::finding::{Place, Report};
+use super::finding::{Position, Report};
 use super::section::Section;
 use super::value::{self, GIB, KIB, MIB};
 use super::yaml::{Node, Value};
@@ -38,7 +38,7 @@ pub struct Service {
     /// How long a PING, or sent bytes, may stay unanswered. Default 20 s.
     pub keepalive_timeout: Duration,
     /// Where the file names it.
-    pub place: Option<Place>,
+    pub position: Option<Position>,
 }
 
 /// What the file format has for a service and this version does not serve.
@@ -67,12 +67,12 @@ impl Service {
             queue_calls_max: 1024,
             keepalive: None,
             keepalive_timeout: Duration::from_secs(20),
-            place: None,
+            position: None,
         }
     }
 
     fn read(name: &str, node: &Node, report: &mut Report) -> Option<Self> {
-        let mut service = Self { place: Some(node.place), ..Self::new(name, Uri::default()) };
+        let mut service = Self { position: Some(node.position), ..Self::new(name, Uri::default()) };
         let mut endpoint = None;
         let mut section = Section::open(node, format!("services.{name}"), report)?;
         section.read("endpoints", &mut endpoint, |node, report| read_endpoints(name, node, report).map(Some));
@@ -105,8 +105,10 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Service>> {
         return value::refuse(node, report, "expected one service, found none");
     }
     if let Some((second, _)) = entries.get(1) {
-        report
-            .add(second.place, format!("`{}`: a second service is not served by this version", second.name));
+        report.add(
+            second.position,
+            format!("`{}`: a second service is not served by this version", second.name),
+        );
     }
     Some(entries.iter().filter_map(|(key, node)| Service::read(&key.name, node, report)).collect())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, Uri};
 
 use super::descriptors::Source;
-use super::finding::Place;
+use super::finding::Position;
 use super::listeners::Limits;
 use super::routes::{Conflicts, OnConflict, ServiceConfig, UnboundBody, UnknownQuery};
 use super::*;
@@ -150,7 +150,7 @@ fn descriptors_are_read_relative_to_the_file() {
 fn services_are_read() {
     let service = |text: &str, expected: Service| {
         let text = format!("services: {{ api: {{ endpoints: {{ static: [\"http://b:1\"] }}{text} }} }}");
-        let expected = Service { place: Some(Place { line: 1, column: 18 }), ..expected };
+        let expected = Service { position: Some(Position { line: 1, column: 18 }), ..expected };
         accepted(&text, |config| config.services, vec![expected]);
     };
     let api = || Service::new("api", Uri::from_static("http://b:1"));
@@ -180,8 +180,10 @@ fn routes_are_read() {
     let routes = |text: &str, expected: Routes| {
         accepted(&format!("routes: {{ {text} }}"), |config| config.routes, expected);
     };
-    let config =
-        |file: &str, column| ServiceConfig { file: file.into(), place: Some(Place { line: 1, column }) };
+    let config = |file: &str, column| ServiceConfig {
+        file: file.into(),
+        position: Some(Position { line: 1, column }),
+    };
     routes("", Routes::default());
     routes("unannotated: true", Routes { unannotated: true, ..Routes::default() });
     routes("conflicts: refuse", Routes::default());

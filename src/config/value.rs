@@ -152,7 +152,7 @@ pub(super) fn expected<T>(node: &Node, report: &mut Report, what: &str) -> Optio
 
 /// Adds a finding at a value.
 pub(super) fn refuse<T>(node: &Node, report: &mut Report, message: impl Into<String>) -> Option<T> {
-    report.add(node.place, message);
+    report.add(node.position, message);
     None
 }
 

@@ -10,12 +10,12 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
 
-use super::finding::Place;
+use super::finding::Position;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub place: Place,
+    pub position: Position,
     pub value: Value,
 }
 
@@ -34,18 +34,18 @@ pub(super) enum Value {
 /// A mapping's key and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
-    pub place: Place,
+    pub position: Position,
     pub name: String,
 }
 
 /// Parses one YAML document; an empty one is [`Value::Null`].
-pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
+pub(super) fn parse(text: &str) -> Result<Node, (Position, String)> {
     let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
     match serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options) {
         Ok(root) => Ok(root.into()),
         Err(error) => {
-            let place = error.location().map_or(Place { line: 1, column: 1 }, place);
-            Err((place, message(&error)))
+            let position = error.location().map_or(Position { line: 1, column: 1 }, position);
+            Err((position, message(&error)))
         }
     }
 }
@@ -60,9 +60,9 @@ fn message(error: &serde_saphyr::Error) -> String {
     }
 }
 
-fn place(location: Location) -> Place {
+fn position(location: Location) -> Position {
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    Place { line: narrow(location.line()), column: narrow(location.column()) }
+    Position { line: narrow(location.line()), column: narrow(location.column()) }
 }
 
 impl Value {
@@ -81,7 +81,7 @@ impl Value {
 
 impl From<Spanned<Value>> for Node {
     fn from(spanned: Spanned<Value>) -> Self {
-        Self { place: place(spanned.referenced), value: spanned.value }
+        Self { position: position(spanned.referenced), value: spanned.value }
     }
 }
 
@@ -158,7 +158,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 )));
             };
             let value = access.next_value::<Spanned<Value>>()?.into();
-            entries.push((Key { place: place(key.referenced), name }, value));
+            entries.push((Key { position: position(key.referenced), name }, value));
         }
         Ok(Value::Map(entries))
     }

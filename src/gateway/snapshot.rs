@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
-use crate::config::finding::{Finding, Place};
+use crate::config::finding::{Finding, Position};
 use crate::policy::metadata::MetadataPolicy;
 use crate::route::service_config::{self, SelectedRules};
 use crate::route::{self, BindingOptions, Rules};
@@ -49,7 +49,7 @@ async fn read_sources(config: &Config, findings: &mut Vec<Finding>) -> Option<Sc
     };
     findings.extend(errors.iter().map(|error| {
         let named = error.source_index.and_then(|index| config.descriptors.get(index));
-        finding(config, named.and_then(|named| named.place), error)
+        finding(config, named.and_then(|named| named.position), error)
     }));
     None
 }
@@ -77,10 +77,10 @@ fn read_service_config(config: &Config, findings: &mut Vec<Finding>) -> Vec<Sele
                 Err(errors) => findings.extend(
                     errors
                         .iter()
-                        .map(|error| finding(config, named.place, format_args!("`{file}`: {error}"))),
+                        .map(|error| finding(config, named.position, format_args!("`{file}`: {error}"))),
                 ),
             },
-            Err(error) => findings.push(finding(config, named.place, format_args!("`{file}`: {error}"))),
+            Err(error) => findings.push(finding(config, named.position, format_args!("`{file}`: {error}"))),
         }
     }
     selected
@@ -109,6 +109,6 @@ fn bounds(config: &Config) -> Bounds {
     }
 }
 
-fn finding(config: &Config, place: Option<Place>, message: impl Display) -> Finding {
-    Finding { file: config.file.clone(), place, message: message.to_string() }
+fn finding(config: &Config, position: Option<Position>, message: impl Display) -> Finding {
+    Finding { file: config.file.clone(), position, message: message.to_string() }
 }

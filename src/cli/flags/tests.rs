@@ -33,7 +33,7 @@ fn uri(text: &'static str) -> Uri {
 #[test]
 fn flags_alone_are_a_whole_configuration() {
     let expected = Config {
-        descriptors: vec![Descriptors { source: Source::File("a.binpb".into()), place: None }],
+        descriptors: vec![Descriptors { source: Source::File("a.binpb".into()), position: None }],
         services: vec![Service::new("upstream", uri("http://b:1"))],
         ..Config::default()
     };
@@ -89,7 +89,7 @@ fn flags_win_over_the_file() {
     assert_eq!(whole.json.names, Names::Proto);
     assert!(whole.routes.unannotated);
     let merged = line("--descriptors b --upstream http://b:1 --json-names json --listen 127.0.0.1:1");
-    assert_eq!(merged.descriptors, [Descriptors { source: Source::File("b".into()), place: None }]);
+    assert_eq!(merged.descriptors, [Descriptors { source: Source::File("b".into()), position: None }]);
     let service = Service { endpoint: uri("http://b:1"), ..whole.services[0].clone() };
     assert_eq!(merged.services, [service], "the file's bounds are kept");
     assert_eq!(merged.json.names, Names::Json);

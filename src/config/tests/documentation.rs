@@ -96,7 +96,7 @@ fn with_key(key: &str, value: &str) -> String {
 
 fn without_places(config: Result<Config, Vec<Finding>>) -> Config {
     let mut config = config.unwrap_or_else(|findings| panic!("{}", finding::lines(&findings)));
-    config.services.iter_mut().for_each(|service| service.place = None);
-    config.descriptors.iter_mut().for_each(|descriptors| descriptors.place = None);
+    config.services.iter_mut().for_each(|service| service.position = None);
+    config.descriptors.iter_mut().for_each(|descriptors| descriptors.position = None);
     config
 }
