@@ -36,7 +36,7 @@ pub struct ServiceConfig {
 
 pub const CONFLICTS: [(&str, Conflicts); 2] = [("refuse", Conflicts::Refuse), ("first", Conflicts::First)];
 const UNKNOWN_QUERY: [(&str, UnknownQuery); 2] =
-    [("refuse", UnknownQuery::Reject), ("ignore", UnknownQuery::Ignore)];
+    [("refuse", UnknownQuery::Refuse), ("ignore", UnknownQuery::Ignore)];
 const ON_CONFLICT: [(&str, OnConflict); 2] =
     [("refuse", OnConflict::Refuse), ("capture", OnConflict::Capture)];
 const UNBOUND_BODY: [(&str, UnboundBody); 2] =

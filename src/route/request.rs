@@ -16,7 +16,7 @@ pub struct BindingOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownQuery {
     #[default]
-    Reject,
+    Refuse,
     Ignore,
 }
 
