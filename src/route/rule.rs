@@ -99,17 +99,12 @@ impl Declared {
             Pattern::Patch(template) => ("PATCH".to_owned(), template),
             Pattern::Custom(CustomHttpPattern { kind, path }) => (kind, path),
         };
-        if !is_token(&verb) {
+        // Any token of HTTP is one; so is the `*` that stands for any of them.
+        if http::Method::from_bytes(verb.as_bytes()).is_err() {
             return Err(RuleError::BadVerb(verb));
         }
         Ok(HttpRule { verb, template, body: self.body, response_body: self.response_body })
     }
-}
-
-/// RFC 9110, 5.6.2; `*` is a token too.
-fn is_token(text: &str) -> bool {
-    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
 #[cfg(test)]

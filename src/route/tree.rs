@@ -280,7 +280,7 @@ impl EdgeTable {
                 table.literals.push_str(text);
                 Span32::new(start, table.literals.len())
             });
-            let mut slot = place(*parent, hash(text)) & (size - 1);
+            let mut slot = first_slot(*parent, hash(text)) & (size - 1);
             while table.slots[slot].child != ROOT {
                 slot = (slot + 1) & (size - 1);
             }
@@ -292,7 +292,7 @@ impl EdgeTable {
     #[inline]
     fn child(&self, parent: NodeId, literal: &str, hash: u64) -> Option<NodeId> {
         let mask = self.slots.len() - 1;
-        let mut slot = place(parent, hash) & mask;
+        let mut slot = first_slot(parent, hash) & mask;
         loop {
             let edge = &self.slots[slot];
             if edge.child == ROOT {
@@ -306,8 +306,9 @@ impl EdgeTable {
     }
 }
 
+/// Where the search for an edge begins.
 #[inline]
-fn place(parent: NodeId, hash: u64) -> usize {
+fn first_slot(parent: NodeId, hash: u64) -> usize {
     let mixed =
         (hash ^ u64::from(parent).wrapping_mul(0xff51_afd7_ed55_8ccd)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     (mixed >> 32) as usize
