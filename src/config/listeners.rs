@@ -126,7 +126,7 @@ const fn loopback(port: u16) -> SocketAddr {
 /// From a blink, so that tests can wait for it, to an hour.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 
-/// RFC 9113 6.9.1: a window never exceeds 2³¹ − 1; its initial value is 65,535.
+/// RFC 9113, section 6.9.1: a window never exceeds 2³¹ − 1; its initial value is 65,535.
 const WINDOWS: RangeInclusive<usize> = 64 * KIB..=GIB;
 
 impl Listeners {

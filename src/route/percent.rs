@@ -1,8 +1,8 @@
 //! Percent-encoding in paths: what is compared, what is captured, what is refused.
 //!
 //! Two forms of a path segment exist. Its *normal form* is what literals are compared in: escapes of
-//! unreserved characters decoded (RFC 3986, 6.2.2.2), all other escapes with upper-case digits, characters
-//! beyond ASCII escaped. Its *value* is what a capture takes: everything decoded, but in a capture of
+//! unreserved characters decoded (RFC 3986, section 6.2.2.2), all other escapes with upper-case digits,
+//! characters beyond ASCII escaped. Its *value* is what a capture takes: everything decoded, but in a capture of
 //! several segments an encoded slash, which stays as the client wrote it (`google/api/http.proto`).
 //! Nothing is ever decoded twice, so `%252F` is the value `%2F` and never a slash.
 
@@ -118,7 +118,7 @@ pub(super) fn escaped(bytes: &[u8], at: usize) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// RFC 3986, 2.3.
+/// RFC 3986, section 2.3.
 const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }

@@ -174,7 +174,7 @@ impl Verbs {
             let position = tree.verbs.iter().position(|known| **known == *verb)?;
             VerbId::try_from(position).ok()
         };
-        // RFC 9110, 9.3.2: HEAD is GET without the content.
+        // RFC 9110, section 9.3.2: HEAD is GET without the content.
         Self { exact: id(verb), instead: if verb == "HEAD" { id("GET") } else { None } }
     }
 

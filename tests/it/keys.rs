@@ -97,7 +97,7 @@ async fn http2_settings() {
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("open");
     let (mut settings, mut window) = (Vec::new(), 0);
     while settings.is_empty() || window == 0 {
-        // RFC 9113 4.1: length, type, flags, stream.
+        // RFC 9113, section 4.1: length, type, flags, stream.
         let mut head = [0; 9];
         soon(socket.read_exact(&mut head)).await.expect("a frame");
         let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
@@ -111,7 +111,7 @@ async fn http2_settings() {
             _ => {}
         }
     }
-    // RFC 9113 6.5.2: streams at once, window of a stream, size of a head.
+    // RFC 9113, section 6.5.2: streams at once, window of a stream, size of a head.
     for setting in [(3, 7), (4, 128 << 10), (6, 2 << 10)] {
         assert!(settings.contains(&setting), "{setting:?} is not in {settings:?}");
     }
@@ -188,7 +188,7 @@ async fn headers_of_a_reply() {
         let request = http::request("GET", "/v1/items/7:watch").header("x-length", length.to_string());
         http::send(gateway.address, request, "").await.status.as_u16()
     };
-    // RFC 9113 6.5.2: every header counts its name, its value and 32 bytes.
+    // RFC 9113, section 6.5.2: every header counts its name, its value and 32 bytes.
     let others: usize = ["content-type", "application/grpc", ":status", "200"].iter().map(|s| s.len()).sum();
     let date = "date".len() + "Sun, 06 Nov 1994 08:49:37 GMT".len();
     let exact = 1024 - 4 * 32 - others - date - "x".len();

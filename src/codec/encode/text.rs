@@ -1,6 +1,6 @@
 //! JSON strings and numbers: the leaves of the output.
 //!
-//! Escaped is what RFC 8259 section 7 demands, `"`, `\` and U+0000 to U+001F, and nothing else: since
+//! Escaped is what RFC 8259, section 7, demands, `"`, `\` and U+0000 to U+001F, and nothing else: since
 //! ECMAScript 2019 even U+2028 and U+2029 may stand in a script's string, and `<` matters only where
 //! JSON is pasted into HTML, which is the paster's to escape.
 

@@ -230,7 +230,7 @@ fn a_verb_is_cut_off_only_where_a_route_has_it() {
             ("GET /y", "404"),
             ("GET /:all", "H []"),
             ("GET /p/q:all", "H [p/q]"),
-            // Encoded, a colon is data (RFC 3986, 2.2).
+            // Encoded, a colon is data (RFC 3986, section 2.2).
             ("GET /v/1%3Acancel", "A [1:cancel]"),
             ("GET /v/1:c%61ncel", "B [1]"),
             ("GET /v:cancel/1", "404"),
