@@ -13,6 +13,7 @@ use super::stream::StreamBody;
 use super::{Exchange, Frontend, render};
 use crate::call::{Call, ClientBody, Payload, Reply, ReplyBody, ResponseBody};
 use crate::policy::deadline;
+use crate::policy::request_id::X_REQUEST_ID;
 use crate::route::{Body, Match};
 use crate::status::{Code, Status};
 
@@ -20,7 +21,6 @@ use crate::status::{Code, Status};
 pub struct Rest;
 
 static JSON: HeaderValue = HeaderValue::from_static("application/json");
-const X_REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
 
 impl Frontend for Rest {
     fn claims(&self, _head: &Parts) -> bool {

@@ -6,6 +6,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::request_id::X_REQUEST_ID;
+
 /// The policy of a listener: what is forwarded beyond the fixed list, and what returns plainly.
 #[derive(Clone, Debug, Default)]
 pub struct MetadataPolicy {
@@ -26,7 +28,6 @@ pub struct Peer {
 
 const PREFIX: &str = "grpc-metadata-";
 
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -64,7 +65,7 @@ impl MetadataPolicy {
             }
             host => dropped += usize::from(host.is_some()),
         }
-        metadata.insert(X_REQUEST_ID.clone(), request_id.clone());
+        metadata.insert(X_REQUEST_ID, request_id.clone());
         (metadata, dropped)
     }
 

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-const X_REQUEST_ID: &str = "x-request-id";
+/// Carries the id in requests, in responses and in metadata.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longer ones are replaced: they end up in every log line and every call.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -66,7 +67,7 @@ mod tests {
     fn check(given: &str, kept: bool) {
         let ids = RequestIds::new(7);
         let headers =
-            HeaderMap::from_iter([(X_REQUEST_ID.parse().expect("a name"), given.parse().expect("a value"))]);
+            HeaderMap::from_iter([(X_REQUEST_ID, given.parse().expect("a value"))]);
         assert_eq!(ids.choose(&headers) == given, kept, "{given:?}");
     }
 
