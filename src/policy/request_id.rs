@@ -66,8 +66,7 @@ mod tests {
 
     fn check(given: &str, kept: bool) {
         let ids = RequestIds::new(7);
-        let headers =
-            HeaderMap::from_iter([(X_REQUEST_ID, given.parse().expect("a value"))]);
+        let headers = HeaderMap::from_iter([(X_REQUEST_ID, given.parse().expect("a value"))]);
         assert_eq!(ids.choose(&headers) == given, kept, "{given:?}");
     }
 

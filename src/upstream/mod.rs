@@ -27,8 +27,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Uri;
-use http::uri::{Authority, Scheme};
+use http::uri::Authority;
 use tokio::time::{Instant, Sleep};
 
 use crate::status::{Code, Status};
@@ -68,21 +67,6 @@ pub struct UpstreamConfig {
     pub keepalive: Option<Duration>,
     /// How long a PING, or sent bytes at the TCP level, may stay unanswered.
     pub keepalive_timeout: Duration,
-}
-
-/// An upstream URL that cannot be used.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum UpstreamUrlError {
-    #[error("`{0}`: not a URL; expected `http://HOST:PORT`")]
-    NotAUrl(String),
-    #[error("`{0}`: TLS to a backend is not supported yet; use `http://`")]
-    Tls(String),
-    #[error("`{0}`: scheme `{1}` is unknown; use `http://`")]
-    Scheme(String, String),
-    #[error("`{0}`: expected only a host and a port after the scheme")]
-    Path(String),
-    #[error("`{0}`: user names and passwords have no place in a backend's URL")]
-    UserInfo(String),
 }
 
 /// A call that got no reply.
@@ -157,6 +141,7 @@ impl Upstream {
 }
 
 impl UpstreamConfig {
+    /// A backend with every default; the port is 80 when `authority` has none, as in any URL.
     pub fn new(authority: Authority) -> Self {
         Self {
             authority,
@@ -172,34 +157,6 @@ impl UpstreamConfig {
             connection_window_bytes: 4 << 20,
             keepalive: None,
             keepalive_timeout: Duration::from_secs(20),
-        }
-    }
-
-    /// Reads `http://HOST[:PORT]`; the port is 80 when absent, as in any URL.
-    ///
-    /// # Errors
-    /// Anything else, `https` included, with the reason.
-    pub fn parse(url: &str) -> Result<Self, UpstreamUrlError> {
-        let uri: Uri = url.parse().map_err(|_| UpstreamUrlError::NotAUrl(url.to_owned()))?;
-        let parts = uri.into_parts();
-        match &parts.scheme {
-            Some(scheme) if *scheme == Scheme::HTTP => {}
-            Some(scheme) if *scheme == Scheme::HTTPS => return Err(UpstreamUrlError::Tls(url.to_owned())),
-            Some(scheme) => return Err(UpstreamUrlError::Scheme(url.to_owned(), scheme.to_string())),
-            None => return Err(UpstreamUrlError::NotAUrl(url.to_owned())),
-        }
-        let authority = parts.authority.ok_or_else(|| UpstreamUrlError::NotAUrl(url.to_owned()))?;
-        if authority.as_str().contains('@') {
-            return Err(UpstreamUrlError::UserInfo(url.to_owned()));
-        }
-        // `http://:80` and `http://host:99999` parse as an authority.
-        let has_port = authority.as_str().len() > authority.host().len();
-        if authority.host().is_empty() || (has_port && authority.port_u16().is_none()) {
-            return Err(UpstreamUrlError::NotAUrl(url.to_owned()));
-        }
-        match parts.path_and_query {
-            Some(path) if path != "/" => Err(UpstreamUrlError::Path(url.to_owned())),
-            _ => Ok(Self::new(authority)),
         }
     }
 }
@@ -230,35 +187,5 @@ impl Deadline {
             .as_mut()
             .poll(cx)
             .map(|()| Status::backend(Code::DeadlineExceeded, "the backend did not answer in time"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls() {
-        #[track_caller]
-        fn check(url: &str, expected: Result<&str, &str>) {
-            let parsed = UpstreamConfig::parse(url);
-            let parsed = parsed.map(|config| config.authority.to_string()).map_err(|error| error.to_string());
-            match (&parsed, expected) {
-                (Ok(authority), Ok(expected)) => assert_eq!(authority, expected),
-                (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
-                _ => panic!("{url}: {parsed:?}"),
-            }
-        }
-        check("http://127.0.0.1:2379", Ok("127.0.0.1:2379"));
-        check("http://backend", Ok("backend"));
-        check("http://[::1]:80/", Ok("[::1]:80"));
-        check("https://backend", Err("TLS to a backend is not supported yet"));
-        check("grpc://backend", Err("scheme `grpc` is unknown"));
-        check("backend:80", Err("expected `http://HOST:PORT`"));
-        check("http://", Err("expected `http://HOST:PORT`"));
-        check("http://host:99999", Err("expected `http://HOST:PORT`"));
-        check("", Err("not a URL"));
-        check("http://backend/path", Err("only a host and a port"));
-        check("http://u:p@backend", Err("user names"));
     }
 }

@@ -76,7 +76,7 @@ pub(crate) async fn serve_connection(builder: h2::server::Builder, socket: TcpSt
 }
 
 pub(crate) fn config(address: SocketAddr) -> UpstreamConfig {
-    UpstreamConfig::parse(&format!("http://{address}")).expect("a URL")
+    UpstreamConfig::new(address.to_string().parse().expect("an authority"))
 }
 
 pub(crate) fn upstream(config: UpstreamConfig) -> Upstream {
