@@ -70,6 +70,12 @@ pub struct Limits {
     /// Calls that the client of an HTTP/2 connection gave up in 30 s. Default 100; past it, when they are half
     /// of all, GOAWAY.
     pub resets_max: u32,
+    /// SETTINGS that the client of an HTTP/2 connection sent in a minute. Default 100; past it GOAWAY.
+    pub settings_max: u32,
+    /// PINGs in a minute while no reply moved. Default 60; past it GOAWAY.
+    pub pings_max: u32,
+    /// A reply that its client does not take. Default 5 min; past it the connection is reset.
+    pub send_timeout: Duration,
     /// Connections at once. Default 10,000; past it accepting pauses.
     pub connections_max: usize,
     /// Connections at once from one address. Default 256; past it closed.
@@ -112,6 +118,9 @@ impl Default for Limits {
             stream_window_bytes: 256 << 10,
             connection_window_bytes: 1 << 20,
             resets_max: 100,
+            settings_max: 100,
+            pings_max: 60,
+            send_timeout: Duration::from_secs(300),
             connections_max: 10_000,
             connections_per_address_max: 256,
             calls_max: 10_000,
@@ -203,6 +212,9 @@ impl Limits {
         section.read("stream_window", &mut limits.stream_window_bytes, value::bytes_u32(WINDOWS));
         section.read("connection_window", &mut limits.connection_window_bytes, value::bytes_u32(WINDOWS));
         section.read("resets", &mut limits.resets_max, value::integer(1..=100_000));
+        section.read("settings", &mut limits.settings_max, value::integer(1..=100_000));
+        section.read("pings", &mut limits.pings_max, value::integer(1..=100_000));
+        section.read("send_timeout", &mut limits.send_timeout, value::duration(TIMEOUTS));
         section.read("connections", &mut limits.connections_max, value::integer(1..=10_000_000));
         section.read(
             "connections_per_address",

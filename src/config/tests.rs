@@ -123,6 +123,9 @@ fn limits_are_read_at_both_ends_of_their_range() {
     limit("stream_window: 64KiB", |limits| limits.stream_window_bytes, 64 << 10);
     limit("connection_window: 1GiB", |limits| limits.connection_window_bytes, 1 << 30);
     limit("resets: 1", |limits| limits.resets_max, 1);
+    limit("settings: 1", |limits| limits.settings_max, 1);
+    limit("pings: 100000", |limits| limits.pings_max, 100_000);
+    limit("send_timeout: 10ms", |limits| limits.send_timeout, blink);
     limit("connections: 1", |limits| limits.connections_max, 1);
     limit("connections_per_address: 1", |limits| limits.connections_per_address_max, 1);
     limit("calls: 10000000", |limits| limits.calls_max, 10_000_000);

@@ -7,7 +7,6 @@
 mod settings;
 mod snapshot;
 
-use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -97,7 +96,7 @@ struct Rooms {
 struct Worker {
     catalog: Arc<Catalog>,
     stages: Stages<Transcoder>,
-    request_ids: RequestIds,
+    request_ids: Arc<RequestIds>,
     metrics: Arc<WorkerMetrics>,
 }
 
@@ -110,7 +109,7 @@ impl Handler for Rooms {
         Worker {
             catalog: self.catalog.clone(),
             stages: stage::stack(Transcoder::new(upstream), &self.calls),
-            request_ids: RequestIds::new(RandomState::new().hash_one(context.index)),
+            request_ids: context.request_ids.clone(),
             metrics,
         }
     }

@@ -25,6 +25,9 @@ pub(super) fn server(config: &Config) -> ServerConfig {
             h2_stream_window_bytes: limits.stream_window_bytes,
             h2_connection_window_bytes: limits.connection_window_bytes,
             h2_cancelled_calls_max: limits.resets_max,
+            h2_settings_max: limits.settings_max,
+            h2_pings_max: limits.pings_max,
+            send_timeout: limits.send_timeout,
             connections_max: limits.connections_max,
             connections_per_address_max: limits.connections_per_address_max,
             ..ServerLimits::default()

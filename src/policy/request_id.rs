@@ -34,7 +34,8 @@ impl RequestIds {
             .unwrap_or_else(|| self.fresh())
     }
 
-    fn fresh(&self) -> HeaderValue {
+    /// A fresh id, for a request of which nothing is known.
+    pub fn fresh(&self) -> HeaderValue {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let (high, low) = (mix(self.seed), mix(self.seed ^ mix(count)));

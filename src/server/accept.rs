@@ -1,6 +1,7 @@
 //! A worker thread: accepts on its own sockets and keeps its connections until the drain is done.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use super::drain::{Drain, Step};
 use super::limits::ServerLimits;
 use super::watch::Watch;
 use super::{Handler, HandlerWorker, Peer, ServerConfig, WorkerContext};
+use crate::policy::request_id::RequestIds;
 use crate::telemetry::WorkerMetrics;
 
 /// How long accepting pauses when the system has no descriptor or memory left.
@@ -44,6 +46,7 @@ pub(super) struct Worker {
 struct Open {
     shared: Arc<Shared>,
     metrics: Arc<WorkerMetrics>,
+    request_ids: Arc<RequestIds>,
     watches: Mutex<HashMap<u64, Arc<Watch>>>,
     is_empty: Notify,
 }
@@ -103,11 +106,17 @@ impl Worker {
     }
 
     async fn run(self, handler: &impl Handler, metrics: Arc<WorkerMetrics>) {
-        let context = WorkerContext { index: self.index, metrics: Arc::clone(&metrics) };
+        let request_ids = Arc::new(RequestIds::new(RandomState::new().hash_one(self.index)));
+        let context = WorkerContext {
+            index: self.index,
+            metrics: Arc::clone(&metrics),
+            request_ids: Arc::clone(&request_ids),
+        };
         let worker = Arc::new(handler.worker(&context));
         let open = Arc::new(Open {
             shared: Arc::clone(&self.shared),
             metrics,
+            request_ids,
             watches: Mutex::default(),
             is_empty: Notify::new(),
         });
@@ -162,6 +171,7 @@ async fn accept<W: HandlerWorker>(listener: TcpListener, open: Arc<Open>, worker
             worker: Arc::clone(&worker),
             limits: Arc::clone(&open.shared.limits),
             metrics: Arc::clone(&open.metrics),
+            request_ids: Arc::clone(&open.request_ids),
             watch,
             peer: Peer { address },
         });

@@ -15,8 +15,9 @@ use hyper::body::Incoming;
 use super::body::LimitedBody;
 use super::limits::ServerLimits;
 use super::refusal::Refusal;
-use super::watch::Watch;
+use super::watch::{Held, Watch};
 use super::{HandlerWorker, Peer};
+use crate::policy::request_id::RequestIds;
 use crate::status::Status;
 use crate::telemetry::WorkerMetrics;
 
@@ -26,13 +27,20 @@ pub(super) struct Calls<W> {
     pub(super) worker: Arc<W>,
     pub(super) limits: Arc<ServerLimits>,
     pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) request_ids: Arc<RequestIds>,
     pub(super) watch: Arc<Watch>,
     pub(super) peer: Peer,
 }
 
 /// The reply's body; the call ends with it.
+///
+/// hyper buffers a frame whole, however small the client's window is. So a large one goes in pieces, and
+/// the call lasts until the last of them is wanted.
 pub(super) struct ReplyBody<B> {
     content: Content<B>,
+    /// What is left of a frame.
+    rest: Bytes,
+    held: Option<Held>,
     open: OpenCall,
 }
 
@@ -40,6 +48,9 @@ enum Content<B> {
     Handler(Pin<Box<B>>),
     Refusal(Option<Bytes>),
 }
+
+/// Bytes of a reply that are handed to hyper at once.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Counts a call while it is open.
 struct OpenCall {
@@ -58,7 +69,7 @@ pub(super) async fn answer<W: HandlerWorker>(
 ) -> Result<Response<ReplyBody<W::Body>>, Infallible> {
     let mut open = OpenCall::new(&calls);
     if let Some(refusal) = refusal_of(&request, &calls.limits) {
-        return Ok(refuse(refusal, open));
+        return Ok(refuse(refusal, calls.request_ids.choose(request.headers()), open));
     }
     let is_head = request.method() == Method::HEAD;
     let request = request.map(|incoming| LimitedBody::new(incoming, &calls.limits));
@@ -66,7 +77,7 @@ pub(super) async fn answer<W: HandlerWorker>(
     open.http_number = response.status().as_u16();
     // hyper does not read the body of a reply to HEAD, nor one that is empty.
     open.is_finished = is_head || response.body().is_end_stream();
-    Ok(response.map(|body| ReplyBody { content: Content::Handler(Box::pin(body)), open }))
+    Ok(response.map(|body| ReplyBody::new(Content::Handler(Box::pin(body)), open)))
 }
 
 /// What the guard judges in HTTP/1 and nobody has judged in HTTP/2.
@@ -81,13 +92,31 @@ fn refusal_of(request: &Request<Incoming>, limits: &ServerLimits) -> Option<Refu
     (request.headers().len() > limits.header_count_max).then_some(Refusal::TooManyHeaders)
 }
 
-fn refuse<B>(refusal: Refusal, mut open: OpenCall) -> Response<ReplyBody<B>> {
+fn refuse<B>(refusal: Refusal, request_id: HeaderValue, mut open: OpenCall) -> Response<ReplyBody<B>> {
     open.http_number = refusal.http_number();
-    let content = Content::Refusal(Some(refusal.json()));
-    let mut response = Response::new(ReplyBody { content, open });
+    let mut response = Response::new(ReplyBody::new(Content::Refusal(Some(refusal.json())), open));
     *response.status_mut() = StatusCode::from_u16(refusal.http_number()).unwrap_or(StatusCode::BAD_REQUEST);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert("x-request-id", request_id);
     response
+}
+
+impl<B> ReplyBody<B> {
+    fn new(content: Content<B>, open: OpenCall) -> Self {
+        Self { content, rest: Bytes::new(), held: None, open }
+    }
+
+    fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.open.watch.release(held);
+        }
+    }
+}
+
+impl<B> Drop for ReplyBody<B> {
+    fn drop(&mut self) {
+        self.release();
+    }
 }
 
 impl<B: Body<Data = Bytes, Error = Status>> Body for ReplyBody<B> {
@@ -99,28 +128,49 @@ impl<B: Body<Data = Bytes, Error = Status>> Body for ReplyBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let frame = match &mut this.content {
-            Content::Handler(body) => ready!(body.as_mut().poll_frame(cx)),
-            Content::Refusal(json) => json.take().map(|json| Ok(Frame::data(json))),
+        this.release();
+        let mut frame = if this.rest.is_empty() {
+            match &mut this.content {
+                Content::Handler(body) => ready!(body.as_mut().poll_frame(cx)),
+                Content::Refusal(json) => json.take().map(|json| Ok(Frame::data(json))),
+            }
+        } else {
+            Some(Ok(Frame::data(std::mem::take(&mut this.rest))))
         };
+        if let Some(Ok(data)) = &mut frame
+            && let Some(data) = data.data_mut()
+            && data.len() > PIECE_BYTES
+        {
+            this.rest = data.split_off(PIECE_BYTES);
+        }
         if !matches!(frame, Some(Ok(_))) || this.is_end_stream() {
             this.open.is_finished = true;
+        } else {
+            this.held = Some(this.open.watch.hold());
         }
+        this.open.watch.reply_moves();
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Handler(body) => body.is_end_stream(),
-            Content::Refusal(json) => json.is_none(),
-        }
+        self.rest.is_empty()
+            && match &self.content {
+                Content::Handler(body) => body.is_end_stream(),
+                Content::Refusal(json) => json.is_none(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
+        let mut hint = match &self.content {
             Content::Handler(body) => body.size_hint(),
             Content::Refusal(json) => SizeHint::with_exact(json.as_ref().map_or(0, |json| json.len() as u64)),
+        };
+        let rest = self.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
         }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }
 

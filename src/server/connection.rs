@@ -1,9 +1,10 @@
 //! One client connection, from its first byte to its close.
 //!
 //! ```text
-//! sniff ─┬─ HTTP/2 preface ─▶ hyper http2 ──────────────────┬─▶ closed
-//!        └─ anything else ──▶ guard ─▶ hyper http1 ─┬───────┘
-//!                                 └─ refusal, 408 ──┴─▶ JSON reply, linger, close
+//! sniff ─┬─ HTTP/2 preface ─▶ frame guard ─▶ hyper http2 ─┬─▶ closed
+//!        │                        └─ flood ───────────────┼─▶ GOAWAY, linger, close
+//!        └─ anything else ──▶ head guard ──▶ hyper http1 ─┤
+//!                                 └─ refusal, 408 ────────┴─▶ JSON reply, linger, close
 //! ```
 //!
 //! hyper's own header timeout would count idle time too and closes without a reply, so the clock is
@@ -26,7 +27,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::HandlerWorker;
 use super::call::{Calls, answer};
-use super::guarded::Guarded;
+use super::frame_guard::FrameGuard;
+use super::guarded::{Guard, Guarded};
 use super::head_guard::{HeadGuard, Phase};
 use super::limits::ServerLimits;
 use super::refusal::Refusal;
@@ -41,37 +43,76 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 16 << 20;
 
+/// Stream 0, no last stream named, ENHANCE_YOUR_CALM (RFC 9113, sections 6.8 and 7).
+const CALM: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 11];
+
 /// How long an idle HTTP/2 client may take to answer GOAWAY.
 const GOAWAY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves `socket` until it ends.
 pub(super) async fn serve<W: HandlerWorker>(mut socket: TcpStream, calls: Arc<Calls<W>>) {
     let watch = Arc::clone(&calls.watch);
-    let limits = Arc::clone(&calls.limits);
-    let sniffed = tokio::time::timeout(limits.head_timeout, sniff(&mut socket, &watch)).await;
+    let sniffed = tokio::time::timeout(calls.limits.head_timeout, sniff(&mut socket, &watch)).await;
     let Ok(Ok(Some(sniffed))) = sniffed else { return };
-    let service = service_fn(move |request| answer(Arc::clone(&calls), request));
-    if sniffed.starts_with(H2_PREFACE) {
-        let io = TokioIo::new(Guarded::new(socket, sniffed, None, Arc::clone(&watch)));
-        let mut connection = pin!(http2_builder(&limits).serve_connection(io, service));
-        if let End::Idle = drive(connection.as_mut(), &watch, &limits).await {
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(GOAWAY_PATIENCE, connection).await;
+    // Reading on after the last words is only for those who may not have read them.
+    let last_words = if sniffed.starts_with(H2_PREFACE) {
+        match serve_http2(socket, sniffed, Arc::clone(&calls)).await {
+            End::Flooding => Some(CALM.to_vec()),
+            // If this was an error, the GOAWAY is hyper's.
+            End::Done => Some(Vec::new()),
+            End::Stalled => return reset(&watch),
+            End::Idle | End::Refused(_) => None,
         }
-        return;
-    }
-    let guard = HeadGuard::new(&limits);
-    let io = TokioIo::new(Guarded::new(socket, sniffed, Some(guard), Arc::clone(&watch)));
-    let mut connection = http1_builder(&limits).serve_connection(io, service);
-    let refusal = match drive(Pin::new(&mut connection), &watch, &limits).await {
-        End::Refused(refusal) => Some(refusal),
-        End::Idle if watch.phase() == Phase::Head => Some(Refusal::HeadTimeout),
-        // The reply is out and the rest of the request's body is not wanted.
-        End::Done if watch.phase() == Phase::Body => None,
-        End::Done | End::Idle | End::Flooding => return,
+    } else {
+        match serve_http1(socket, sniffed, Arc::clone(&calls)).await {
+            End::Refused(refusal) => Some(refused(refusal, &calls)),
+            End::Idle if watch.phase() == Phase::Head => Some(refused(Refusal::HeadTimeout, &calls)),
+            // The reply is out and the rest of the request's body is not wanted.
+            End::Done if watch.phase() == Phase::Body => Some(Vec::new()),
+            End::Stalled => return reset(&watch),
+            End::Done | End::Idle | End::Flooding => None,
+        }
     };
-    let mut socket = connection.into_parts().io.into_inner().into_socket();
-    let _ = tokio::time::timeout(LINGER, close(&mut socket, refusal)).await;
+    if let Some((last_words, mut socket)) = last_words.zip(watch.take_socket()) {
+        let _ = tokio::time::timeout(LINGER, close(&mut socket, &last_words)).await;
+    }
+}
+
+async fn serve_http2<W: HandlerWorker>(socket: TcpStream, sniffed: Bytes, calls: Arc<Calls<W>>) -> End {
+    let (watch, limits) = (Arc::clone(&calls.watch), Arc::clone(&calls.limits));
+    let guard = Guard::Frames(FrameGuard::new(&limits, sniffed.len(), Instant::now()));
+    let io = TokioIo::new(Guarded::new(socket, sniffed, guard, Arc::clone(&watch)));
+    let service = service_fn(move |request| answer(Arc::clone(&calls), request));
+    let mut connection = pin!(http2_builder(&limits).serve_connection(io, service));
+    let end = drive(connection.as_mut(), &watch, &limits).await;
+    if let End::Idle = end {
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(GOAWAY_PATIENCE, connection).await;
+    }
+    end
+}
+
+async fn serve_http1<W: HandlerWorker>(socket: TcpStream, sniffed: Bytes, calls: Arc<Calls<W>>) -> End {
+    let (watch, limits) = (Arc::clone(&calls.watch), Arc::clone(&calls.limits));
+    let guard = Guard::Head(HeadGuard::new(&limits));
+    let io = TokioIo::new(Guarded::new(socket, sniffed, guard, Arc::clone(&watch)));
+    let service = service_fn(move |request| answer(Arc::clone(&calls), request));
+    let connection = pin!(http1_builder(&limits).serve_connection(io, service));
+    drive(connection, &watch, &limits).await
+}
+
+/// The reply to a head that never became a request, counted like any other.
+fn refused<W>(refusal: Refusal, calls: &Calls<W>) -> Vec<u8> {
+    calls.metrics.replied(refusal.http_number(), calls.watch.waited());
+    refusal.http1_reply(&calls.request_ids.fresh())
+}
+
+/// Gives up what the system still holds for a client that does not read.
+fn reset(watch: &Watch) {
+    if let Some(socket) = watch.take_socket() {
+        // On a socket that is gone already, there is nothing to give up.
+        let _ = socket.set_zero_linger();
+    }
 }
 
 /// The first bytes: the whole preface of HTTP/2, or enough to know that it is not; `None` at the end.
@@ -130,7 +171,9 @@ enum End {
     /// Nothing came for too long; in HTTP/1 perhaps half a head.
     Idle,
     Refused(Refusal),
-    /// More calls are given up than any honest client gives up (CVE-2023-44487).
+    /// A reply waits for a client that does not read it.
+    Stalled,
+    /// More calls are given up (CVE-2023-44487) or frames sent for nothing than by any honest client.
     Flooding,
 }
 
@@ -190,7 +233,9 @@ async fn drive(mut connection: Pin<&mut impl Served>, watch: &Watch, limits: &Se
         if watch.is_flooding() {
             return Poll::Ready(End::Flooding);
         }
-        clock.poll(cx, watch, limits).map(|()| End::Idle)
+        clock
+            .poll(cx, watch, limits)
+            .map(|()| if watch.is_stalled(limits) { End::Stalled } else { End::Idle })
     })
     .await
 }
@@ -226,11 +271,9 @@ impl Clock {
     }
 }
 
-/// Writes a last reply, says that nothing follows, and reads a little so that it arrives.
-async fn close(socket: &mut TcpStream, refusal: Option<Refusal>) -> io::Result<()> {
-    if let Some(refusal) = refusal {
-        socket.write_all(&refusal.http1_reply()).await?;
-    }
+/// Writes the last words, says that nothing follows, and reads a little so that they arrive.
+async fn close(socket: &mut TcpStream, last_words: &[u8]) -> io::Result<()> {
+    socket.write_all(last_words).await?;
     socket.shutdown().await?;
     let mut buffer = [0; 4096];
     let mut bytes = 0;

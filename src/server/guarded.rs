@@ -1,7 +1,8 @@
-//! The socket under hyper: replays what was sniffed, and shows the guard every byte of HTTP/1 first.
+//! The socket under hyper: replays what was sniffed, and shows a guard every byte first.
 //!
 //! Bytes go straight into hyper's buffer and are judged there; those from a refused line on are taken
-//! out again, so that hyper never completes a head that is refused.
+//! out again, so that hyper never completes a head that is refused. When hyper lets go of the
+//! connection, the socket comes home to the [`Watch`], for last words that hyper does not know.
 
 use std::io;
 use std::pin::Pin;
@@ -11,29 +12,38 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::body::BrokenBody;
+use super::frame_guard::FrameGuard;
 use super::head_guard::{HeadGuard, Phase};
 use super::refusal::Refusal;
 use super::watch::Watch;
 
 #[derive(Debug)]
 pub(super) struct Guarded {
-    socket: TcpStream,
+    /// Gone only on drop.
+    socket: Option<TcpStream>,
     replay: Bytes,
-    guard: Option<HeadGuard>,
+    guard: Guard,
     refused: Option<(Phase, Refusal)>,
     watch: Arc<Watch>,
 }
 
+/// Who judges the bytes: HTTP/2 has no shapes that two parsers read differently, only too much of something.
+#[derive(Debug)]
+pub(super) enum Guard {
+    Head(HeadGuard),
+    Frames(FrameGuard),
+}
+
 impl Guarded {
-    /// `guard` is for HTTP/1; HTTP/2 has no shapes that two parsers read differently.
-    pub(super) fn new(socket: TcpStream, replay: Bytes, guard: Option<HeadGuard>, watch: Arc<Watch>) -> Self {
-        Self { socket, replay, guard, refused: None, watch }
+    pub(super) fn new(socket: TcpStream, replay: Bytes, guard: Guard, watch: Arc<Watch>) -> Self {
+        Self { socket: Some(socket), replay, guard, refused: None, watch }
     }
 
-    pub(super) fn into_socket(self) -> TcpStream {
-        self.socket
+    fn socket(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.socket.as_mut().expect("taken only on drop"))
     }
 
     /// What is read of a connection whose bytes are refused from here on.
@@ -59,14 +69,26 @@ impl AsyncRead for Guarded {
         }
         let before = buf.filled().len();
         if this.replay.is_empty() {
-            ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
+            ready!(this.socket().poll_read(cx, buf))?;
         } else {
             let count = this.replay.len().min(buf.remaining());
             buf.put_slice(this.replay.get(..count).unwrap_or_default());
             this.replay.advance(count);
         }
-        let Some(guard) = &mut this.guard else { return Poll::Ready(Ok(())) };
-        let Err(refused) = guard.scan(buf.filled().get(before..).unwrap_or_default()) else {
+        let bytes = buf.filled().get(before..).unwrap_or_default();
+        let guard = match &mut this.guard {
+            Guard::Head(guard) => guard,
+            Guard::Frames(guard) => {
+                if guard.scan(bytes, Instant::now, || this.watch.has_replied()).is_ok() {
+                    return Poll::Ready(Ok(()));
+                }
+                // The connection's task looks for this next, and ends the connection.
+                this.watch.flooded();
+                buf.set_filled(before);
+                return Poll::Pending;
+            }
+        };
+        let Err(refused) = guard.scan(bytes) else {
             this.watch.phase_is(guard.phase());
             return Poll::Ready(Ok(()));
         };
@@ -82,7 +104,7 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
+        let written = self.socket().poll_write(cx, buf);
         self.watch.write_blocked(written.is_pending());
         written
     }
@@ -92,7 +114,7 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        let written = self.socket().poll_write_vectored(cx, bufs);
         self.watch.write_blocked(written.is_pending());
         written
     }
@@ -102,10 +124,18 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        self.socket().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        self.socket().poll_shutdown(cx)
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            self.watch.bring_home(socket);
+        }
     }
 }

@@ -30,6 +30,13 @@ pub struct ServerLimits {
     pub h2_error_resets_max: usize,
     /// Calls of one HTTP/2 connection given up by the client in 30 s, when half of all; then it is closed.
     pub h2_cancelled_calls_max: u32,
+    /// SETTINGS of a client in a minute; one more is GOAWAY `ENHANCE_YOUR_CALM` (CVE-2019-9515).
+    pub h2_settings_max: u32,
+    /// PINGs of a client in a minute without a reply in between; one more is GOAWAY `ENHANCE_YOUR_CALM`
+    /// (CVE-2019-9512).
+    pub h2_pings_max: u32,
+    /// How long a client may take none of a reply that is ready for it; then the connection is reset.
+    pub send_timeout: Duration,
     /// Over all workers; at the bound, accepting pauses.
     pub connections_max: usize,
     /// From one address; one more is closed at once.
@@ -53,6 +60,9 @@ impl Default for ServerLimits {
             h2_pending_resets_max: 20,
             h2_error_resets_max: 100,
             h2_cancelled_calls_max: 100,
+            h2_settings_max: 100,
+            h2_pings_max: 60,
+            send_timeout: Duration::from_secs(300),
             connections_max: 10_000,
             connections_per_address_max: 256,
         }

@@ -14,6 +14,7 @@ mod body;
 mod call;
 mod connection;
 mod drain;
+mod frame_guard;
 mod guarded;
 mod head_guard;
 mod limits;
@@ -30,6 +31,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 
+use crate::policy::request_id::RequestIds;
 use crate::status::Status;
 use crate::telemetry::WorkerMetrics;
 
@@ -64,6 +66,8 @@ pub struct WorkerContext {
     /// From 0 to the number of workers less one.
     pub index: usize,
     pub metrics: Arc<WorkerMetrics>,
+    /// The source of the names of this thread's requests.
+    pub request_ids: Arc<RequestIds>,
 }
 
 /// Who is at the other end of the socket.

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use crate::status::{Code, Status};
 
@@ -85,16 +86,18 @@ impl Refusal {
     }
 
     /// The whole HTTP/1.1 reply; the connection closes after it.
-    pub(super) fn http1_reply(self) -> Vec<u8> {
+    pub(super) fn http1_reply(self, request_id: &HeaderValue) -> Vec<u8> {
         let json = self.json();
         let mut reply = format!(
             "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-             connection: close\r\n\r\n",
+             connection: close\r\nx-request-id: ",
             self.http_number(),
             self.phrase(),
             json.len()
         )
         .into_bytes();
+        reply.extend_from_slice(request_id.as_bytes());
+        reply.extend_from_slice(b"\r\n\r\n");
         reply.extend_from_slice(&json);
         reply
     }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::head_guard::Phase;
@@ -21,8 +22,13 @@ const CANCELLED_WINDOW: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Watch {
     is_stopping: AtomicBool,
+    has_replied: AtomicBool,
     state: Mutex<State>,
 }
+
+/// A reply whose next piece the client has not made room for.
+#[derive(Debug)]
+pub(super) struct Held(u64);
 
 #[derive(Debug)]
 struct State {
@@ -33,6 +39,10 @@ struct State {
     calls_open: u32,
     refusal: Option<Refusal>,
     is_write_blocked: bool,
+    /// Since when each held reply is held, the oldest first.
+    held: Vec<(u64, Instant)>,
+    held_count: u64,
+    socket: Option<TcpStream>,
     waker: Option<Waker>,
     window_start: Instant,
     calls: u32,
@@ -50,13 +60,20 @@ impl Watch {
             calls_open: 0,
             refusal: None,
             is_write_blocked: false,
+            held: Vec::new(),
+            held_count: 0,
+            socket: None,
             waker: None,
             window_start: now,
             calls: 0,
             cancelled: 0,
             is_flooding: false,
         };
-        Self { is_stopping: AtomicBool::new(false), state: Mutex::new(state) }
+        Self {
+            is_stopping: AtomicBool::new(false),
+            has_replied: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -98,7 +115,31 @@ impl Watch {
     }
 
     pub(super) fn write_blocked(&self, is_blocked: bool) {
-        self.lock().is_write_blocked = is_blocked;
+        let mut state = self.lock();
+        if state.is_write_blocked && !is_blocked {
+            // A client that still reads the last reply is not idle.
+            state.since = Instant::now();
+        }
+        state.is_write_blocked = is_blocked;
+    }
+
+    /// The client has sent more frames for nothing than any honest one does.
+    pub(super) fn flooded(&self) {
+        self.lock().is_flooding = true;
+    }
+
+    /// Whether a piece of a reply has moved since this was last asked.
+    pub(super) fn has_replied(&self) -> bool {
+        self.has_replied.swap(false, Ordering::Relaxed)
+    }
+
+    /// hyper has let go of the connection.
+    pub(super) fn bring_home(&self, socket: TcpStream) {
+        self.lock().socket = Some(socket);
+    }
+
+    pub(super) fn take_socket(&self) -> Option<TcpStream> {
+        self.lock().socket.take()
     }
 
     // The calls.
@@ -127,6 +168,23 @@ impl Watch {
         }
     }
 
+    /// A piece of a reply goes to hyper, which asks for the next when the client has room for it.
+    pub(super) fn reply_moves(&self) {
+        self.has_replied.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn hold(&self) -> Held {
+        let mut state = self.lock();
+        let held = state.held_count;
+        state.held_count += 1;
+        state.held.push((held, Instant::now()));
+        Held(held)
+    }
+
+    pub(super) fn release(&self, held: Held) {
+        self.lock().held.retain(|(other, _)| *other != held.0);
+    }
+
     // The connection's task.
 
     /// A refusal that may be written now: every earlier reply is on its way.
@@ -143,16 +201,34 @@ impl Watch {
         self.lock().phase
     }
 
-    /// When the client will have been silent for too long; never during a call.
+    /// How long the present phase has lasted.
+    pub(super) fn waited(&self) -> Duration {
+        self.lock().since.elapsed()
+    }
+
+    /// Whether a reply has waited for the client for too long.
+    pub(super) fn is_stalled(&self, limits: &ServerLimits) -> bool {
+        self.lock().stall_due(limits).is_some_and(|due| due <= Instant::now())
+    }
+
+    /// When the client will have been silent, or deaf to a reply, for too long.
     pub(super) fn due(&self, limits: &ServerLimits) -> Option<Instant> {
         let state = self.lock();
+        let stall = state.stall_due(limits);
         if state.calls_open > 0 {
-            return None;
+            return stall;
         }
         let patience = match state.phase {
             Phase::BetweenMessages if !state.is_fresh => limits.idle_timeout,
             _ => limits.head_timeout,
         };
-        Some(state.since + patience)
+        let silence = state.since + patience;
+        Some(stall.map_or(silence, |stall| stall.min(silence)))
+    }
+}
+
+impl State {
+    fn stall_due(&self, limits: &ServerLimits) -> Option<Instant> {
+        self.held.first().map(|(_, since)| *since + limits.send_timeout)
     }
 }

@@ -12,6 +12,7 @@ mod codec_numbers;
 mod dice;
 mod editions;
 mod etcd;
+mod floods;
 mod hostile;
 mod keys;
 mod malformed_requests;
