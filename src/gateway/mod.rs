@@ -27,7 +27,7 @@ use crate::snapshot::{Catalog, Snapshot};
 use crate::stage::{self, Calls, Stages};
 use crate::telemetry::{Metrics, WorkerMetrics};
 use crate::transcode::Transcoder;
-use crate::upstream::{Upstream, UpstreamConfig};
+use crate::upstream::{Proofs, Upstream, UpstreamConfig};
 
 /// A gateway that is ready to serve: everything is loaded, nothing is bound yet.
 #[derive(Debug)]
@@ -71,7 +71,8 @@ impl Gateway {
     /// See [`GatewayError`].
     pub fn start(self) -> Result<Running, GatewayError> {
         let upstream = self.upstream.ok_or(GatewayError::NoBackend)?;
-        let rooms = Rooms { catalog: self.catalog, calls: Calls::default(), upstream };
+        let rooms =
+            Rooms { catalog: self.catalog, calls: Calls::default(), upstream, proofs: Proofs::default() };
         Ok(server::start(self.server, Arc::new(rooms), Metrics::new())?)
     }
 }
@@ -90,6 +91,7 @@ struct Rooms {
     catalog: Arc<Catalog>,
     calls: Calls,
     upstream: UpstreamConfig,
+    proofs: Proofs,
 }
 
 /// Rooms 2 to 8 of one thread.
@@ -105,7 +107,7 @@ impl Handler for Rooms {
 
     fn worker(&self, context: &WorkerContext) -> Worker {
         let metrics = context.metrics.clone();
-        let upstream = Upstream::new(self.upstream.clone(), metrics.clone());
+        let upstream = Upstream::beside(self.proofs.clone(), self.upstream.clone(), metrics.clone());
         Worker {
             catalog: self.catalog.clone(),
             stages: stage::stack(Transcoder::new(upstream), &self.calls),
@@ -118,7 +120,7 @@ impl Handler for Rooms {
 impl HandlerWorker for Worker {
     type Body = ResponseBody;
 
-    async fn call(&self, request: Request<LimitedBody>, peer: server::Peer) -> Response<ResponseBody> {
+    async fn call(&self, request: Request<LimitedBody>, peer: &server::Peer) -> Response<ResponseBody> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let frontend = frontend::classify(&head);
@@ -127,7 +129,7 @@ impl HandlerWorker for Worker {
         let mut exchange = Exchange::new(snapshot, &head, vouch(peer), request_id, started);
         let outcome = match frontend.open(&mut exchange, head, ClientBody::new(body)) {
             Ok(call) => self.stages.clone().oneshot(call).await,
-            Err(status) => Err(status),
+            Err(status) => Err(status.into()),
         };
         let response = frontend.respond(&mut exchange, outcome);
         self.metrics.headers_dropped.add(exchange.dropped_headers as u64);
@@ -136,12 +138,8 @@ impl HandlerWorker for Worker {
 }
 
 /// What backends are told of the connection.
-fn vouch(peer: server::Peer) -> Peer {
-    let address = peer.address.ip().to_canonical().to_string();
-    Peer {
-        address: HeaderValue::try_from(address).expect("an address is printable ASCII"),
-        scheme: HeaderValue::from_static("http"),
-    }
+fn vouch(peer: &server::Peer) -> Peer {
+    Peer { address: peer.text.clone(), scheme: HeaderValue::from_static("http") }
 }
 
 impl BoundedBody for LimitedBody {

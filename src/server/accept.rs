@@ -143,18 +143,25 @@ impl Worker {
 
 async fn accept<W: HandlerWorker>(listener: TcpListener, open: Arc<Open>, worker: Arc<W>) {
     let mut id = 0;
+    let mut is_exhausted = false;
     loop {
         let (socket, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 open.metrics.accept_failures.add(1);
-                if is_exhausted(&error) {
-                    tracing::warn!(%error, "cannot accept; pausing");
+                if exhausts(&error) {
+                    // Said once, however long it lasts.
+                    if !std::mem::replace(&mut is_exhausted, true) {
+                        tracing::warn!(%error, "cannot accept; pausing");
+                    }
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
                 continue;
             }
         };
+        if std::mem::take(&mut is_exhausted) {
+            tracing::info!("accepting again");
+        }
         // Not before there is a client: a worker that nobody calls would keep a place from the others.
         let semaphore = Arc::clone(&open.shared.connections);
         let Ok(permit) = semaphore.acquire_owned().await else { return };
@@ -173,7 +180,7 @@ async fn accept<W: HandlerWorker>(listener: TcpListener, open: Arc<Open>, worker
             metrics: Arc::clone(&open.metrics),
             request_ids: Arc::clone(&open.request_ids),
             watch,
-            peer: Peer { address },
+            peer: Peer::new(address),
         });
         tokio::spawn(keep(socket, calls, place));
     }
@@ -185,7 +192,7 @@ async fn keep<W: HandlerWorker>(socket: TcpStream, calls: Arc<Calls<W>>, place: 
 }
 
 /// No descriptors or memory: trying again at once would only burn the processor.
-fn is_exhausted(error: &io::Error) -> bool {
+fn exhausts(error: &io::Error) -> bool {
     // ECONNABORTED and the like concern one connection that is gone.
     !matches!(
         error.kind(),

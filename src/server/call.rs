@@ -73,7 +73,7 @@ pub(super) async fn answer<W: HandlerWorker>(
     }
     let is_head = request.method() == Method::HEAD;
     let request = request.map(|incoming| LimitedBody::new(incoming, &calls.limits));
-    let response = calls.worker.call(request, calls.peer).await;
+    let response = calls.worker.call(request, &calls.peer).await;
     open.http_number = response.status().as_u16();
     // hyper does not read the body of a reply to HEAD, nor one that is empty.
     open.is_finished = is_head || response.body().is_end_stream();

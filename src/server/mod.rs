@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 
 use crate::policy::request_id::RequestIds;
@@ -56,7 +56,7 @@ pub trait HandlerWorker: Send + Sync + 'static {
     fn call(
         &self,
         request: Request<LimitedBody>,
-        peer: Peer,
+        peer: &Peer,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
@@ -71,9 +71,19 @@ pub struct WorkerContext {
 }
 
 /// Who is at the other end of the socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     pub address: SocketAddr,
+    /// The address without its port, as every call of the connection tells it.
+    pub text: HeaderValue,
+}
+
+impl Peer {
+    fn new(address: SocketAddr) -> Self {
+        // An IPv4 client of an IPv6 socket is the same client.
+        let text = HeaderValue::try_from(address.ip().to_canonical().to_string());
+        Self { address, text: text.expect("an address is printable ASCII") }
+    }
 }
 
 /// Where to listen, and how.

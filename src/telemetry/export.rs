@@ -11,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::{DURATION_BOUNDS_US, HTTP_NUMBERS, Metrics, WorkerMetrics};
 use crate::status::Code;
@@ -19,7 +19,7 @@ use crate::status::Code;
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
 type Scalar = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
-const COUNTERS: [Scalar; 7] = [
+const COUNTERS: [Scalar; 8] = [
     ("http_connections", "Connections accepted", |w| w.connections.value()),
     ("http_connections_refused", "Connections over the bound of an address", |w| {
         w.connections_refused.value()
@@ -32,6 +32,9 @@ const COUNTERS: [Scalar; 7] = [
     }),
     ("upstream_queue_refused", "Calls refused for want of a free stream", |w| {
         w.upstream_queue_refused.value()
+    }),
+    ("upstream_retries", "Calls sent once more that had never reached the backend", |w| {
+        w.upstream_retries.value()
     }),
 ];
 
@@ -68,9 +71,9 @@ impl Collector for Metrics {
         self.encode_families(&mut encoder)?;
         encoder
             .encode_descriptor(
-                "http_duration_seconds",
+                "http_duration",
                 "Time from request to end of reply",
-                None,
+                Some(&Unit::Seconds),
                 MetricType::Histogram,
             )
             .and_then(|metric| self.encode_duration(metric))
@@ -105,7 +108,7 @@ impl Metrics {
     }
 
     fn encode_duration(&self, mut metric: MetricEncoder<'_>) -> fmt::Result {
-        let bounds = DURATION_BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::MAX]);
+        let bounds = DURATION_BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds
             .enumerate()
             .map(|(index, bound)| (bound, self.sum(|worker| worker.duration.buckets[index].value())))

@@ -46,6 +46,8 @@ pub struct WorkerMetrics {
     pub upstream_calls_open: Gauge,
     /// Calls refused because the queue for a free stream was full.
     pub upstream_queue_refused: Counter,
+    /// Calls sent once more, because they had never reached the backend.
+    pub upstream_retries: Counter,
     replies: [Counter; HTTP_NUMBERS],
     upstream_calls: [Counter; Code::ALL.len()],
     duration: Histogram,
@@ -117,6 +119,7 @@ impl Default for WorkerMetrics {
             upstream_connections_open: Gauge::default(),
             upstream_calls_open: Gauge::default(),
             upstream_queue_refused: Counter::default(),
+            upstream_retries: Counter::default(),
             replies: std::array::from_fn(|_| Counter::default()),
             upstream_calls: std::array::from_fn(|_| Counter::default()),
             duration: Histogram::default(),
@@ -180,6 +183,7 @@ mod tests {
             "transom_upstream_calls_total{code=\"UNAVAILABLE\"} 1",
             "transom_http_duration_seconds_bucket{le=\"0.0005\"} 2",
             "transom_http_duration_seconds_bucket{le=\"0.001\"} 3",
+            "transom_http_duration_seconds_bucket{le=\"+Inf\"} 3",
             "transom_http_duration_seconds_count 3",
             "# EOF",
         ] {

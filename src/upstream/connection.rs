@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 
 use super::UpstreamConfig;
 use super::pool::Pool;
+use super::socket::CountedSocket;
 
 /// Streams opened before the peer's SETTINGS have come: what RFC 9113, section 6.5.2, wants every
 /// peer to allow at least.
@@ -41,6 +42,8 @@ pub(super) struct Connection {
     calls_open: AtomicUsize,
     is_proven: AtomicBool,
     is_closed: AtomicBool,
+    /// How often the socket has taken bytes.
+    writes: Arc<AtomicU64>,
 }
 
 /// The right to one stream of a connection, for as long as a call lasts.
@@ -61,6 +64,7 @@ pub(super) async fn connect(
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let socket = TcpStream::connect((host, config.authority.port_u16().unwrap_or(80))).await?;
     tune(&socket, config.keepalive_timeout)?;
+    let writes = Arc::default();
     let (sender, mut driver) = h2::client::Builder::new()
         .initial_window_size(config.stream_window_bytes)
         .initial_connection_window_size(config.connection_window_bytes)
@@ -68,7 +72,7 @@ pub(super) async fn connect(
         // h2 refuses a list of exactly this size.
         .max_header_list_size(config.header_bytes_max.saturating_add(1))
         .enable_push(false)
-        .handshake(socket)
+        .handshake(CountedSocket::new(socket, Arc::clone(&writes)))
         .await
         .map_err(io::Error::other)?;
     let pings = driver.ping_pong().expect("taken once");
@@ -77,6 +81,7 @@ pub(super) async fn connect(
         calls_open: AtomicUsize::new(0),
         is_proven: AtomicBool::new(false),
         is_closed: AtomicBool::new(false),
+        writes,
     });
     // The driver must not keep the connection's sender alive: when all are dropped, it ends.
     let watched = Arc::downgrade(&connection);
@@ -175,6 +180,11 @@ impl Lease {
         head: Request<()>,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         self.sender.send_request(head, false)
+    }
+
+    /// How often the connection has written; what is handed to it after this is not among it.
+    pub(super) fn writes(&self) -> u64 {
+        self.connection.writes.load(Ordering::Relaxed)
     }
 
     /// Notes that the backend has answered on this connection.

@@ -10,15 +10,18 @@
 //!      → reply head → GrpcMessages: DATA pulled only when asked → trailers ⇒ Status
 //! ```
 //!
+//! A call that provably never reached the backend (refused stream, GOAWAY, a connection that died before
+//! anything was written) is sent once more, as gRPC's transparent retry has it, if it is one message.
+//!
 //! Dropping the future or the reply resets the stream with CANCEL. What a client may read in an
 //! error never holds an address; those go to the log.
 
-mod base64;
 mod connection;
 mod frame;
 mod pool;
 mod reply;
 mod request;
+mod socket;
 mod status;
 
 use std::future::Future;
@@ -34,6 +37,7 @@ use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
 pub use frame::put_frame;
+pub use pool::Proofs;
 pub use reply::{GrpcMessages, GrpcReply};
 pub use request::{GrpcRequest, RequestMessages, RequestStream};
 
@@ -80,7 +84,12 @@ pub struct Failure {
 impl Upstream {
     /// Connects lazily: with the first call.
     pub fn new(config: UpstreamConfig, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { pool: Pool::new(config, metrics) }
+        Self::beside(Proofs::default(), config, metrics)
+    }
+
+    /// As [`new`](Self::new), for one of several workers before the same backend.
+    pub fn beside(proofs: Proofs, config: UpstreamConfig, metrics: Arc<WorkerMetrics>) -> Self {
+        Self { pool: Pool::new(config, metrics, proofs) }
     }
 
     /// Starts a call; the reply's head is there when this returns.
@@ -135,6 +144,14 @@ impl Upstream {
             frame::check_bound(frame, self.pool.config().message_bytes_to_backend_max)
                 .map_err(Failure::unsent)?;
         }
+        let again = request.replay();
+        let lease = self.pool.acquire().await?;
+        let failure = match request::open(request, lease, self.pool.config()).await {
+            Err(failure) if failure.is_unsent => failure,
+            outcome => return outcome,
+        };
+        let Some(request) = again else { return Err(failure) };
+        self.pool.metrics().upstream_retries.add(1);
         let lease = self.pool.acquire().await?;
         request::open(request, lease, self.pool.config()).await
     }

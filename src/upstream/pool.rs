@@ -6,11 +6,14 @@
 //! none open and backing off ──▶ UNAVAILABLE at once: calls never pile up before a dead backend
 //! ```
 //!
+//! Workers do not share connections, yet they share good news: when one of them is answered, the others
+//! do not wait for their own backoff to end.
+//!
 //! Connections are opened only because a call wants one: an idle gateway leaves a dead backend alone.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -22,10 +25,15 @@ use crate::policy::backoff::Backoff;
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
+/// How often the backend has proven itself, to whichever worker.
+#[derive(Clone, Debug, Default)]
+pub struct Proofs(Arc<AtomicU64>);
+
 /// All connections of one worker to one backend.
 #[derive(Debug)]
 pub(super) struct Pool {
     config: UpstreamConfig,
+    proofs: Proofs,
     metrics: Arc<WorkerMetrics>,
     state: Mutex<State>,
     /// Wakes queued calls: a stream is free, a connection opened, or none will.
@@ -41,6 +49,8 @@ struct State {
     /// Counts failed attempts, so that a queued call notices the one it waited for.
     attempts_failed: u64,
     backoff: Backoff,
+    /// The count of proofs when the backoff began.
+    proofs: u64,
 }
 
 /// What a call finds.
@@ -51,10 +61,23 @@ enum Found {
 }
 
 impl Pool {
-    pub(super) fn new(config: UpstreamConfig, metrics: Arc<WorkerMetrics>) -> Arc<Self> {
+    pub(super) fn new(config: UpstreamConfig, metrics: Arc<WorkerMetrics>, proofs: Proofs) -> Arc<Self> {
         let backoff = Backoff::new(config.backoff_min, config.backoff_max);
-        let state = Mutex::new(State { open: Vec::new(), is_connecting: false, attempts_failed: 0, backoff });
-        Arc::new(Self { config, metrics, state, changed: Notify::new(), queued: AtomicUsize::new(0) })
+        let state = State {
+            open: Vec::new(),
+            is_connecting: false,
+            attempts_failed: 0,
+            backoff,
+            proofs: proofs.count(),
+        };
+        Arc::new(Self {
+            config,
+            proofs,
+            metrics,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            queued: AtomicUsize::new(0),
+        })
     }
 
     pub(super) fn config(&self) -> &UpstreamConfig {
@@ -111,7 +134,7 @@ impl Pool {
         if state.is_connecting || usable >= self.config.connections_max {
             return Found::Wait;
         }
-        if state.backoff.is_waiting(Instant::now()) {
+        if state.proofs == self.proofs.count() && state.backoff.is_waiting(Instant::now()) {
             return if usable == 0 { Found::BackingOff } else { Found::Wait };
         }
         state.is_connecting = true;
@@ -137,7 +160,7 @@ impl Pool {
         state.is_connecting = false;
         match result {
             // Ended before it got here, unseen by `ended`.
-            Ok(connection) if connection.is_closed() => state.failed(),
+            Ok(connection) if connection.is_closed() => state.failed(&pool.proofs),
             Ok(connection) => {
                 state.open.push(connection);
                 pool.metrics.upstream_connects.add(1);
@@ -145,7 +168,7 @@ impl Pool {
                 tracing::debug!(authority = %config.authority, "connected to the backend");
             }
             Err(error) => {
-                state.failed();
+                state.failed(&pool.proofs);
                 pool.metrics.upstream_connect_failures.add(1);
                 tracing::warn!(authority = %config.authority, %error, "cannot connect to the backend");
             }
@@ -163,7 +186,7 @@ impl Pool {
         }
         self.metrics.upstream_connections_open.decrease();
         if ended == Ended::Unproven {
-            state.failed();
+            state.failed(&self.proofs);
             self.metrics.upstream_connect_failures.add(1);
             tracing::warn!(
                 authority = %self.config.authority,
@@ -177,6 +200,7 @@ impl Pool {
     /// A backend has answered: its past failures no longer count.
     pub(super) fn proven(&self) {
         self.lock().backoff.succeeded();
+        self.proofs.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A stream is free again.
@@ -197,10 +221,17 @@ impl State {
         self.open.iter().filter(|connection| !connection.is_closed()).count()
     }
 
-    fn failed(&mut self) {
+    fn failed(&mut self, proofs: &Proofs) {
         self.attempts_failed += 1;
+        self.proofs = proofs.count();
         let random = RandomState::new().hash_one(self.attempts_failed);
         self.backoff.failed(Instant::now(), (random >> 32) as u32);
+    }
+}
+
+impl Proofs {
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -102,6 +102,8 @@ fn outcome_of_head(
     if http_status == StatusCode::OK && is_grpc {
         return Some(Err(Status::backend(Code::Unknown, "the backend ended the call without a status")));
     }
+    // These are headers of HTTP, not metadata: what a proxy says of itself is not for clients.
+    metadata.clear();
     Some(Err(status::from_http(http_status.as_u16())))
 }
 

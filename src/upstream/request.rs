@@ -51,6 +51,19 @@ pub enum RequestMessages {
 /// Framed messages as they come; an error cancels the call and becomes its outcome.
 pub type RequestStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
+impl GrpcRequest {
+    /// The same request once more, if it is one message; a stream of them can be read only once.
+    pub(super) fn replay(&self) -> Option<Self> {
+        let RequestMessages::One(frame) = &self.messages else { return None };
+        Some(Self {
+            path: self.path.clone(),
+            metadata: self.metadata.clone(),
+            timeout: self.timeout,
+            messages: RequestMessages::One(frame.clone()),
+        })
+    }
+}
+
 impl fmt::Debug for RequestMessages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -76,6 +89,7 @@ pub(super) async fn open(
 ) -> Result<Opened, Failure> {
     let GrpcRequest { path, metadata, timeout, messages } = request;
     let head = head(path, metadata, timeout, config);
+    let writes = lease.writes();
     let (response, mut body) =
         lease.send_request(head).map_err(|error| Failure::unsent(status::from_h2(&error).status))?;
     let mut sending = None;
@@ -93,7 +107,10 @@ pub(super) async fn open(
             lease.prove();
             Ok(Opened { response, lease, sending })
         }
-        Err(failure) => Err(failure),
+        Err(mut failure) => {
+            failure.is_unsent |= lease.writes() == writes;
+            Err(failure)
+        }
     }
 }
 

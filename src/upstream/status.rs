@@ -7,7 +7,8 @@ use h2::Reason;
 use http::{HeaderMap, HeaderName};
 use prost::Message as _;
 
-use super::{Failure, base64};
+use super::Failure;
+use crate::codec::base64;
 use crate::status::{Code, Detail, Status};
 
 pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -159,7 +160,9 @@ fn decode_details(text: &[u8]) -> Vec<Detail> {
     if text.len() > DETAILS_BYTES_MAX {
         return Vec::new();
     }
-    let Some(status) = base64::decode(text).and_then(|wire| RpcStatus::decode(Bytes::from(wire)).ok()) else {
+    let mut wire = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    let decoded = base64::decode(text, &mut wire).ok();
+    let Some(status) = decoded.and_then(|()| RpcStatus::decode(Bytes::from(wire)).ok()) else {
         tracing::debug!("`grpc-status-details-bin` of a backend is malformed");
         return Vec::new();
     };

@@ -58,7 +58,19 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts `transom serve` with `arguments` and waits until it listens.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_transom"))
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_transom")), arguments).await
+    }
+
+    /// [`start`](Self::start), in a process that may have so many files and sockets open.
+    pub(crate) async fn start_with_descriptors(count: usize, arguments: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {count} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_transom")]);
+        Self::spawn(shell, arguments).await
+    }
+
+    async fn spawn(mut command: Command, arguments: &[&str]) -> Self {
+        let mut process = command
             .args([
                 "serve",
                 "--listen",
