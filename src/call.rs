@@ -46,6 +46,30 @@ pub struct Reply {
     pub body: ReplyBody,
 }
 
+/// A call that failed, and what the backend said beside its status.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub status: Status,
+    /// The backend's metadata, leading and trailing, unfiltered; `None` when there is none.
+    pub metadata: Option<Box<HeaderMap>>,
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self { status, metadata: None }
+    }
+}
+
+impl Failure {
+    /// A failure told by the backend. Nothing of it has gone to the client, so its trailers are headers too.
+    pub fn told(status: Status, mut metadata: HeaderMap, trailers: &HeaderMap) -> Self {
+        for (name, value) in trailers {
+            metadata.append(name, value.clone());
+        }
+        Self { status, metadata: (!metadata.is_empty()).then(|| Box::new(metadata)) }
+    }
+}
+
 impl Reply {
     /// Wraps the messages of a streamed reply, for what must last as long as they do.
     pub fn map_messages(mut self, wrap: impl FnOnce(Messages) -> Messages) -> Self {

@@ -16,7 +16,7 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 
-use crate::call::{Call, ClientBody, Reply, ResponseBody};
+use crate::call::{Call, ClientBody, Failure, Reply, ResponseBody};
 use crate::policy::metadata::Peer;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
@@ -36,7 +36,7 @@ pub trait Frontend: Sync {
     fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Call, Status>;
 
     /// Tells the outcome of a call, or of the attempt to open one.
-    fn respond(&self, exchange: &mut Exchange, outcome: Result<Reply, Status>) -> Response<ResponseBody>;
+    fn respond(&self, exchange: &mut Exchange, outcome: Result<Reply, Failure>) -> Response<ResponseBody>;
 }
 
 /// Every protocol, the most particular first: the first that claims a request serves it.

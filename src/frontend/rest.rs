@@ -11,7 +11,7 @@ use http::{Method, Response, StatusCode};
 use super::accept::Framing;
 use super::stream::StreamBody;
 use super::{Exchange, Frontend, render};
-use crate::call::{Call, ClientBody, Payload, Reply, ReplyBody, ResponseBody};
+use crate::call::{Call, ClientBody, Failure, Payload, Reply, ReplyBody, ResponseBody};
 use crate::policy::deadline;
 use crate::policy::request_id::X_REQUEST_ID;
 use crate::route::{Body, Match};
@@ -68,10 +68,10 @@ impl Frontend for Rest {
         })
     }
 
-    fn respond(&self, exchange: &mut Exchange, outcome: Result<Reply, Status>) -> Response<ResponseBody> {
+    fn respond(&self, exchange: &mut Exchange, outcome: Result<Reply, Failure>) -> Response<ResponseBody> {
         let mut response = match outcome {
             Ok(reply) => success(exchange, reply),
-            Err(status) => failure(exchange, &status),
+            Err(told) => failure(exchange, &told),
         };
         response.headers_mut().insert(X_REQUEST_ID, exchange.request_id.clone());
         if exchange.is_head {
@@ -82,7 +82,7 @@ impl Frontend for Rest {
 }
 
 fn success(exchange: &mut Exchange, reply: Reply) -> Response<ResponseBody> {
-    let snapshot = &exchange.snapshot;
+    let snapshot = exchange.snapshot.clone();
     let mut response = Response::new(ResponseBody::Empty);
     exchange.dropped_headers += snapshot.metadata.response(&reply.metadata, response.headers_mut());
     if let Some(number) = chosen_status(&reply.metadata) {
@@ -122,13 +122,13 @@ fn put_body(response: &mut Response<ResponseBody>, content_type: Option<HeaderVa
 /// The trailers to send, announced by `Trailer`, without which HTTP/1.1 has no place for them (RFC 9110,
 /// section 6.6.2).
 fn wanted_trailers(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     response: &mut Response<ResponseBody>,
     trailers: &HeaderMap,
 ) -> Option<Box<HeaderMap>> {
     let mut wanted = HeaderMap::new();
     if exchange.wants_trailers {
-        exchange.snapshot.metadata.response(trailers, &mut wanted);
+        exchange.dropped_headers += exchange.snapshot.metadata.response(trailers, &mut wanted);
     }
     if wanted.is_empty() {
         return None;
@@ -139,14 +139,18 @@ fn wanted_trailers(
     Some(Box::new(wanted))
 }
 
-fn failure(exchange: &Exchange, status: &Status) -> Response<ResponseBody> {
+fn failure(exchange: &mut Exchange, failure: &Failure) -> Response<ResponseBody> {
     let snapshot = &exchange.snapshot;
+    let status = &failure.status;
     let json = render::status_json(&snapshot.schema, &snapshot.json, status);
     let mut response = Response::new(ResponseBody::Empty);
     *response.status_mut() =
         StatusCode::from_u16(status.http_number()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     put_body(&mut response, Some(JSON.clone()), full(json.into(), None));
     let headers = response.headers_mut();
+    if let Some(metadata) = &failure.metadata {
+        exchange.dropped_headers += snapshot.metadata.response(metadata, headers);
+    }
     if let Some(allow) = status.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
         headers.insert(header::ALLOW, allow);
     }

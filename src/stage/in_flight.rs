@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::Stage;
-use crate::call::{Call, Messages, Piece, Reply};
+use crate::call::{Call, Failure, Messages, Piece, Reply};
 use crate::status::{Code, Status};
 
 /// How many calls are in flight; shared by every worker.
@@ -56,10 +56,10 @@ impl<S> InFlight<S> {
 
 impl<S: Stage> Service<Call> for InFlight<S> {
     type Response = Reply;
-    type Error = Status;
+    type Error = Failure;
     type Future = Counted<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
     }
 
@@ -80,12 +80,12 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Result<Reply, Status>>> Future for Counted<F> {
-    type Output = Result<Reply, Status>;
+impl<F: Future<Output = Result<Reply, Failure>>> Future for Counted<F> {
+    type Output = Result<Reply, Failure>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            CountedProjection::Refused => Poll::Ready(Err(overloaded())),
+            CountedProjection::Refused => Poll::Ready(Err(overloaded().into())),
             CountedProjection::Admitted { call, slot } => call.poll(cx).map(|outcome| {
                 let slot = slot.take();
                 outcome.map(|reply| reply.map_messages(|messages| Box::pin(Held { messages, _slot: slot })))

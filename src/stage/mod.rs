@@ -8,8 +8,7 @@ mod in_flight;
 
 use tower::Service;
 
-use crate::call::{Call, Reply};
-use crate::status::Status;
+use crate::call::{Call, Failure, Reply};
 
 use in_flight::InFlight;
 
@@ -24,6 +23,6 @@ pub fn stack<S>(inner: S, calls: &Calls) -> Stages<S> {
 }
 
 /// A service that answers calls.
-pub trait Stage: Service<Call, Response = Reply, Error = Status> {}
+pub trait Stage: Service<Call, Response = Reply, Error = Failure> {}
 
-impl<S: Service<Call, Response = Reply, Error = Status>> Stage for S {}
+impl<S: Service<Call, Response = Reply, Error = Failure>> Stage for S {}

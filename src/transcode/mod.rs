@@ -17,8 +17,7 @@ use std::task::{Context, Poll};
 
 use tower::Service;
 
-use crate::call::{Call, Reply};
-use crate::status::Status;
+use crate::call::{Call, Failure, Reply};
 use crate::upstream::Upstream;
 
 /// Carries calls to a worker's upstream.
@@ -35,10 +34,10 @@ impl Transcoder {
 
 impl Service<Call> for Transcoder {
     type Response = Reply;
-    type Error = Status;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply, Status>> + Send>>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         Poll::Ready(Ok(()))
     }
 

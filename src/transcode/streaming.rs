@@ -22,14 +22,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::http_body::{self, HttpBody};
 use super::{message, unary};
-use crate::call::{Call, ClientBody, Messages, Payload, Piece, Reply, ReplyBody};
+use crate::call::{Call, ClientBody, Failure, Messages, Payload, Piece, Reply, ReplyBody};
 use crate::codec::records::Records;
 use crate::route::{Binding, Body, Captures};
 use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
 use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream};
 
-pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Status> {
+pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
     let Call { snapshot, binding, metadata, deadline, payload } = call;
     let session = Arc::new(Session::new(snapshot, binding));
     let (snapshot, binding) = (&session.snapshot, &session.binding);
@@ -51,17 +51,21 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, S
     let mut idle = session.idle();
     poll_fn(|cx| match reply.as_mut().poll(cx) {
         Poll::Ready(reply) => Poll::Ready(reply),
-        Poll::Pending => session.poll_idle(&mut idle, cx).map(Err),
+        Poll::Pending => session.poll_idle(&mut idle, cx).map(|status| Err(status.into())),
     })
     .await
 }
 
 /// Waits for the first message or error, so that an early failure has an HTTP status of its own.
-async fn stream_reply(session: Arc<Session>, reply: GrpcReply) -> Result<Reply, Status> {
+async fn stream_reply(session: Arc<Session>, reply: GrpcReply) -> Result<Reply, Failure> {
     let GrpcReply { metadata, messages } = reply;
     let mut stream = ReplyStream { messages, first: None, idle: session.idle(), session, ended: false };
     let mut content_type = None;
-    if let Some(wire) = poll_fn(|cx| stream.poll_wire(cx)).await.transpose()? {
+    let first = match poll_fn(|cx| stream.poll_wire(cx)).await.transpose() {
+        Ok(first) => first,
+        Err(status) => return Err(Failure::told(status, metadata, &stream.messages.trailers())),
+    };
+    if let Some(wire) = first {
         let first = stream.render(&wire)?;
         content_type = first.content_type;
         stream.first = Some(first.data);

@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::time::timeout_at;
 
 use super::{http_body, message};
-use crate::call::{Call, Payload, Reply, ReplyBody};
+use crate::call::{Call, Failure, Payload, Reply, ReplyBody};
 use crate::route::Binding;
 use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
-use crate::upstream::{GrpcReply, GrpcRequest, RequestMessages, Upstream};
+use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream};
 
-pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Status> {
+pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
     let Call { snapshot, binding, metadata, deadline, payload } = call;
     let messages = request(&snapshot, &binding, payload, deadline).await?;
     let timeout = time_left(deadline)?;
@@ -49,15 +50,18 @@ fn too_late() -> Status {
 }
 
 /// Makes a reply of exactly one message.
-pub(super) async fn reply(snapshot: &Snapshot, binding: &Binding, reply: GrpcReply) -> Result<Reply, Status> {
+pub(super) async fn reply(
+    snapshot: &Snapshot,
+    binding: &Binding,
+    reply: GrpcReply,
+) -> Result<Reply, Failure> {
     let GrpcReply { metadata, mut messages } = reply;
-    let Some(wire) = messages.next().await.transpose()? else {
-        return Err(Status::backend(Code::Internal, "the backend ended a unary call without a message"));
-    };
-    if messages.next().await.transpose()?.is_some() {
-        return Err(Status::backend(Code::Internal, "the backend answered a unary call with two messages"));
-    }
+    let outcome = only_message(&mut messages).await;
     let trailers = messages.trailers();
+    let wire = match outcome {
+        Ok(wire) => wire,
+        Err(status) => return Err(Failure::told(status, metadata, &trailers)),
+    };
     let body = if binding.raw_response {
         let http_body::HttpBody { content_type, data } = http_body::read(snapshot, binding, &wire)?;
         ReplyBody::Raw { content_type, body: data, trailers }
@@ -65,4 +69,14 @@ pub(super) async fn reply(snapshot: &Snapshot, binding: &Binding, reply: GrpcRep
         ReplyBody::Unary { json: message::json(snapshot, binding, &wire)?, trailers }
     };
     Ok(Reply { metadata, body })
+}
+
+async fn only_message(messages: &mut GrpcMessages) -> Result<Bytes, Status> {
+    let Some(wire) = messages.next().await.transpose()? else {
+        return Err(Status::backend(Code::Internal, "the backend ended a unary call without a message"));
+    };
+    if messages.next().await.transpose()?.is_some() {
+        return Err(Status::backend(Code::Internal, "the backend answered a unary call with two messages"));
+    }
+    Ok(wire)
 }

@@ -236,6 +236,65 @@ async fn reply_metadata_comes_back_by_the_policy() {
 }
 
 #[tokio::test]
+async fn metadata_of_a_failed_call_comes_back_too() {
+    let metadata = || {
+        let mut metadata = HeaderMap::new();
+        metadata.insert("tenant", HeaderValue::from_static("t1"));
+        metadata.insert("cache-control", HeaderValue::from_static("no-store"));
+        metadata.insert("x-http-code", HeaderValue::from_static("201"));
+        metadata
+    };
+    let trailing = || {
+        let mut trailers = status(5, "no");
+        trailers.insert("spent", HeaderValue::from_static("3ms"));
+        trailers.insert("tenant", HeaderValue::from_static("t2"));
+        trailers
+    };
+    let check = async |response: &(dyn Fn() -> Response<backend::Body> + Send + Sync), target: &str| {
+        let response = response();
+        let response = std::sync::Mutex::new(Some(response));
+        let backend = Backend::start(move |_| {
+            std::future::ready(response.lock().expect("one test").take().expect("one call"))
+        })
+        .await;
+        let gateway = Gateway::door(&backend, &[]).await;
+        let answer = http::send(gateway.address, http::request("GET", target), "").await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (404, &json!(5)), "{target}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("grpc-metadata-x-http-code"), None);
+        assert_eq!(answer.header("grpc-metadata-grpc-status"), None);
+        let tenants = answer.headers.get_all("grpc-metadata-tenant");
+        let tenants: Vec<_> = tenants.iter().map(HeaderValue::as_bytes).collect();
+        (answer.header("grpc-metadata-spent").map(str::to_owned), tenants.concat())
+    };
+    for target in ["/v1/items/7", "/v1/items/7:watch"] {
+        let late = || respond(metadata(), messages(&[], trailing()));
+        assert_eq!(check(&late, target).await, (Some("3ms".to_owned()), b"t1t2".to_vec()));
+        let early = || {
+            let mut both = metadata();
+            both.extend(status(5, "no"));
+            trailers_only(both)
+        };
+        assert_eq!(check(&early, target).await, (None, b"t1".to_vec()));
+    }
+}
+
+#[tokio::test]
+async fn headers_of_a_proxy_are_not_metadata() {
+    let answer = answer_to(|| {
+        let mut response = Response::new(nothing());
+        *response.status_mut() = ::http::StatusCode::BAD_GATEWAY;
+        response.headers_mut().insert("via", HeaderValue::from_static("1.1 inside.example"));
+        response.headers_mut().insert("set-cookie", HeaderValue::from_static("proxy=10.0.0.1"));
+        response
+    })
+    .await;
+    assert_eq!(answer.status, 503);
+    assert_eq!((answer.header("grpc-metadata-via"), answer.header("set-cookie")), (None, None));
+}
+
+#[tokio::test]
 async fn status_chosen_by_the_backend_stays_a_success() {
     for (chosen, number) in [("204", 204), ("302", 302), ("199", 200), ("404", 200), ("500", 200), ("x", 200)]
     {

@@ -65,7 +65,7 @@ fn full(status: u16, text: String) -> Response<EchoBody> {
 impl HandlerWorker for EchoWorker {
     type Body = EchoBody;
 
-    async fn call(&self, request: Request<LimitedBody>, _peer: Peer) -> Response<EchoBody> {
+    async fn call(&self, request: Request<LimitedBody>, _peer: &Peer) -> Response<EchoBody> {
         let _on_drop = OnDrop(self.0.dropped.clone());
         match request.uri().path() {
             "/hang" => {
