@@ -10,6 +10,8 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::backend::soon;
 use crate::server::{LARGE_BYTES, limited, replies};
+use crate::support::Gateway;
+use crate::support::backend::Backend;
 
 // RFC 9113, sections 6 and 7.
 const DATA: u8 = 0;
@@ -185,6 +187,28 @@ async fn calls_given_up_are_bounded() {
     let mut other = Raw::open(fixture.address, &[]).await;
     other.send(&get(1, "/")).await;
     assert_eq!(other.outcome(1).await, Ok(()));
+}
+
+#[tokio::test]
+async fn bounds_have_keys() {
+    let backend = Backend::echo().await;
+    let limits = "limits: { settings: 3, pings: 2, send_timeout: 100ms }";
+    let gateway = Gateway::configured(&backend, limits, "", "").await;
+    let check = async |frames: Vec<u8>, expected: Result<(), u32>| {
+        let mut raw = Raw::open(gateway.address, &[]).await;
+        raw.send(&[frames, get(1001, "/v1/items/7")].concat()).await;
+        assert_eq!(raw.outcome(1001).await, expected);
+    };
+    check(frame(SETTINGS, 0, 0, &[]).repeat(2), Ok(())).await;
+    check(frame(SETTINGS, 0, 0, &[]).repeat(3), Err(ENHANCE_YOUR_CALM)).await;
+    check(frame(PING, 0, 0, &[0; 8]).repeat(2), Ok(())).await;
+    check(frame(PING, 0, 0, &[0; 8]).repeat(3), Err(ENHANCE_YOUR_CALM)).await;
+    // A stream of two items, and a window for less than one.
+    let mut raw = Raw::open(gateway.address, &[0, 4, 0, 0, 0, 1]).await;
+    let post = frame(HEADERS, END_HEADERS, 1, &block(POST, "/v1/chat"));
+    let items = frame(DATA, END_STREAM, 1, b"{\"name\":\"a\"}\n{\"name\":\"b\"}\n");
+    raw.send(&[post, items].concat()).await;
+    while raw.next().await.is_some() {}
 }
 
 #[tokio::test]

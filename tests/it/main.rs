@@ -21,6 +21,7 @@ mod malformed_sets;
 mod metrics;
 mod oracle;
 mod process;
+mod retries;
 mod server;
 mod set_text;
 mod sources;

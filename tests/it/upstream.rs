@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use transom::status::{Code, Status};
 use transom::telemetry::Metrics;
-use transom::upstream::{Proofs, RequestMessages, Upstream};
+use transom::upstream::{RequestMessages, Upstream};
 
 use crate::backend::{
     Backend, GRPC, PATIENCE, Serve, collect, config, frame, head, headers, read_all, reply, request, serve,
@@ -287,106 +287,6 @@ async fn a_restarted_backend_is_found_again() {
 }
 
 #[tokio::test]
-async fn good_news_of_one_worker_ends_the_backoff_of_another() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    drop(listener);
-    let (proofs, metrics) = (Proofs::default(), Metrics::new());
-    let worker = || {
-        let mut config = config(address);
-        config.backoff_min = PATIENCE * 10;
-        config.backoff_max = PATIENCE * 10;
-        Upstream::beside(proofs.clone(), config, metrics.worker())
-    };
-    let (waiting, other) = (worker(), worker());
-    for _ in 0..3 {
-        soon(waiting.call(request(b""))).await.expect_err("nobody listens");
-    }
-    let listener = TcpListener::bind(address).await.expect("still free");
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let serve =
-                serve(|_, respond| async move { reply(respond, frame(b""), &[("grpc-status", "0")]) });
-            tokio::spawn(serve_connection(h2::server::Builder::new(), socket, serve));
-        }
-    });
-    soon(waiting.call(request(b""))).await.expect_err("still backing off");
-    for upstream in [&other, &waiting] {
-        let (_, outcome) = soon(async { collect(upstream.call(request(b"")).await).await }).await;
-        outcome.expect("answered");
-    }
-}
-
-#[tokio::test]
-async fn a_call_that_never_left_is_sent_once_more() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let upstream = upstream(config(listener.local_addr().expect("bound")));
-    let (serve_ended, mut served) = mpsc::unbounded_channel();
-    let (died, mut deaths) = mpsc::unbounded_channel();
-    // Each connection serves one call and dies without a GOAWAY, as with its process.
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
-            let (request, respond) = connection.accept().await.expect("a call").expect("well-formed");
-            drop(request);
-            reply(respond, frame(b""), &[("grpc-status", "0")]);
-            // Drives the connection until the reply is out, and then no further.
-            let flushed = soon(served.recv());
-            tokio::select! {
-                _ = connection.accept() => panic!("one call a connection"),
-                flushed = flushed => flushed.expect("the test goes on"),
-            }
-            drop(connection);
-            let _ = died.send(());
-        }
-    });
-    for _ in 0..20 {
-        let (_, outcome) = soon(async { collect(upstream.call(request(b"")).await).await }).await;
-        outcome.expect("answered");
-        serve_ended.send(()).expect("the backend lives");
-        soon(deaths.recv()).await.expect("a dead connection");
-    }
-}
-
-/// A backend that refuses its first calls.
-async fn refusing(refusals: usize) -> (Backend, Arc<AtomicUsize>) {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let seen = Arc::clone(&calls);
-    let serve = serve(move |_request, mut respond| {
-        let call = seen.fetch_add(1, Ordering::SeqCst);
-        async move {
-            if call < refusals {
-                respond.send_reset(Reason::REFUSED_STREAM);
-            } else {
-                reply(respond, frame(b"served"), &[("grpc-status", "0")]);
-            }
-        }
-    });
-    (Backend::start(serve).await, calls)
-}
-
-#[tokio::test]
-async fn a_refused_call_is_sent_once_more_and_no_more() {
-    for (refusals, expected, calls_expected) in [(0, 1, 1), (1, 1, 2), (2, 0, 2)] {
-        let (backend, calls) = refusing(refusals).await;
-        let metrics = Metrics::new();
-        let upstream = Upstream::new(backend.config(), metrics.worker());
-        let (messages, _) = soon(async { collect(upstream.call(request(b"")).await).await }).await;
-        assert_eq!((messages.len(), calls.load(Ordering::SeqCst)), (expected, calls_expected));
-        let retries = metrics.sum(|worker| worker.upstream_retries.value());
-        assert_eq!(retries, u64::from(refusals > 0), "{refusals}");
-    }
-    // What has been pulled from a client's stream is gone.
-    let (backend, calls) = refusing(1).await;
-    let (_feed, fed) = mpsc::unbounded_channel();
-    let mut call = request(b"");
-    call.messages = RequestMessages::Stream(Box::pin(Fed(fed)));
-    let failure = soon(backend.upstream().attempt(call)).await.expect_err("refused");
-    assert!(failure.is_unsent);
-    assert_eq!(calls.load(Ordering::SeqCst), 1);
-}
-
-#[tokio::test]
 async fn connection_loss_is_unavailable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let upstream = upstream(config(listener.local_addr().expect("bound")));
@@ -532,7 +432,7 @@ async fn a_slow_reader_slows_the_backend() {
 }
 
 /// A request stream fed by a channel.
-struct Fed(mpsc::UnboundedReceiver<Result<Bytes, Status>>);
+pub(crate) struct Fed(pub(crate) mpsc::UnboundedReceiver<Result<Bytes, Status>>);
 
 impl Stream for Fed {
     type Item = Result<Bytes, Status>;
