@@ -12,4 +12,4 @@ pub mod time;
 pub mod wire;
 
 pub use decode::{TextError, check_required, field_to_wire, json_to_wire, leaf_paths, text_to_wire};
-pub use encode::{field_to_json, find_bytes, find_message, wire_to_json};
+pub use encode::{field_to_json, wire_to_json};

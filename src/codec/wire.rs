@@ -169,6 +169,26 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Calls `visit` with each length-delimited value of the field `number`, in order.
+///
+/// # Errors
+///
+/// What is wrong with the message, or what `visit` finds.
+pub fn each_len<'w>(
+    message: &'w [u8],
+    number: u32,
+    mut visit: impl FnMut(&'w [u8]) -> Result<(), WireError>,
+) -> Result<(), WireError> {
+    let mut reader = Reader::new(message);
+    while !reader.is_empty() {
+        match reader.tag()? {
+            (found, LEN) if found == number => visit(reader.bytes()?)?,
+            (found, wire_type) => reader.skip(found, wire_type)?,
+        }
+    }
+    Ok(())
+}
+
 /// The tag of a field: its number and wire type in one.
 #[inline]
 pub const fn tag(number: u32, wire_type: u32) -> u32 {
@@ -272,6 +292,26 @@ pub const fn unzigzag64(value: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_length_delimited_value_is_visited() {
+        #[track_caller]
+        fn check(message: &[u8], expected: Result<&[&[u8]], WireError>) {
+            let mut found = Vec::new();
+            let outcome = each_len(message, 1, |value| {
+                found.push(value);
+                Ok(())
+            });
+            assert_eq!(outcome.map(|()| &*found), expected, "{message:x?}");
+        }
+        check(b"", Ok(&[]));
+        check(b"\x12\x01b", Ok(&[]));
+        check(b"\x0a\x00", Ok(&[b""]));
+        check(b"\x0a\x01a\x12\x01b\x0a\x01c", Ok(&[b"a", b"c"]));
+        // The same number with another wire type is another field.
+        check(b"\x0a\x01a\x08\x05", Ok(&[b"a"]));
+        check(b"\x0a\x05abc", Err(WireError::Truncated));
+    }
 
     #[test]
     fn varints_round_trip() {

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::codec::options::JsonOptions;
-use crate::codec::wire::{Reader, WireError};
-use crate::codec::{base64, find_message, wire_to_json};
+use crate::codec::wire::{Reader, WireError, each_len};
+use crate::codec::{base64, wire_to_json};
 use crate::schema::plan::{WellKnown, wire};
 use crate::schema::{Schema, built_in};
 use crate::status::{Detail, Status};
@@ -73,9 +73,14 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
 /// The delay of the first `google.rpc.RetryInfo` among the details, for `Retry-After`.
 pub fn retry_delay(status: &Status) -> Option<Duration> {
     let detail = status.details.iter().find(|detail| detail.type_url.ends_with("/google.rpc.RetryInfo"))?;
-    // RetryInfo { Duration retry_delay = 1 }.
-    let duration = find_message(&detail.value, 1).ok()??;
-    read_duration(&duration).ok()?
+    // RetryInfo { Duration retry_delay = 1 }; the parts of a message merge by being joined.
+    let mut duration: Option<Vec<u8>> = None;
+    let join = |part: &[u8]| {
+        duration.get_or_insert_default().extend_from_slice(part);
+        Ok(())
+    };
+    each_len(&detail.value, 1, join).ok()?;
+    read_duration(&duration?).ok()?
 }
 
 /// Duration { int64 seconds = 1; int32 nanos = 2 }; negative ones are no delay.
@@ -139,6 +144,9 @@ mod tests {
             assert_eq!(retry_delay(&status(delay)), Some(delay), "{delay:?}");
         }
         assert_eq!(retry_delay(&Status::gateway(Code::Unavailable, "")), None);
+        let parts = Detail::new("google.rpc.RetryInfo", &b"\x0a\x02\x08\x01\x0a\x02\x10\x02"[..]);
+        let whole = Some(Duration::new(1, 2));
+        assert_eq!(retry_delay(&Status { details: vec![parts], ..status(Duration::ZERO) }), whole);
         let negative =
             Detail::new("google.rpc.RetryInfo", &b"\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"[..]);
         assert_eq!(retry_delay(&Status { details: vec![negative], ..status(Duration::ZERO) }), None);

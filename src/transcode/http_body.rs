@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::codec::wire::{Reader, WireError};
+use crate::codec::wire::{WireError, each_len};
 use crate::route::Binding;
-use crate::schema::plan::wire::LEN;
 use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
 
@@ -23,7 +22,7 @@ pub(super) fn read(snapshot: &Snapshot, binding: &Binding, wire: &Bytes) -> Resu
         None => body.merge(wire),
         Some(field) => {
             let number = snapshot.schema.message(binding.output).fields[field].number;
-            each(wire, number, |value| body.merge(&value))
+            each_len(wire, number, |value| body.merge(&wire.slice_ref(value)))
         }
     };
     match outcome {
@@ -37,8 +36,8 @@ impl HttpBody {
     fn merge(&mut self, wire: &Bytes) -> Result<(), WireError> {
         let (mut content_type, mut data) = (None, None);
         for (number, slot) in [(1, &mut content_type), (2, &mut data)] {
-            each(wire, number, |value| {
-                *slot = Some(value);
+            each_len(wire, number, |value| {
+                *slot = Some(wire.slice_ref(value));
                 Ok(())
             })?;
         }
@@ -55,22 +54,4 @@ impl HttpBody {
 
 fn is_content_type(value: &HeaderValue) -> bool {
     !value.is_empty() && value.to_str().is_ok()
-}
-
-/// Calls `visit` with each length-delimited occurrence of the field `number`, sharing its bytes.
-fn each(
-    wire: &Bytes,
-    number: u32,
-    mut visit: impl FnMut(Bytes) -> Result<(), WireError>,
-) -> Result<(), WireError> {
-    let mut reader = Reader::new(wire);
-    while !reader.is_empty() {
-        let (field, wire_type) = reader.tag()?;
-        if (field, wire_type) == (number, LEN) {
-            visit(wire.slice_ref(reader.bytes()?))?;
-        } else {
-            reader.skip(field, wire_type)?;
-        }
-    }
-    Ok(())
 }

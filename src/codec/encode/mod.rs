@@ -11,7 +11,6 @@
 
 mod any;
 mod error;
-mod find;
 mod list;
 mod map;
 mod message;
@@ -30,8 +29,6 @@ use crate::schema::Schema;
 use crate::schema::plan::{FieldPlan, MessageId, MessagePlan};
 use crate::status::Status;
 use error::{Failure, Fault, Result};
-
-pub use find::{find_bytes, find_message};
 
 /// Writes the message type `message` in `wire` to `out` as JSON.
 ///
