@@ -64,8 +64,6 @@ pub struct Traits {
     pub implicit: HashSet<Box<str>>,
     /// Enums that are open although their (lowered) file is proto2.
     pub open_enums: HashSet<Box<str>>,
-    /// Enums that are closed although their (lowered) file is proto3.
-    pub closed_enums: HashSet<Box<str>>,
     /// String fields whose UTF-8 validation is the reverse of their syntax's.
     pub utf8_flipped: HashSet<Box<str>>,
 }

@@ -423,11 +423,9 @@ impl EnumPlan {
     pub(super) fn compile(schema: &Schema, id: EnumId) -> Self {
         let descriptor = schema.enum_descriptor(id);
         let full_name = descriptor.full_name();
-        let traits = schema.traits();
-        let closed = match descriptor.parent_file().syntax() {
-            Syntax::Proto2 => !traits.open_enums.contains(full_name),
-            Syntax::Proto3 => traits.closed_enums.contains(full_name),
-        };
+        // Editions are lowered to proto2, so that no file of proto3 has a closed enum.
+        let closed = descriptor.parent_file().syntax() == Syntax::Proto2
+            && !schema.traits().open_enums.contains(full_name);
         let values: Box<[_]> = descriptor
             .enum_descriptor_proto()
             .value
