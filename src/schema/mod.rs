@@ -19,7 +19,7 @@ pub mod plan;
 mod pool;
 mod raw;
 mod read;
-pub mod sources;
+mod sources;
 mod symbols;
 
 use std::collections::{HashMap, HashSet};
@@ -35,7 +35,7 @@ pub use load::{load, load_within};
 pub use read::{Input, Limits};
 
 use plan::{EnumId, EnumPlan, MessageId, MessagePlan};
-use sources::{Declaration, Sources};
+use sources::Sources;
 
 /// The field number of the extension `google.api.http` (google/api/annotations.proto).
 const HTTP_RULE_NUMBER: u32 = 72_295_728;
@@ -84,7 +84,7 @@ impl Schema {
 
     /// Attaches the files that the pool was built from.
     #[must_use]
-    pub(crate) fn with_sources(mut self, sources: Sources) -> Self {
+    fn with_sources(mut self, sources: Sources) -> Self {
         self.sources = sources;
         self
     }
@@ -97,18 +97,13 @@ impl Schema {
         &self.traits
     }
 
-    /// The files as they came, for options of any declaration.
-    pub fn sources(&self) -> &Sources {
-        &self.sources
-    }
-
     /// The serialized `google.api.HttpRule` that a method is annotated with.
     ///
     /// It is read from the option's bytes, so the set need not hold `google/api/annotations.proto`.
     pub fn http_rule(&self, method: &MethodDescriptor) -> Option<Bytes> {
         let options = self
             .sources
-            .options(method.parent_file().name(), method.path(), Declaration::Method)
+            .method_options(method.parent_file().name(), method.path())
             .unwrap_or_else(|| method.options().encode_to_vec().into());
         let rule = sources::submessage(options, HTTP_RULE_NUMBER);
         (!rule.is_empty()).then_some(rule)

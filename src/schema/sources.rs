@@ -1,4 +1,4 @@
-//! The descriptors as they came, for what is read seldom: options and, later, comments.
+//! The descriptors as they came, for what is read seldom: the options of methods.
 //!
 //! Nothing is indexed and nothing is copied: a descriptor's path, the one that `source_code_info` uses
 //! too, is a list of field numbers and positions, and walking the file's wire bytes along it finds the
@@ -11,56 +11,28 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 /// `FileDescriptorProto` bytes by file name.
 #[derive(Debug, Default)]
-pub struct Sources {
+pub(super) struct Sources {
     files: HashMap<Box<str>, Bytes>,
 }
 
-/// Which declaration a path leads to: says under which number its options stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Declaration {
-    Message,
-    Field,
-    Oneof,
-    Enum,
-    EnumValue,
-    Service,
-    Method,
-    File,
-}
-
-impl Declaration {
-    /// The field number of `options` in the declaration's message of `descriptor.proto`.
-    const fn options_number(self) -> u32 {
-        match self {
-            Self::Message => 7,
-            Self::Field | Self::File => 8,
-            Self::Oneof => 2,
-            Self::Enum | Self::EnumValue | Self::Service => 3,
-            Self::Method => 4,
-        }
-    }
-}
+/// The field number of `options` in `MethodDescriptorProto`.
+const METHOD_OPTIONS_NUMBER: u32 = 4;
 
 impl Sources {
     pub(super) fn insert(&mut self, name: &str, file: Bytes) {
         self.files.insert(name.into(), file);
     }
 
-    /// The serialized options of one declaration; empty when it has none.
+    /// The serialized options of a method, empty when it has none; `None` for a file that is not here.
     ///
-    /// `path` is what the descriptor's `path()` returns, empty for the file itself.
-    pub fn options(&self, file: &str, path: &[i32], declaration: Declaration) -> Option<Bytes> {
+    /// `path` is what the descriptor's `path()` returns.
+    pub(super) fn method_options(&self, file: &str, path: &[i32]) -> Option<Bytes> {
         let mut at = self.files.get(file)?.clone();
         for step in path.chunks_exact(2) {
             let &[number, index] = step else { return None };
             at = nth(at, u32::try_from(number).ok()?, usize::try_from(index).ok()?)?;
         }
-        Some(submessage(at, declaration.options_number()))
-    }
-
-    /// The names of the files that were loaded.
-    pub fn file_names(&self) -> impl Iterator<Item = &str> {
-        self.files.keys().map(AsRef::as_ref)
+        Some(submessage(at, METHOD_OPTIONS_NUMBER))
     }
 }
 
