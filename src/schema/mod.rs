@@ -4,7 +4,7 @@
 //! bytes → load (all problems at once) → lower editions → prost-reflect pool → Schema → MessagePlan (lazily)
 //! ```
 //!
-//! May import `status` only. prost-reflect stays the authority on descriptors (names, options, comments);
+//! Imports no other room. prost-reflect stays the authority on descriptors (names, options, comments);
 //! a [`MessagePlan`] is the compiled form of one message type, made on its first use,
 //! and is all that the codec ever looks at.
 
