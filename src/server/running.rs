@@ -57,9 +57,10 @@ pub fn start(
     let mut sockets: Vec<Vec<std::net::TcpListener>> = (0..workers_count).map(|_| Vec::new()).collect();
     for address in &mut addresses {
         for sockets in &mut sockets {
-            let socket = bind(*address).map_err(|error| StartError::Listen { address: *address, error })?;
+            let refused = |error| StartError::Listen { address: *address, error };
+            let socket = bind(*address).map_err(refused)?;
             // The first socket learns the port, the others share it.
-            *address = socket.local_addr().map_err(StartError::Thread)?;
+            *address = socket.local_addr().map_err(refused)?;
             sockets.push(socket);
         }
     }
