@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::call::Calls;
+use super::call::ConnectionContext;
 use super::connection;
 use super::drain::{Drain, Step};
 use super::limits::ServerLimits;
@@ -43,7 +43,7 @@ pub(super) struct Worker {
 
 /// The connections of one worker.
 #[derive(Debug)]
-struct Open {
+struct OpenConnections {
     shared: Arc<Shared>,
     metrics: Arc<WorkerMetrics>,
     request_ids: Arc<RequestIds>,
@@ -52,8 +52,8 @@ struct Open {
 }
 
 /// One connection among the open ones; dropping it takes it out.
-struct Place {
-    open: Arc<Open>,
+struct OpenConnection {
+    open: Arc<OpenConnections>,
     id: u64,
     address: IpAddr,
     _permit: OwnedSemaphorePermit,
@@ -113,7 +113,7 @@ impl Worker {
             request_ids: Arc::clone(&request_ids),
         };
         let worker = Arc::new(handler.worker(&context));
-        let open = Arc::new(Open {
+        let open = Arc::new(OpenConnections {
             shared: Arc::clone(&self.shared),
             metrics,
             request_ids,
@@ -141,7 +141,7 @@ impl Worker {
     }
 }
 
-async fn accept<W: HandlerWorker>(listener: TcpListener, open: Arc<Open>, worker: Arc<W>) {
+async fn accept<W: HandlerWorker>(listener: TcpListener, open: Arc<OpenConnections>, worker: Arc<W>) {
     let mut id = 0;
     let mut is_exhausted = false;
     loop {
@@ -167,14 +167,14 @@ async fn accept<W: HandlerWorker>(listener: TcpListener, open: Arc<Open>, worker
         let Ok(permit) = semaphore.acquire_owned().await else { return };
         id += 1;
         open.metrics.connections.add(1);
-        let Some((place, watch)) = Open::admit(&open, id, address, permit) else {
+        let Some((connection, watch)) = OpenConnections::admit(&open, id, address, permit) else {
             open.metrics.connections_refused.add(1);
             continue;
         };
         if socket.set_nodelay(true).is_err() {
             continue; // It is gone already.
         }
-        let calls = Arc::new(Calls {
+        let context = Arc::new(ConnectionContext {
             worker: Arc::clone(&worker),
             limits: Arc::clone(&open.shared.limits),
             metrics: Arc::clone(&open.metrics),
@@ -182,13 +182,17 @@ async fn accept<W: HandlerWorker>(listener: TcpListener, open: Arc<Open>, worker
             watch,
             peer: Peer::new(address),
         });
-        tokio::spawn(keep(socket, calls, place));
+        tokio::spawn(keep(socket, context, connection));
     }
 }
 
-async fn keep<W: HandlerWorker>(socket: TcpStream, calls: Arc<Calls<W>>, place: Place) {
-    connection::serve(socket, calls).await;
-    drop(place);
+async fn keep<W: HandlerWorker>(
+    socket: TcpStream,
+    context: Arc<ConnectionContext<W>>,
+    connection: OpenConnection,
+) {
+    connection::serve(socket, context).await;
+    drop(connection);
 }
 
 /// No descriptors or memory: trying again at once would only burn the processor.
@@ -200,14 +204,14 @@ fn exhausts(error: &io::Error) -> bool {
     )
 }
 
-impl Open {
+impl OpenConnections {
     /// A place for a new connection; `None` when its address has too many.
     fn admit(
         open: &Arc<Self>,
         id: u64,
         address: SocketAddr,
         permit: OwnedSemaphorePermit,
-    ) -> Option<(Place, Arc<Watch>)> {
+    ) -> Option<(OpenConnection, Arc<Watch>)> {
         // An IPv4 client of an IPv6 socket is the same client.
         let ip = address.ip().to_canonical();
         if !open.shared.admit(ip) {
@@ -218,7 +222,7 @@ impl Open {
         // Listeners number their connections each for itself: the port makes the key unique.
         let id = id << 16 | u64::from(address.port());
         lock(&open.watches).insert(id, Arc::clone(&watch));
-        Some((Place { open: Arc::clone(open), id, address: ip, _permit: permit }, watch))
+        Some((OpenConnection { open: Arc::clone(open), id, address: ip, _permit: permit }, watch))
     }
 
     /// Asks all connections to end, and waits for it.
@@ -237,7 +241,7 @@ impl Open {
     }
 }
 
-impl Drop for Place {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.open.shared.leave(self.address);
         self.open.metrics.connections_open.decrease();

@@ -23,7 +23,7 @@ use crate::telemetry::WorkerMetrics;
 
 /// What every call of a connection shares.
 #[derive(Debug)]
-pub(super) struct Calls<W> {
+pub(super) struct ConnectionContext<W> {
     pub(super) worker: Arc<W>,
     pub(super) limits: Arc<ServerLimits>,
     pub(super) metrics: Arc<WorkerMetrics>,
@@ -36,7 +36,7 @@ pub(super) struct Calls<W> {
 ///
 /// hyper buffers a frame whole, however small the client's window is. So a large one goes in pieces, and
 /// the call lasts until the last of them is wanted.
-pub(super) struct ReplyBody<B> {
+pub(super) struct AnswerBody<B> {
     content: Content<B>,
     /// What is left of a frame.
     rest: Bytes,
@@ -64,20 +64,20 @@ struct OpenCall {
 
 /// Answers one request.
 pub(super) async fn answer<W: HandlerWorker>(
-    calls: Arc<Calls<W>>,
+    context: Arc<ConnectionContext<W>>,
     request: Request<Incoming>,
-) -> Result<Response<ReplyBody<W::Body>>, Infallible> {
-    let mut open = OpenCall::new(&calls);
-    if let Some(refusal) = refusal_of(&request, &calls.limits) {
-        return Ok(refuse(refusal, calls.request_ids.choose(request.headers()), open));
+) -> Result<Response<AnswerBody<W::Body>>, Infallible> {
+    let mut open = OpenCall::new(&context);
+    if let Some(refusal) = refusal_of(&request, &context.limits) {
+        return Ok(refuse(refusal, context.request_ids.choose(request.headers()), open));
     }
     let is_head = request.method() == Method::HEAD;
-    let request = request.map(|incoming| LimitedBody::new(incoming, &calls.limits));
-    let response = calls.worker.call(request, &calls.peer).await;
+    let request = request.map(|incoming| LimitedBody::new(incoming, &context.limits));
+    let response = context.worker.call(request, &context.peer).await;
     open.http_number = response.status().as_u16();
     // hyper does not read the body of a reply to HEAD, nor one that is empty.
     open.is_finished = is_head || response.body().is_end_stream();
-    Ok(response.map(|body| ReplyBody::new(Content::Handler(Box::pin(body)), open)))
+    Ok(response.map(|body| AnswerBody::new(Content::Handler(Box::pin(body)), open)))
 }
 
 /// What the guard judges in HTTP/1 and nobody has judged in HTTP/2.
@@ -92,16 +92,16 @@ fn refusal_of(request: &Request<Incoming>, limits: &ServerLimits) -> Option<Refu
     (request.headers().len() > limits.header_count_max).then_some(Refusal::TooManyHeaders)
 }
 
-fn refuse<B>(refusal: Refusal, request_id: HeaderValue, mut open: OpenCall) -> Response<ReplyBody<B>> {
+fn refuse<B>(refusal: Refusal, request_id: HeaderValue, mut open: OpenCall) -> Response<AnswerBody<B>> {
     open.http_number = refusal.http_number();
-    let mut response = Response::new(ReplyBody::new(Content::Refusal(Some(refusal.json())), open));
+    let mut response = Response::new(AnswerBody::new(Content::Refusal(Some(refusal.json())), open));
     *response.status_mut() = StatusCode::from_u16(refusal.http_number()).unwrap_or(StatusCode::BAD_REQUEST);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert("x-request-id", request_id);
     response
 }
 
-impl<B> ReplyBody<B> {
+impl<B> AnswerBody<B> {
     fn new(content: Content<B>, open: OpenCall) -> Self {
         Self { content, rest: Bytes::new(), held: None, open }
     }
@@ -113,13 +113,13 @@ impl<B> ReplyBody<B> {
     }
 }
 
-impl<B> Drop for ReplyBody<B> {
+impl<B> Drop for AnswerBody<B> {
     fn drop(&mut self) {
         self.release();
     }
 }
 
-impl<B: Body<Data = Bytes, Error = Status>> Body for ReplyBody<B> {
+impl<B: Body<Data = Bytes, Error = Status>> Body for AnswerBody<B> {
     type Data = Bytes;
     type Error = Status;
 
@@ -175,13 +175,13 @@ impl<B: Body<Data = Bytes, Error = Status>> Body for ReplyBody<B> {
 }
 
 impl OpenCall {
-    fn new<W>(calls: &Calls<W>) -> Self {
-        calls.watch.call_begins();
-        calls.metrics.calls_open.increase();
+    fn new<W>(context: &ConnectionContext<W>) -> Self {
+        context.watch.call_begins();
+        context.metrics.calls_open.increase();
         Self {
-            limits: Arc::clone(&calls.limits),
-            metrics: Arc::clone(&calls.metrics),
-            watch: Arc::clone(&calls.watch),
+            limits: Arc::clone(&context.limits),
+            metrics: Arc::clone(&context.metrics),
+            watch: Arc::clone(&context.watch),
             started: Instant::now(),
             http_number: 499,
             is_finished: false,

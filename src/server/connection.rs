@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::HandlerWorker;
-use super::call::{Calls, answer};
+use super::call::{ConnectionContext, answer};
 use super::frame_guard::FrameGuard;
 use super::guarded::{Guard, Guarded};
 use super::head_guard::{HeadGuard, Phase};
@@ -50,13 +50,13 @@ const CALM: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0,
 const GOAWAY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves `socket` until it ends.
-pub(super) async fn serve<W: HandlerWorker>(mut socket: TcpStream, calls: Arc<Calls<W>>) {
-    let watch = Arc::clone(&calls.watch);
-    let sniffed = tokio::time::timeout(calls.limits.head_timeout, sniff(&mut socket, &watch)).await;
+pub(super) async fn serve<W: HandlerWorker>(mut socket: TcpStream, context: Arc<ConnectionContext<W>>) {
+    let watch = Arc::clone(&context.watch);
+    let sniffed = tokio::time::timeout(context.limits.head_timeout, sniff(&mut socket, &watch)).await;
     let Ok(Ok(Some(sniffed))) = sniffed else { return };
     // Reading on after the last words is only for those who may not have read them.
     let last_words = if sniffed.starts_with(H2_PREFACE) {
-        match serve_http2(socket, sniffed, Arc::clone(&calls)).await {
+        match serve_http2(socket, sniffed, Arc::clone(&context)).await {
             End::Flooding => Some(CALM.to_vec()),
             // If this was an error, the GOAWAY is hyper's.
             End::Done => Some(Vec::new()),
@@ -64,9 +64,9 @@ pub(super) async fn serve<W: HandlerWorker>(mut socket: TcpStream, calls: Arc<Ca
             End::Idle | End::Refused(_) => None,
         }
     } else {
-        match serve_http1(socket, sniffed, Arc::clone(&calls)).await {
-            End::Refused(refusal) => Some(refused(refusal, &calls)),
-            End::Idle if watch.phase() == Phase::Head => Some(refused(Refusal::HeadTimeout, &calls)),
+        match serve_http1(socket, sniffed, Arc::clone(&context)).await {
+            End::Refused(refusal) => Some(refused(refusal, &context)),
+            End::Idle if watch.phase() == Phase::Head => Some(refused(Refusal::HeadTimeout, &context)),
             // The reply is out and the rest of the request's body is not wanted.
             End::Done if watch.phase() == Phase::Body => Some(Vec::new()),
             End::Stalled => return reset(&watch),
@@ -78,11 +78,15 @@ pub(super) async fn serve<W: HandlerWorker>(mut socket: TcpStream, calls: Arc<Ca
     }
 }
 
-async fn serve_http2<W: HandlerWorker>(socket: TcpStream, sniffed: Bytes, calls: Arc<Calls<W>>) -> End {
-    let (watch, limits) = (Arc::clone(&calls.watch), Arc::clone(&calls.limits));
+async fn serve_http2<W: HandlerWorker>(
+    socket: TcpStream,
+    sniffed: Bytes,
+    context: Arc<ConnectionContext<W>>,
+) -> End {
+    let (watch, limits) = (Arc::clone(&context.watch), Arc::clone(&context.limits));
     let guard = Guard::Frames(FrameGuard::new(&limits, sniffed.len(), Instant::now()));
     let io = TokioIo::new(Guarded::new(socket, sniffed, guard, Arc::clone(&watch)));
-    let service = service_fn(move |request| answer(Arc::clone(&calls), request));
+    let service = service_fn(move |request| answer(Arc::clone(&context), request));
     let mut connection = pin!(http2_builder(&limits).serve_connection(io, service));
     let end = drive(connection.as_mut(), &watch, &limits).await;
     if let End::Idle = end {
@@ -92,19 +96,23 @@ async fn serve_http2<W: HandlerWorker>(socket: TcpStream, sniffed: Bytes, calls:
     end
 }
 
-async fn serve_http1<W: HandlerWorker>(socket: TcpStream, sniffed: Bytes, calls: Arc<Calls<W>>) -> End {
-    let (watch, limits) = (Arc::clone(&calls.watch), Arc::clone(&calls.limits));
+async fn serve_http1<W: HandlerWorker>(
+    socket: TcpStream,
+    sniffed: Bytes,
+    context: Arc<ConnectionContext<W>>,
+) -> End {
+    let (watch, limits) = (Arc::clone(&context.watch), Arc::clone(&context.limits));
     let guard = Guard::Head(HeadGuard::new(&limits));
     let io = TokioIo::new(Guarded::new(socket, sniffed, guard, Arc::clone(&watch)));
-    let service = service_fn(move |request| answer(Arc::clone(&calls), request));
+    let service = service_fn(move |request| answer(Arc::clone(&context), request));
     let connection = pin!(http1_builder(&limits).serve_connection(io, service));
     drive(connection, &watch, &limits).await
 }
 
 /// The reply to a head that never became a request, counted like any other.
-fn refused<W>(refusal: Refusal, calls: &Calls<W>) -> Vec<u8> {
-    calls.metrics.replied(refusal.http_number(), calls.watch.waited());
-    refusal.http1_reply(&calls.request_ids.fresh())
+fn refused<W>(refusal: Refusal, context: &ConnectionContext<W>) -> Vec<u8> {
+    context.metrics.replied(refusal.http_number(), context.watch.waited());
+    refusal.http1_reply(&context.request_ids.fresh())
 }
 
 /// Gives up what the system still holds for a client that does not read.

@@ -1,7 +1,7 @@
 //! Rooms 1 and 8, the outside of them: listeners, connections, their bounds, the drain, the admin port.
 //!
 //! ```text
-//! Server::start ─▶ worker threads (one current-thread runtime each, SO_REUSEPORT) ─▶ accept
+//! start ─▶ worker threads (one current-thread runtime each, SO_REUSEPORT) ─▶ accept
 //!   ─▶ connection (HTTP/1.1 or h2c by its first bytes) ─▶ LimitedBody ─▶ HandlerWorker::call
 //! ```
 //!

@@ -98,7 +98,7 @@ impl Pool {
                 Found::Wait => {}
             }
         }
-        let _place = Place::take(self)?;
+        let _queued = QueuedCall::take(self)?;
         let mut attempts_failed = self.lock().attempts_failed;
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -235,10 +235,10 @@ impl Proofs {
     }
 }
 
-/// A place in the queue.
-struct Place<'p>(&'p Pool);
+/// Counts a call while it is in the queue.
+struct QueuedCall<'p>(&'p Pool);
 
-impl<'p> Place<'p> {
+impl<'p> QueuedCall<'p> {
     fn take(pool: &'p Pool) -> Result<Self, Failure> {
         if pool.queued.load(Ordering::Relaxed) >= pool.config.queue_calls_max {
             pool.metrics.upstream_queue_refused.add(1);
@@ -250,7 +250,7 @@ impl<'p> Place<'p> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuedCall<'_> {
     fn drop(&mut self) {
         self.0.queued.fetch_sub(1, Ordering::Relaxed);
     }
