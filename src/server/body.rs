@@ -40,7 +40,7 @@ struct Rate {
 impl LimitedBody {
     pub(super) fn new(incoming: Incoming, limits: &ServerLimits) -> Self {
         let window = limits.body_rate_window;
-        let bytes_min = bytes_in(limits.body_bytes_per_second_min, window);
+        let bytes_min = bytes_in(limits.body_rate_min, window);
         let rate =
             Rate { bytes_min, window, waited: Duration::ZERO, waiting_since: None, bytes: 0, timer: None };
         Self { incoming, bytes_max: limits.body_bytes_max, bytes: 0, rate: Some(rate) }

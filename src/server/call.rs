@@ -86,7 +86,7 @@ fn refusal_of(request: &Request<Incoming>, limits: &ServerLimits) -> Option<Refu
         return None;
     }
     let path_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
-    if path_bytes > limits.request_line_bytes_max {
+    if path_bytes > limits.url_bytes_max {
         return Some(Refusal::UriTooLong);
     }
     (request.headers().len() > limits.header_count_max).then_some(Refusal::TooManyHeaders)

@@ -52,7 +52,7 @@ const GOAWAY_PATIENCE: Duration = Duration::from_secs(5);
 /// Serves `socket` until it ends.
 pub(super) async fn serve<W: HandlerWorker>(mut socket: TcpStream, context: Arc<ConnectionContext<W>>) {
     let watch = Arc::clone(&context.watch);
-    let sniffed = tokio::time::timeout(context.limits.head_timeout, sniff(&mut socket, &watch)).await;
+    let sniffed = tokio::time::timeout(context.limits.header_timeout, sniff(&mut socket, &watch)).await;
     let Ok(Ok(Some(sniffed))) = sniffed else { return };
     // Reading on after the last words is only for those who may not have read them.
     let last_words = if sniffed.starts_with(H2_PREFACE) {
@@ -151,7 +151,7 @@ async fn sniff(socket: &mut TcpStream, watch: &Watch) -> io::Result<Option<Bytes
 fn http1_builder(limits: &ServerLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // Above the guard's bounds, which answer first and in JSON.
-    let head_bytes_max = limits.request_line_bytes_max + limits.header_bytes_max + (8 << 10);
+    let head_bytes_max = limits.url_bytes_max + limits.header_bytes_max + (8 << 10);
     builder
         .max_buf_size(head_bytes_max.max(16 << 10))
         .max_headers(limits.header_count_max)

@@ -30,7 +30,7 @@ const HEADER_NAME: Refusal = Refusal::Malformed("a header name is malformed");
 /// Follows the bytes of one connection.
 #[derive(Debug)]
 pub(super) struct HeadGuard {
-    request_line_bytes_max: usize,
+    url_bytes_max: usize,
     header_bytes_max: usize,
     header_count_max: usize,
     expects: Expects,
@@ -81,7 +81,7 @@ pub(super) enum Phase {
 impl HeadGuard {
     pub(super) fn new(limits: &ServerLimits) -> Self {
         Self {
-            request_line_bytes_max: limits.request_line_bytes_max,
+            url_bytes_max: limits.url_bytes_max,
             header_bytes_max: limits.header_bytes_max,
             header_count_max: limits.header_count_max,
             expects: Expects::RequestLine,
@@ -147,7 +147,7 @@ impl HeadGuard {
     /// The bound of a line (its CRLF included) or of the block it belongs to.
     fn check_line_bytes(&self, line_bytes: usize) -> Result<(), Refusal> {
         match self.expects {
-            Expects::RequestLine if line_bytes > self.request_line_bytes_max + 2 => Err(Refusal::UriTooLong),
+            Expects::RequestLine if line_bytes > self.url_bytes_max + 2 => Err(Refusal::UriTooLong),
             Expects::Header | Expects::Trailer
                 // The empty line at the end does not count.
                 if line_bytes > 2 && self.head.header_bytes + line_bytes > self.header_bytes_max =>
@@ -337,7 +337,7 @@ mod tests {
     #[track_caller]
     fn check(wire: &str, expected: Result<Phase, u16>) {
         let limits = ServerLimits {
-            request_line_bytes_max: 40,
+            url_bytes_max: 40,
             header_bytes_max: 60,
             header_count_max: 4,
             ..ServerLimits::default()

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLimits {
     /// The request line of HTTP/1, the path and query of HTTP/2; one more byte is 414.
-    pub request_line_bytes_max: usize,
+    pub url_bytes_max: usize,
     /// All header lines together; one more byte is 431.
     pub header_bytes_max: usize,
     /// One more header is 431.
@@ -14,9 +14,9 @@ pub struct ServerLimits {
     /// A request's body; one more byte is 413. A route may set its own.
     pub body_bytes_max: u64,
     /// From the first byte of a head (of the connection, for its first) to the last; then 408.
-    pub head_timeout: Duration,
-    /// Least speed of a body that is being waited for; below it 408.
-    pub body_bytes_per_second_min: u64,
+    pub header_timeout: Duration,
+    /// Least bytes a second of a body that is being waited for; below it 408.
+    pub body_rate_min: u64,
     /// Over how much waiting that speed is measured.
     pub body_rate_window: Duration,
     /// How long a connection may stay without a request.
@@ -46,12 +46,12 @@ pub struct ServerLimits {
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {
-            request_line_bytes_max: 8 << 10,
+            url_bytes_max: 8 << 10,
             header_bytes_max: 32 << 10,
             header_count_max: 100,
             body_bytes_max: 4 << 20,
-            head_timeout: Duration::from_secs(10),
-            body_bytes_per_second_min: 240,
+            header_timeout: Duration::from_secs(10),
+            body_rate_min: 240,
             body_rate_window: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             h2_streams_max: 100,

@@ -220,7 +220,7 @@ impl Watch {
         }
         let patience = match state.phase {
             Phase::BetweenMessages if !state.is_fresh => limits.idle_timeout,
-            _ => limits.head_timeout,
+            _ => limits.header_timeout,
         };
         let silence = state.since + patience;
         Some(stall.map_or(silence, |stall| stall.min(silence)))

@@ -184,7 +184,7 @@ async fn both_versions_on_one_port() {
 #[tokio::test]
 async fn refused_heads_get_json_and_a_close() {
     let fixture = limited(|limits| {
-        limits.request_line_bytes_max = 100;
+        limits.url_bytes_max = 100;
         limits.header_bytes_max = 200;
         limits.header_count_max = 5;
     });
@@ -264,12 +264,12 @@ async fn bodies_are_bounded_before_they_are_read() {
 async fn slow_heads_and_bodies_get_408() {
     let fixture = limited(|limits| {
         limits.body_rate_window = Duration::from_secs(1);
-        limits.body_bytes_per_second_min = 10;
+        limits.body_rate_min = 10;
     });
     let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 20\r\n\r\n";
     let reply = exchange(fixture.address, format!("{head}123456789").as_bytes()).await;
     assert!(reply.starts_with("HTTP/1.1 408 "), "{reply}");
-    let fixture = limited(|limits| limits.head_timeout = BRIEF);
+    let fixture = limited(|limits| limits.header_timeout = BRIEF);
     let reply = exchange(fixture.address, b"GET / HTTP/1.1\r\nhost:").await;
     assert!(reply.starts_with("HTTP/1.1 408 ") && reply.contains("HEAD_TIMEOUT"), "{reply}");
     // A connection that never says anything is closed without a word.
@@ -296,7 +296,7 @@ async fn idle_connections_are_closed() {
 #[tokio::test]
 async fn http2_heads_are_bounded() {
     let fixture = limited(|limits| {
-        limits.request_line_bytes_max = 100;
+        limits.url_bytes_max = 100;
         limits.header_count_max = 5;
         limits.header_bytes_max = 4096;
     });
