@@ -122,4 +122,16 @@ services:
         };
         assert_eq!(upstream(&config.services[0]), expected);
     }
+
+    #[test]
+    fn without_keys_the_rooms_have_their_own_defaults() {
+        let config = Config::default();
+        let expected = ServerConfig {
+            admin: Some(config.listeners.admin.bind),
+            ..ServerConfig::new(config.listeners.public.bind)
+        };
+        assert_eq!(server(&config), expected);
+        let service = Service::new("api", "http://b:3".parse().expect("a URL"));
+        assert_eq!(upstream(&service), UpstreamConfig::new("b:3".parse().expect("an authority")));
+    }
 }

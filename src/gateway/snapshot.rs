@@ -112,3 +112,18 @@ fn bounds(config: &Config) -> Bounds {
 fn finding(config: &Config, position: Option<Position>, message: impl Display) -> Finding {
     Finding { file: config.file.clone(), position, message: message.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::services::Service;
+
+    #[test]
+    fn without_keys_the_rooms_have_their_own_defaults() {
+        let service = Service::new("api", "http://b:3".parse().expect("a URL"));
+        let config = Config { services: vec![service], ..Config::default() };
+        assert_eq!(bounds(&config), Bounds::default());
+        assert_eq!(binding_options(&config), BindingOptions::default());
+        assert_eq!(config.listeners.public.limits.path_segments_max, Rules::default().path_segments_max);
+    }
+}
