@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// How far the way out has been gone; each step includes those before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     Serving,
     /// `/readyz` says 503, so that balancers turn away; everything is still served.
@@ -18,7 +18,7 @@ pub(super) enum Step {
 }
 
 /// The step all threads look at.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Drain {
     step: Arc<watch::Sender<Step>>,
 }

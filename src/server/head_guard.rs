@@ -40,7 +40,7 @@ pub(super) struct HeadGuard {
 }
 
 /// Where in a message the next byte belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expects {
     RequestLine,
     Header,
@@ -71,7 +71,7 @@ pub(super) struct Refused {
 }
 
 /// What the connection waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     BetweenMessages,
     Head,

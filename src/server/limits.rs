@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// What one client, one connection and all of them together may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     /// The request line of HTTP/1, the path and query of HTTP/2; one more byte is 414.
     pub url_bytes_max: usize,

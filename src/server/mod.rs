@@ -61,7 +61,7 @@ pub trait HandlerWorker: Send + Sync + 'static {
 }
 
 /// The thread a [`HandlerWorker`] is made for.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct WorkerContext {
     /// From 0 to the number of workers less one.
     pub index: usize,
@@ -71,7 +71,7 @@ pub struct WorkerContext {
 }
 
 /// Who is at the other end of the socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub address: SocketAddr,
     /// The address without its port, as every call of the connection tells it.
@@ -87,7 +87,7 @@ impl Peer {
 }
 
 /// Where to listen, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
     /// Public listeners; port 0 asks the system for one.
     pub listen: Vec<SocketAddr>,

@@ -11,7 +11,7 @@ use http::HeaderValue;
 use crate::status::{Code, Status};
 
 /// Why a head or a connection is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Not HTTP/1, or a shape that two parsers may read differently; the text says what.
     Malformed(&'static str),

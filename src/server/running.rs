@@ -28,7 +28,7 @@ pub struct Running {
 }
 
 /// Ends a server, from anywhere.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Shutdown {
     drain: Drain,
     grace: Duration,

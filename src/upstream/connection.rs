@@ -27,7 +27,7 @@ use super::socket::CountedSocket;
 const STREAMS_BEFORE_SETTINGS: usize = 100;
 
 /// How a connection was before it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// It has carried a reply.
     Proven,

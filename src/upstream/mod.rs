@@ -45,13 +45,13 @@ use pool::Pool;
 use request::OpenCall;
 
 /// A backend as one worker thread sees it.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Upstream {
     pool: Arc<Pool>,
 }
 
 /// Where the backend is and every bound of the way to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     pub authority: Authority,
     pub message_bytes_to_backend_max: usize,
