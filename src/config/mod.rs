@@ -85,6 +85,7 @@ impl Config {
     /// Reads a configuration file.
     ///
     /// # Errors
+    ///
     /// Every finding of the file at once, or why it cannot be read.
     pub fn load(file: &Path, elsewhere: Elsewhere) -> Result<Self, LoadError> {
         let unreadable = |reason: String| LoadError::Unreadable { file: file.display().to_string(), reason };
@@ -99,6 +100,7 @@ impl Config {
     /// Reads the text of a configuration file; relative paths in it are relative to `file`'s directory.
     ///
     /// # Errors
+    ///
     /// Every finding at once, in the order of the file.
     pub fn parse(text: &str, file: &Path, elsewhere: Elsewhere) -> Result<Self, Vec<Finding>> {
         let mut report = Report::new(file);

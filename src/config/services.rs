@@ -147,6 +147,7 @@ pub(super) fn backend(node: &Node, report: &mut Report) -> Option<Uri> {
 /// Reads `http://host:port`.
 ///
 /// # Errors
+///
 /// What is not as it should be, in words.
 pub fn parse_backend(text: &str) -> Result<Uri, &'static str> {
     const EXPECTED: &str = "expected a URL such as `http://127.0.0.1:50051`";

@@ -40,6 +40,7 @@ impl Backend {
     /// Serves `library` on a port of the system's choice, on the runtime that is current.
     ///
     /// # Errors
+    ///
     /// The system has no port to give.
     pub fn start(library: Library) -> io::Result<Self> {
         let incoming = TcpIncoming::bind((Ipv4Addr::LOCALHOST, 0).into())?.with_nodelay(Some(true));

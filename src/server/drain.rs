@@ -51,6 +51,7 @@ impl Drain {
 /// Waits for SIGTERM or SIGINT.
 ///
 /// # Errors
+///
 /// The system cannot install a handler.
 pub async fn shutdown_signal() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};

@@ -46,6 +46,7 @@ pub enum StartError {
 /// Binds the sockets and starts the threads; accepts when this returns.
 ///
 /// # Errors
+///
 /// An address is taken or not ours; a thread or its runtime cannot be made.
 pub fn start(
     config: ServerConfig,
@@ -116,6 +117,7 @@ impl Running {
     /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process as usual.
     ///
     /// # Errors
+    ///
     /// The system cannot install a signal handler.
     pub fn run_until_signal(self) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -17,6 +17,7 @@ const PREFIX_BYTES: usize = 5;
 /// Appends one frame to `out`: the prefix, and what `message` writes after it.
 ///
 /// # Errors
+///
 /// What `message` returns.
 pub fn put_frame<E>(out: &mut Vec<u8>, message: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     let start = out.len();

@@ -98,6 +98,7 @@ impl Upstream {
     /// the error: its metadata is worth having.
     ///
     /// # Errors
+    ///
     /// The backend cannot be reached, reset the stream, answered something that is not gRPC, or did
     /// not answer within the timeout.
     pub async fn call(&self, request: GrpcRequest) -> Result<GrpcReply, Status> {
@@ -107,6 +108,7 @@ impl Upstream {
     /// Like [`call`](Self::call), and tells whether a failed call may safely be sent again.
     ///
     /// # Errors
+    ///
     /// As `call`.
     pub async fn attempt(&self, request: GrpcRequest) -> Result<GrpcReply, Failure> {
         let mut guard = OpenCall::new(Arc::clone(self.pool.metrics()));
@@ -134,6 +136,7 @@ impl Upstream {
     /// Opens a connection now instead of with the first call.
     ///
     /// # Errors
+    ///
     /// `UNAVAILABLE` when none can be opened.
     pub async fn warm(&self) -> Result<(), Status> {
         self.pool.acquire().await.map(drop).map_err(|failure| failure.status)

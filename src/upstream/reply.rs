@@ -120,6 +120,7 @@ impl GrpcMessages {
     /// The next message, without its frame; `None` after the last one of a call that went well.
     ///
     /// # Errors
+    ///
     /// The call's status, once; `None` from then on.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
         let item = match self.poll_item(cx) {

@@ -19,6 +19,7 @@ const MASK_BYTES_MAX: usize = 1 << 20;
 /// Values are not looked into further than that: [`super::json_to_wire`] judges them.
 ///
 /// # Errors
+///
 /// `INVALID_ARGUMENT` for what is not JSON, not an object, a name that is unknown and not ignored, or
 /// paths of more than 1 MiB together.
 pub fn leaf_paths(

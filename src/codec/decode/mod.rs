@@ -42,6 +42,7 @@ use scan::Scanner;
 /// Appends the message of type `message` that `json` describes.
 ///
 /// # Errors
+///
 /// `INVALID_ARGUMENT` naming the JSON path, and the line and column where the text is not JSON.
 pub fn json_to_wire(
     schema: &Schema,
@@ -58,6 +59,7 @@ pub fn json_to_wire(
 /// `null` is an absent field and appends nothing (but for the types that have a value for it).
 ///
 /// # Errors
+///
 /// As for [`json_to_wire`]; paths begin with the field's JSON name.
 pub fn field_to_wire(
     schema: &Schema,

@@ -34,6 +34,7 @@ enum Presence {
 /// Checks that `wire`, a `message`, has all its required fields, and so have the messages in it.
 ///
 /// # Errors
+///
 /// `INVALID_ARGUMENT` naming the JSON path of the first one that is missing.
 pub fn check_required(schema: &Schema, message: MessageId, wire: &[u8]) -> std::result::Result<(), Status> {
     let plan = schema.message(message);

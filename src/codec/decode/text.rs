@@ -44,6 +44,7 @@ impl From<Base64Error> for TextError {
 /// A name that an enum does not know appends nothing where unknown fields are ignored.
 ///
 /// # Errors
+///
 /// When the text is no value of the field's type; `out` is then as it was.
 pub fn text_to_wire(
     schema: &Schema,
