@@ -165,7 +165,10 @@ impl HeadGuard {
     fn check_partial(&self, piece: &[u8]) -> Result<(), Refusal> {
         let text = piece.strip_suffix(b"\r").unwrap_or(piece);
         match self.expects {
-            Expects::RequestLine if !text.iter().all(|byte| *byte == b' ' || byte.is_ascii_graphic()) => {
+            Expects::RequestLine
+                if !text.iter().all(|byte| *byte == b' ' || byte.is_ascii_graphic())
+                    || !may_have_version(self.line.iter().chain(text).copied()) =>
+            {
                 Err(REQUEST_LINE)
             }
             Expects::Header | Expects::Trailer if memchr(b':', &self.line).is_none() => {
@@ -230,8 +233,7 @@ impl HeadGuard {
         else {
             return Err(REQUEST_LINE);
         };
-        let is_target = !target.is_empty() && target.iter().all(|byte| byte.is_ascii_graphic());
-        if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) || !is_target {
+        if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) || !is_target(target) {
             return Err(REQUEST_LINE);
         }
         let is_http_10 = match version {
@@ -313,6 +315,27 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Whether hyper makes all of a target a URI: what it cannot read it refuses without JSON, and a
+/// fragment it drops, so that the path that is matched would not be the one that was sent.
+fn is_target(target: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~?=&%:,+".contains(byte);
+    target.starts_with(b"/") && target.iter().all(is_plain)
+        || memchr(b'#', target).is_none() && http::Uri::try_from(target).is_ok()
+}
+
+/// Whether what has come of a request line ends in what may become a version.
+fn may_have_version(line: impl Iterator<Item = u8> + Clone) -> bool {
+    let mut words = line.clone();
+    let is_space = |byte| byte == b' ';
+    if !words.any(is_space) || !words.any(is_space) {
+        return true;
+    }
+    [b"HTTP/1.1", b"HTTP/1.0"].iter().any(|version| {
+        let mut expected = version.iter().copied();
+        words.clone().all(|byte| expected.next() == Some(byte))
+    })
+}
+
 /// `1*DIGIT`, nothing else: no sign, no list.
 fn content_length(value: &[u8]) -> Option<u64> {
     let is_digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
@@ -359,6 +382,11 @@ mod tests {
         check("GET / HTTP/1.0\r\n\r\n", between);
         check("\r\nGET / HTTP/1.1\r\nHost:a\r\n\r\n\r\nGET / HTTP/1.1\r\nHost:a\r\n\r\n", between);
         check("G", Ok(Phase::Head));
+        check("GET / HTTP/1", Ok(Phase::Head));
+        check("GET /a;b='c'!$(d)*|\\{} HTTP/1.1\r\nhost: a\r\n\r\n", between);
+        check("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", between);
+        check("GET http://a/b?c HTTP/1.1\r\nhost: a\r\n\r\n", between);
+        check("CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n", between);
         check("GET / HTTP/1.1\r\nhost: a\r\n", Ok(Phase::Head));
         check("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n\n\r", Ok(Phase::Body));
         check("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n\n\r\n", between);
@@ -389,6 +417,13 @@ mod tests {
             "GET / HTTP/1.1\r\nhost: a\r\nHost: a\r\n\r\n",
             "GET  / HTTP/1.1\r\nhost: a\r\n\r\n",
             "GET /\r\nhost: a\r\n\r\n",
+            "GET /#a HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET /?#/../a HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET /?a=\"<> HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET a/b HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET /a b HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET /a HTTPS",
+            "GET /a b",
             "GET / HTTP/1.2\r\nhost: a\r\n\r\n",
             "GET / HTTP/2.0\r\nhost: a\r\n\r\n",
             "G(T / HTTP/1.1\r\nhost: a\r\n\r\n",

@@ -6,6 +6,28 @@ use crate::support::backend::Backend;
 use crate::support::{Gateway, http};
 
 #[tokio::test]
+async fn targets_that_are_none_are_refused_in_json() {
+    let backend = Backend::echo().await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    for target in [
+        "/v1/items/7#",
+        "/v1/items/7#/../8",
+        "/v1/items/7?count=1#a",
+        "/v1/items/7 8",
+        "/v1/items/7?note=a b",
+        "/v1/items/7?note=\"<>",
+        "v1/items/7",
+        "?count=1",
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let answer = http::send_raw(gateway.address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{target}: {answer}");
+        assert!(answer.contains("\r\n\r\n{\"code\":3,"), "{target}: {answer}");
+    }
+    assert_eq!(backend.calls(), 0);
+}
+
+#[tokio::test]
 async fn empty_bodies_are_none() {
     let backend = Backend::echo().await;
     let gateway = Gateway::door(&backend, &[]).await;
