@@ -278,6 +278,19 @@ async fn check(
     ))
 }
 
+/// What has a rule is reached by its rule alone.
+#[tokio::test]
+async fn annotated_methods_have_no_second_path() {
+    let backend = Backend::echo().await;
+    let gateway = Gateway::door(&backend, &["--unannotated"]).await;
+    for (target, number) in
+        [("/door.v1.Door/Plain", 200), ("/door.v1.Door/Get", 404), ("/door.v1.Door/Watch", 404)]
+    {
+        let request = http::request("POST", target).header("content-type", JSON);
+        assert_eq!(http::send(gateway.address, request, "{}").await.status, number, "{target}");
+    }
+}
+
 /// Text that is not UTF-8 has no place in a Rust string, hence a table of its own.
 #[tokio::test]
 async fn bodies_that_are_not_utf8_are_refused() {
