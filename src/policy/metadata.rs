@@ -58,8 +58,10 @@ impl MetadataPolicy {
         // The address chain of an untrusted client means nothing: the socket's peer is what is known.
         metadata.insert(X_FORWARDED_FOR.clone(), peer.address.clone());
         metadata.insert(X_FORWARDED_PROTO.clone(), peer.scheme.clone());
-        let host = headers.get(header::HOST).cloned();
-        match host.or_else(|| authority.and_then(|host| HeaderValue::from_str(host).ok())) {
+        // RFC 9112, 3.2.2, and RFC 9113, 8.3.1: the target's own authority goes before `Host`.
+        let authority = authority.map(|authority| authority.rsplit('@').next().unwrap_or(authority));
+        let host = authority.and_then(|host| HeaderValue::from_str(host).ok());
+        match host.or_else(|| headers.get(header::HOST).cloned()) {
             Some(host) if is_clean(&header::HOST, &host) => {
                 metadata.insert(X_FORWARDED_HOST.clone(), host);
             }
@@ -255,6 +257,19 @@ mod tests {
         check_request(&policy, ("x-forwarded-for", b"203.0.113.9"), None);
         check_request(&policy, ("grpc-metadata-x-forwarded-for", b"203.0.113.9"), None);
         check_request(&MetadataPolicy::default(), ("cookie", b"a=b"), None);
+    }
+
+    #[test]
+    fn forwarded_host_is_the_targets_own() {
+        let check = |authority: Option<&str>, expected: &str| {
+            let host = headers(&[("host", b"b")]);
+            let id = HeaderValue::from_static("id");
+            let (metadata, _) = MetadataPolicy::default().request(&host, authority, &peer(), &id);
+            assert_eq!(metadata["x-forwarded-host"], expected, "{authority:?}");
+        };
+        check(None, "b");
+        check(Some("a:80"), "a:80");
+        check(Some("user:secret@a"), "a");
     }
 
     fn check_response(metadata: (&str, &[u8]), expected: Option<(&str, &str)>) {
