@@ -47,7 +47,7 @@ impl MetadataPolicy {
         let mut metadata = HeaderMap::with_capacity(16);
         let mut dropped = 0;
         for (name, value) in headers {
-            let Some(target) = self.target(name) else { continue };
+            let Some(target) = self.target(name, headers) else { continue };
             match target {
                 Some(target) if is_clean(&target, value) => {
                     metadata.append(target, value.clone());
@@ -72,19 +72,25 @@ impl MetadataPolicy {
     }
 
     /// The metadata name of a header: `None` if it stays here, `Some(None)` if it is refused.
-    fn target(&self, name: &HeaderName) -> Option<Option<HeaderName>> {
+    fn target(&self, name: &HeaderName, headers: &HeaderMap) -> Option<Option<HeaderName>> {
         match name.as_str() {
-            "authorization" | "accept-language" | "traceparent" | "tracestate" | "baggage"
-            | "x-forwarded-prefix" => Some(Some(name.clone())),
             "user-agent" => Some(Some(X_FORWARDED_USER_AGENT.clone())),
+            listed if is_listed(listed) => Some(Some(name.clone())),
             other => match other.strip_prefix(PREFIX) {
                 Some(rest) if reserved(rest).is_some() => Some(None),
+                // A backend may read another of two values than whoever checked the plain one.
+                Some(rest) if self.is_plain(rest) && headers.contains_key(rest) => Some(None),
                 // Cookies are for browsers and their origins: forwarded only where that is asked for.
                 Some("cookie") if !self.forward.contains(&header::COOKIE) => Some(None),
                 Some(rest) => Some(HeaderName::from_bytes(rest.as_bytes()).ok()),
-                None => self.forward.contains(name).then(|| Some(name.clone())),
+                None => self.is_plain(other).then(|| Some(name.clone())),
             },
         }
+    }
+
+    /// Whether a header is forwarded under its own name.
+    fn is_plain(&self, name: &str) -> bool {
+        is_listed(name) || self.forward.iter().any(|forwarded| forwarded == name)
     }
 
     /// Writes a reply's metadata into the headers of a response; counts what had to be dropped.
@@ -160,6 +166,14 @@ fn is_transport(name: &str) -> bool {
             name,
             "content-type" | "content-length" | "date" | "server" | "x-http-code" | "x-request-id"
         )
+}
+
+/// Request headers that are forwarded under their own name, whatever the configuration says.
+fn is_listed(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization" | "accept-language" | "traceparent" | "tracestate" | "baggage" | "x-forwarded-prefix"
+    )
 }
 
 fn returns_plainly(name: &str) -> bool {
@@ -257,6 +271,17 @@ mod tests {
         check_request(&policy, ("x-forwarded-for", b"203.0.113.9"), None);
         check_request(&policy, ("grpc-metadata-x-forwarded-for", b"203.0.113.9"), None);
         check_request(&MetadataPolicy::default(), ("cookie", b"a=b"), None);
+    }
+
+    #[test]
+    fn plain_header_excludes_its_prefixed_twin() {
+        let both = headers(&[("grpc-metadata-authorization", b"b"), ("authorization", b"a")]);
+        let id = HeaderValue::from_static("id");
+        let (metadata, dropped) = MetadataPolicy::default().request(&both, None, &peer(), &id);
+        let values: Vec<_> = metadata.get_all("authorization").iter().collect();
+        assert_eq!((values, dropped), (vec![&HeaderValue::from_static("a")], 1));
+        let alone = ("grpc-metadata-authorization", &b"b"[..]);
+        check_request(&MetadataPolicy::default(), alone, Some(("authorization", "b")));
     }
 
     #[test]
