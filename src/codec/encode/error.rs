@@ -29,6 +29,8 @@ pub(super) enum Fault {
     Merging,
     #[error("longer than 4 GiB")]
     Length,
+    #[error("its JSON is too long")]
+    JsonLength,
     #[error("string is not valid UTF-8")]
     Utf8,
     #[error("timestamp is not within the years 1 to 9999")]
@@ -53,9 +55,13 @@ impl Failure {
         self
     }
 
-    /// The failure as the client sees it: the backend's fault.
+    /// The failure as the client sees it: the backend's fault, unless it is our own bound.
     #[cold]
     pub(super) fn status(&self, plan: &MessagePlan) -> Status {
+        if self.fault == Fault::JsonLength {
+            let message = format!("the backend's `{}` is too long as JSON", plan.full_name);
+            return Status::gateway(Code::ResourceExhausted, message).with_reason("MESSAGE_TOO_LARGE");
+        }
         let mut message = format!("the backend's `{}` has no JSON form: ", plan.full_name);
         if !self.path.is_empty() {
             let path: Vec<&str> = self.path.iter().rev().map(|name| &**name).collect();

@@ -37,6 +37,7 @@ use error::{Failure, Fault, Result};
 /// # Errors
 ///
 /// `INTERNAL`, the backend's fault: the bytes are not that message, or it has no JSON form.
+/// `RESOURCE_EXHAUSTED`: its JSON is longer than 64 MiB and than 8 times the bytes.
 pub fn wire_to_json(
     schema: &Schema,
     message: MessageId,
@@ -74,6 +75,8 @@ struct Encoder<'s> {
     depth: u16,
     /// How many bytes the merged copies of split messages that are open may still take.
     merged_bytes_left: usize,
+    /// How long `out` may be for another message or enum name to begin.
+    bytes_max: usize,
 }
 
 /// What became of a value.
@@ -88,6 +91,11 @@ enum Written {
 
 /// How often the bytes of a reply may be copied at once to join messages that came in parts.
 const MERGED_COPIES_MAX: usize = 8;
+
+/// JSON that is longer than either is not written on: defaults and enum names turn each byte of a message
+/// into hundreds, and a client chooses how many where a reply repeats its request.
+const JSON_BYTES_MAX: usize = 64 << 20;
+const JSON_BYTES_PER_WIRE_BYTE_MAX: usize = 8;
 
 impl<'s> Encoder<'s> {
     fn run(
@@ -107,6 +115,7 @@ impl<'s> Encoder<'s> {
             out: mem::take(out),
             depth: 0,
             merged_bytes_left: wire.len().saturating_mul(MERGED_COPIES_MAX),
+            bytes_max: start + wire.len().saturating_mul(JSON_BYTES_PER_WIRE_BYTE_MAX).max(JSON_BYTES_MAX),
         };
         let written = write(&mut encoder, plan);
         *out = encoder.out;
@@ -122,8 +131,14 @@ impl<'s> Encoder<'s> {
         if self.depth >= self.options.depth_max {
             return Err(Fault::Depth(self.options.depth_max).into());
         }
+        self.check_length()?;
         self.depth += 1;
         Ok(())
+    }
+
+    #[inline]
+    fn check_length(&self) -> Result<()> {
+        if self.out.len() > self.bytes_max { Err(Fault::JsonLength.into()) } else { Ok(()) }
     }
 
     #[inline]

@@ -83,6 +83,7 @@ impl Encoder<'_> {
     }
 
     fn enumeration(&mut self, id: EnumId, number: i32) -> Result<Written> {
+        self.check_length()?;
         let plan = self.schema.enumeration(id);
         let name = plan.quoted_name(number);
         match name {

@@ -157,3 +157,24 @@ fn a_million_scattered_parts_take_linear_time() {
     let wire = message(5, [bytes(1, "a"), varint(2, 1)]).repeat(250_000);
     assert_eq!(render(&SCHEMA, "t.Node", &default_options(), &wire).as_deref(), Ok(r#"{"tags":{"a":1}}"#));
 }
+
+#[test]
+fn json_does_not_outgrow_its_message() {
+    let encode = |message: &str, wire: &[u8]| {
+        let id = SCHEMA.message_id(message).expect("the fixtures have this type");
+        let mut out = Vec::new();
+        wire_to_json(&SCHEMA, id, &emit(), wire, &mut out).map(|()| out.len())
+    };
+    let check = |message: &str, wire: &dyn Fn(usize) -> Wire| {
+        let length = |count| encode(message, &wire(count)).expect("a few elements");
+        let each = length(2) - length(1);
+        // An element or a default begins as long as what stands before it is no longer than 64 MiB.
+        let around = encode(message, &[]).expect("no element") - "[]".len();
+        let most = ((64 << 20) - around) / each;
+        assert_eq!(encode(message, &wire(most)), Ok(around + 1 + each * most), "{message}");
+        let status = encode(message, &wire(most + 2)).expect_err("too many elements");
+        assert_eq!((status.code, status.blame), (Code::ResourceExhausted, Blame::Gateway), "{message}");
+    };
+    check("t.Node", &|count| message(3, []).repeat(count));
+    check("t.Words", &|count| bytes(1, vec![0; count]));
+}
