@@ -40,9 +40,9 @@ impl RequestIds {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let (high, low) = (mix(self.seed), mix(self.seed ^ mix(count)));
         let mut text = [0u8; 32];
-        for (digit, shift) in text.iter_mut().zip((0..32).map(|place| 124 - 4 * place)) {
-            let value = u128::from(high) << 64 | u128::from(low);
-            *digit = DIGITS[(value >> shift) as usize & 15];
+        let (pairs, _) = text.as_chunks_mut::<2>();
+        for (pair, byte) in pairs.iter_mut().zip([high.to_be_bytes(), low.to_be_bytes()].as_flattened()) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         }
         HeaderValue::from_bytes(&text).expect("hexadecimal digits are a header value")
     }
