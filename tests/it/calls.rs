@@ -4,9 +4,8 @@ use ::http::{HeaderMap, HeaderValue, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::backend::soon;
 use crate::support::backend::{self, Backend, messages, nothing, respond, status};
-use crate::support::{Gateway, eventually, http};
+use crate::support::{Gateway, eventually, http, soon};
 
 /// `Item { name = "x" }`.
 const ITEM: Bytes = Bytes::from_static(b"\x0a\x01x");

@@ -13,7 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::backend::{GRPC, Serve, frame, head, reply, serve, serve_connection, soon};
+use crate::support::backend::framed;
+use crate::support::raw::{GRPC, Serve, head, reply, serve, serve_connection};
+use crate::support::soon;
 use crate::support::{Gateway, eventually, http as door};
 
 /// `Item { name = "x" }`.
@@ -62,14 +64,14 @@ fn library(arrivals: mpsc::UnboundedSender<()>) -> Serve {
             match request.uri().path() {
                 "/door.v1.Door/Watch" => {
                     let mut body = respond.send_response(head(GRPC), false).expect("open");
-                    body.send_data(frame(ITEM), false).expect("open");
+                    body.send_data(framed(ITEM), false).expect("open");
                     let _ = std::future::poll_fn(|cx| body.poll_reset(cx)).await;
                 }
                 "/door.v1.Door/Delete" => {
                     let _ = arrivals.send(());
                     let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
                 }
-                _ => reply(respond, frame(ITEM), &[("grpc-status", "0")]),
+                _ => reply(respond, framed(ITEM), &[("grpc-status", "0")]),
             }
         }
     })
@@ -115,7 +117,7 @@ async fn a_reset_within_a_message_costs_one_call() {
         let is_first = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
         async move {
             if !is_first {
-                return reply(respond, frame(ITEM), &[("grpc-status", "0")]);
+                return reply(respond, framed(ITEM), &[("grpc-status", "0")]);
             }
             let mut body = respond.send_response(head(GRPC), false).expect("open");
             // Says ten bytes and sends two.

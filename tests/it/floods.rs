@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::backend::soon;
 use crate::server::{LARGE_BYTES, limited, replies};
 use crate::support::Gateway;
 use crate::support::backend::Backend;
+use crate::support::soon;
 
 // RFC 9113, sections 6 and 7.
 const DATA: u8 = 0;

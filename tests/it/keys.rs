@@ -8,10 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::backend::{self as raw, soon};
 use crate::server::{BRIEF, exchange};
 use crate::support::backend::{Backend, messages, respond, status};
-use crate::support::{Directory, Gateway, http};
+use crate::support::{Directory, Gateway, http, raw, soon};
 
 /// Far below every default, far above every time set here.
 const EARLY: Duration = Duration::from_secs(8);

@@ -1,7 +1,6 @@
 //! The integration tests, one binary: each module is one subject.
 
 mod arbitrary;
-mod backend;
 mod bindings;
 mod bounds;
 mod calls;

@@ -3,9 +3,8 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::backend::soon;
 use crate::support::backend::Backend;
-use crate::support::{Gateway, eventually, http};
+use crate::support::{Gateway, eventually, http, soon};
 
 async fn scrape(gateway: &Gateway) -> String {
     let answer = http::send(gateway.admin, http::request("GET", "/metrics"), "").await;

@@ -8,9 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use transom::demo::Backend as Library;
 
-use crate::backend::soon;
 use crate::support::backend::{Backend, messages, respond, status};
-use crate::support::{Gateway, eventually, http};
+use crate::support::{Gateway, eventually, http, soon};
 
 /// Nothing but an address: types, services and messages are asked from the backend itself.
 #[tokio::test]

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use transom::telemetry::Metrics;
 use transom::upstream::{Proofs, RequestMessages, Upstream};
 
-use crate::backend::{
-    Backend, PATIENCE, collect, config, frame, reply, request, serve, serve_connection, soon, upstream,
-};
+use crate::support::backend::framed;
+use crate::support::raw::{Backend, collect, config, reply, request, serve, serve_connection, upstream};
+use crate::support::{PATIENCE, soon};
 use crate::upstream::Fed;
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn a_call_that_never_left_is_sent_once_more() {
             let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
             let (request, respond) = connection.accept().await.expect("a call").expect("well-formed");
             drop(request);
-            reply(respond, frame(b""), &[("grpc-status", "0")]);
+            reply(respond, framed(b""), &[("grpc-status", "0")]);
             // Drives the connection until the reply is out, and then no further.
             let flushed = soon(served.recv());
             tokio::select! {
@@ -55,7 +55,7 @@ async fn refusing(refusals: usize) -> (Backend, Arc<AtomicUsize>) {
             if call < refusals {
                 respond.send_reset(Reason::REFUSED_STREAM);
             } else {
-                reply(respond, frame(b"served"), &[("grpc-status", "0")]);
+                reply(respond, framed(b"served"), &[("grpc-status", "0")]);
             }
         }
     });
@@ -103,7 +103,7 @@ async fn good_news_of_one_worker_ends_the_backoff_of_another() {
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let serve =
-                serve(|_, respond| async move { reply(respond, frame(b""), &[("grpc-status", "0")]) });
+                serve(|_, respond| async move { reply(respond, framed(b""), &[("grpc-status", "0")]) });
             tokio::spawn(serve_connection(h2::server::Builder::new(), socket, serve));
         }
     });

@@ -18,7 +18,7 @@ use transom::server::{
 use transom::status::Status;
 use transom::telemetry::Metrics;
 
-use crate::backend::soon;
+use crate::support::soon;
 
 /// More than the system buffers for one connection.
 pub(crate) const LARGE_BYTES: usize = 32 << 20;

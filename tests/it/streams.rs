@@ -8,9 +8,8 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 use serde_json::{Value, json};
 
-use crate::backend::soon;
 use crate::support::backend::{Backend, channel, framed, messages, nothing, respond, status};
-use crate::support::{Gateway, http};
+use crate::support::{Gateway, http, soon};
 
 const WATCH: &str = "/v1/items/7:watch";
 

@@ -16,10 +16,12 @@ use transom::status::{Code, Status};
 use transom::telemetry::Metrics;
 use transom::upstream::{RequestMessages, Upstream};
 
-use crate::backend::{
-    Backend, GRPC, PATIENCE, Serve, collect, config, frame, head, headers, read_all, reply, request, serve,
-    serve_connection, soon, upstream,
+use crate::support::backend::framed;
+use crate::support::raw::{
+    Backend, GRPC, Serve, collect, config, head, headers, read_all, reply, request, serve, serve_connection,
+    upstream,
 };
+use crate::support::{PATIENCE, soon};
 
 #[tokio::test]
 async fn head_message_and_trailers_go_both_ways() {
@@ -173,7 +175,7 @@ fn hang(events: mpsc::UnboundedSender<Option<Reason>>, with_head: bool) -> Serve
             let _ = events.send(None);
             let reason = if with_head {
                 let mut body = respond.send_response(head(GRPC), false).expect("open");
-                body.send_data(frame(b"first"), false).expect("open");
+                body.send_data(framed(b"first"), false).expect("open");
                 std::future::poll_fn(|cx| body.poll_reset(cx)).await
             } else {
                 std::future::poll_fn(|cx| respond.poll_reset(cx)).await
@@ -273,7 +275,7 @@ async fn a_restarted_backend_is_found_again() {
             let (socket, _) = listener.accept().await.expect("a connection");
             let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
             let (_, respond) = connection.accept().await.expect("a call").expect("well-formed");
-            reply(respond, frame(b""), &[("grpc-status", "0")]);
+            reply(respond, framed(b""), &[("grpc-status", "0")]);
             connection.graceful_shutdown();
             while connection.accept().await.is_some() {}
         }
@@ -317,7 +319,7 @@ async fn goaway_marks_unprocessed_calls_and_moves_new_ones() {
         let second = tokio::spawn(serve_connection(
             h2::server::Builder::new(),
             socket,
-            serve(|_, respond| async move { reply(respond, frame(b"new"), &[("grpc-status", "0")]) }),
+            serve(|_, respond| async move { reply(respond, framed(b"new"), &[("grpc-status", "0")]) }),
         ));
         (respond, driver, second)
     });
@@ -330,7 +332,7 @@ async fn goaway_marks_unprocessed_calls_and_moves_new_ones() {
     let reply_of_new = soon(upstream.call(request(b""))).await;
     assert_eq!(soon(collect(reply_of_new)).await.0, [&b"new"[..]]);
     let (respond, _driver, _second) = soon(backend).await.expect("no panic");
-    reply(respond, frame(b"old"), &[("grpc-status", "0")]);
+    reply(respond, framed(b"old"), &[("grpc-status", "0")]);
     let (messages, outcome) = soon(first).await.expect("no panic");
     assert_eq!(messages, [&b"old"[..]]);
     outcome.expect("the old call finishes");
@@ -364,7 +366,7 @@ async fn full_connections_open_more_up_to_the_bound_then_calls_queue() {
     };
     // The first call teaches the connection the peer's limit.
     let first = spawn_call();
-    reply(soon(opened.recv()).await.expect("a call"), frame(b""), &[("grpc-status", "0")]);
+    reply(soon(opened.recv()).await.expect("a call"), framed(b""), &[("grpc-status", "0")]);
     soon(first).await.expect("no panic").expect("answered");
 
     let mut calls: Vec<_> = Vec::new();
@@ -383,9 +385,9 @@ async fn full_connections_open_more_up_to_the_bound_then_calls_queue() {
     assert_eq!((sixth.code, &*sixth.message), (Code::Unavailable, "too many calls wait for the backend"));
     assert!(opened.try_recv().is_err());
     for respond in responds {
-        reply(respond, frame(b""), &[("grpc-status", "0")]);
+        reply(respond, framed(b""), &[("grpc-status", "0")]);
     }
-    reply(soon(opened.recv()).await.expect("the fifth"), frame(b""), &[("grpc-status", "0")]);
+    reply(soon(opened.recv()).await.expect("the fifth"), framed(b""), &[("grpc-status", "0")]);
     for call in calls.into_iter().chain([fifth]) {
         soon(call).await.expect("no panic").expect("answered");
     }
@@ -401,7 +403,7 @@ async fn a_slow_reader_slows_the_backend() {
         let sent = sent.clone();
         async move {
             let mut body = respond.send_response(head(GRPC), false).expect("open");
-            let chunk = frame(&[0; 16_379]);
+            let chunk = framed(&[0; 16_379]);
             for _ in 0..64 {
                 body.reserve_capacity(chunk.len());
                 while body.capacity() < chunk.len() {
@@ -465,7 +467,7 @@ async fn streams_run_in_both_directions_at_once() {
     call.messages = RequestMessages::Stream(Box::pin(Fed(fed)));
     let mut reply = soon(backend.upstream().call(call)).await.expect("a head before any message");
     for text in ["one", "two", "three"] {
-        feed.send(Ok(frame(text.as_bytes()))).expect("open");
+        feed.send(Ok(framed(text.as_bytes()))).expect("open");
         assert_eq!(soon(reply.messages.next()).await, Some(Ok(Bytes::from_static(text.as_bytes()))));
     }
     drop(feed);

@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod http;
+pub(crate) mod raw;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -159,9 +160,17 @@ impl Drop for Gateway {
     }
 }
 
-/// Polls until `condition` holds; fails the test after 30 seconds.
+/// Longer than anything a passing test waits for, on a busy machine too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for something that must come.
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("in time")
+}
+
+/// Polls until `condition` holds; fails the test when [`PATIENCE`] ends.
 pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let limit = tokio::time::Instant::now() + Duration::from_secs(30);
+    let limit = tokio::time::Instant::now() + PATIENCE;
     while !condition().await {
         assert!(tokio::time::Instant::now() < limit, "never: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,11 +1,13 @@
-//! An HTTP/2 server that does exactly what a case says, and what calls it need.
+//! A backend below gRPC: HTTP/2 frames, sent and left out as a case says, and calls of the upstream to it.
+//!
+//! [`backend`](super::backend) speaks HTTP/2 well by itself; here resets, windows and the end of a connection
+//! are in the hands of the test.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -14,7 +16,9 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use transom::status::Status;
 use transom::telemetry::WorkerMetrics;
-use transom::upstream::{GrpcReply, GrpcRequest, RequestMessages, Upstream, UpstreamConfig, put_frame};
+use transom::upstream::{GrpcReply, GrpcRequest, RequestMessages, Upstream, UpstreamConfig};
+
+use super::backend::framed;
 
 /// Answers one request.
 pub(crate) type Serve = Arc<
@@ -22,9 +26,6 @@ pub(crate) type Serve = Arc<
         + Send
         + Sync,
 >;
-
-/// Longer than anything a passing test waits for, on a busy machine too.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Backend {
     pub(crate) address: SocketAddr,
@@ -83,22 +84,12 @@ pub(crate) fn upstream(config: UpstreamConfig) -> Upstream {
     Upstream::new(config, Arc::new(WorkerMetrics::default()))
 }
 
-pub(crate) fn frame(message: &[u8]) -> Bytes {
-    let mut out = Vec::new();
-    put_frame(&mut out, |out| {
-        out.extend_from_slice(message);
-        Ok::<_, ()>(())
-    })
-    .expect("no failure");
-    out.into()
-}
-
 pub(crate) fn request(message: &[u8]) -> GrpcRequest {
     GrpcRequest {
         path: "/pkg.Service/Method".parse().expect("a path"),
         metadata: HeaderMap::new(),
         timeout: None,
-        messages: RequestMessages::One(frame(message)),
+        messages: RequestMessages::One(framed(message)),
     }
 }
 
@@ -147,8 +138,4 @@ pub(crate) async fn collect(reply: Result<GrpcReply, Status>) -> (Vec<Bytes>, Re
         }
     }
     (messages, Ok(reply.messages.trailers()))
-}
-
-pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("in time")
 }
