@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 
 use super::Decoder;
-use super::fail::{Fail, Result, shown};
+use super::error::{Failure, Result, shown};
 use super::object::Extra;
 use super::scan::Scanner;
 use crate::codec::wire::{begin_len, end_len, put_len_prefixed};
@@ -33,7 +33,7 @@ impl<'a> Decoder<'a> {
             return Ok(());
         }
         let type_url = self.type_url()?;
-        let plan = self.resolve(&type_url).map_err(|fail| fail.in_name("@type"))?;
+        let plan = self.resolve(&type_url).map_err(|failure| failure.in_name("@type"))?;
         put_len_prefixed(self.out, 1 << 3 | 2, &type_url);
         let before = self.out.len();
         self.out.push(2 << 3 | 2);
@@ -61,7 +61,9 @@ impl<'a> Decoder<'a> {
             ahead.colon()?;
             if *name == *b"@type" {
                 found = Some(
-                    ahead.string("expected a type URL in quotes").map_err(|fail| fail.in_name("@type"))?,
+                    ahead
+                        .string("expected a type URL in quotes")
+                        .map_err(|failure| failure.in_name("@type"))?,
                 );
                 break;
             }
@@ -72,9 +74,9 @@ impl<'a> Decoder<'a> {
         }
         match self.look_ahead.checked_sub(ahead.at - self.scan.at) {
             Some(left) => self.look_ahead = left,
-            None => return Err(Fail::at(self.scan.at, "expected `@type` to come first in nested `Any`s")),
+            None => return Err(Failure::at(self.scan.at, "expected `@type` to come first in nested `Any`s")),
         }
-        found.ok_or_else(|| Fail::at(self.scan.at, "expected a member `@type`"))
+        found.ok_or_else(|| Failure::at(self.scan.at, "expected a member `@type`"))
     }
 
     /// The type behind the last slash of a type URL.
@@ -82,7 +84,7 @@ impl<'a> Decoder<'a> {
         let full_name = std::str::from_utf8(type_url).ok().and_then(|url| Some(url.rsplit_once('/')?.1));
         match full_name.and_then(|full_name| self.schema.message_id(full_name)) {
             Some(id) => Ok(self.schema.message(id)),
-            None => Err(Fail::value(format!("the type `{}` is not known", shown(type_url)))),
+            None => Err(Failure::value(format!("the type `{}` is not known", shown(type_url)))),
         }
     }
 
@@ -99,19 +101,19 @@ impl<'a> Decoder<'a> {
                 }
                 b"value" => {
                     values += 1;
-                    self.message(plan).map_err(|fail| fail.in_name("value"))?;
+                    self.message(plan).map_err(|failure| failure.in_name("value"))?;
                 }
                 _ => self.unknown(&name, "google.protobuf.Any")?,
             }
             if types > 1 || values > 1 {
-                return Err(Fail::value("the field occurs twice").in_name(&shown(&name)));
+                return Err(Failure::value("the field occurs twice").in_name(&shown(&name)));
             }
             if !self.scan.another(b'}')? {
                 break;
             }
         }
         if values == 0 && !is_empty_type {
-            return Err(Fail::at(self.scan.at, "expected a member `value`"));
+            return Err(Failure::at(self.scan.at, "expected a member `value`"));
         }
         Ok(())
     }

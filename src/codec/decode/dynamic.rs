@@ -8,7 +8,7 @@
 //! ```
 
 use super::Decoder;
-use super::fail::{Fail, Result};
+use super::error::{Failure, Result};
 use super::map::Keys;
 use super::object::Default;
 use crate::codec::wire::{begin_len, end_len, put_len_prefixed};
@@ -29,7 +29,7 @@ impl Decoder<'_> {
             let name = self.scan.string("expected a key in quotes")?;
             self.scan.colon()?;
             self.member_of_struct(&name, &mut keys)
-                .map_err(|fail| fail.in_name(&super::fail::shown(&name)))?;
+                .map_err(|failure| failure.in_name(&super::error::shown(&name)))?;
             if !self.scan.another(b'}')? {
                 return self.check_keys(&mut keys);
             }
@@ -62,7 +62,7 @@ impl Decoder<'_> {
         loop {
             self.out.push(1 << 3 | LEN);
             let start = begin_len(self.out);
-            self.json_value().map_err(|fail| fail.in_element(index))?;
+            self.json_value().map_err(|failure| failure.in_element(index))?;
             end_len(self.out, start);
             index += 1;
             if !self.scan.another(b']')? {
@@ -105,7 +105,7 @@ impl Decoder<'_> {
                 self.out.extend_from_slice(&number.to_le_bytes());
                 Ok(())
             }
-            _ => Err(Fail::at(self.scan.at, "expected a value")),
+            _ => Err(Failure::at(self.scan.at, "expected a value")),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A leaf is what is not itself a message with fields: scalars, maps and lists as a whole, types with a
 //! JSON form of their own, `null`, and the empty object, which stands for the message it empties.
 
-use super::fail::{Fail, Result, shown};
+use super::error::{Failure, Result, shown};
 use super::scan::Scanner;
 use crate::codec::options::{JsonOptions, Unknown};
 use crate::schema::Schema;
@@ -35,7 +35,7 @@ pub fn leaf_paths(
             walk.members(schema.message(message))?;
             walk.scan.end()
         })
-        .map_err(|fail| fail.into_status(json))?;
+        .map_err(|failure| failure.into_status(json))?;
     Ok(paths)
 }
 
@@ -59,11 +59,11 @@ impl<'a> Walk<'a> {
             let name = self.scan.string("expected a name in quotes")?;
             self.scan.colon()?;
             match plan.by_name(&name).and_then(|index| plan.fields.get(index)) {
-                Some(field) => self.field(field).map_err(|fail| fail.in_field(field))?,
+                Some(field) => self.field(field).map_err(|failure| failure.in_field(field))?,
                 None if self.options.unknown == Unknown::Ignore => self.scan.skip()?,
                 None => {
                     let what = format!("`{}` has no such field", plan.full_name);
-                    return Err(Fail::value(what).in_name(&shown(&name)));
+                    return Err(Failure::value(what).in_name(&shown(&name)));
                 }
             }
             if !self.scan.another(b'}')? {
@@ -97,7 +97,7 @@ impl<'a> Walk<'a> {
     fn leaf(&mut self, field: &FieldPlan) -> Result<()> {
         self.bytes += self.prefix.len() + field.name.len();
         if self.bytes > MASK_BYTES_MAX {
-            return Err(Fail::value("more fields are set than a mask can name: send an `update_mask`"));
+            return Err(Failure::value("more fields are set than a mask can name: send an `update_mask`"));
         }
         self.paths.push(format!("{}{}", self.prefix, field.name));
         Ok(())

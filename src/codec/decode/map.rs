@@ -7,7 +7,7 @@
 use smallvec::SmallVec;
 
 use super::Decoder;
-use super::fail::{Fail, Result};
+use super::error::{Failure, Result};
 use super::number::bits_of_text;
 use super::object::Default;
 use super::value::put_bits;
@@ -21,7 +21,7 @@ impl<'a> Decoder<'a> {
     pub(super) fn map(&mut self, field: &'a FieldPlan) -> Result<()> {
         let entry = field.kind.message().map(|id| self.schema.message(id));
         let Some([key, value]) = entry.map(|entry| &*entry.fields) else {
-            return Err(Fail::value("the schema has no key and value for this map"));
+            return Err(Failure::value("the schema has no key and value for this map"));
         };
         self.scan.open(b'{', "expected an object")?;
         if self.scan.closes_at_once(b'}') {
@@ -31,7 +31,7 @@ impl<'a> Decoder<'a> {
         loop {
             let name = self.scan.string("expected a key in quotes")?;
             self.scan.colon()?;
-            self.entry(field.tag, key, value, &name, &mut keys).map_err(|fail| fail.in_entry(&name))?;
+            self.entry(field.tag, key, value, &name, &mut keys).map_err(|failure| failure.in_entry(&name))?;
             if !self.scan.another(b'}')? {
                 break;
             }
@@ -72,7 +72,7 @@ impl<'a> Decoder<'a> {
         }
         keys.sort_unstable_by(|a, b| key(a).cmp(key(b)));
         if keys.windows(2).any(|pair| key(&pair[0]) == key(&pair[1])) {
-            return Err(Fail::value("a key occurs twice"));
+            return Err(Failure::value("a key occurs twice"));
         }
         Ok(())
     }
@@ -86,9 +86,9 @@ fn put_key(key: &FieldPlan, name: &[u8], out: &mut Vec<u8>) -> Result<()> {
             put_tag(out, key.tag);
             out.push(u8::from(name == b"true"));
         }
-        (Kind::Bool, _) => return Err(Fail::value("expected a key of `true` or `false`")),
+        (Kind::Bool, _) => return Err(Failure::value("expected a key of `true` or `false`")),
         (kind, _) => {
-            let bits = bits_of_text(kind, name).map_err(|error| Fail::value(error.to_string()))?;
+            let bits = bits_of_text(kind, name).map_err(|error| Failure::value(error.to_string()))?;
             put_tag(out, key.tag);
             put_bits(kind, bits, out);
         }

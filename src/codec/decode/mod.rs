@@ -13,7 +13,7 @@
 
 mod any;
 mod dynamic;
-mod fail;
+mod error;
 mod leaf_paths;
 mod map;
 mod number;
@@ -69,7 +69,7 @@ pub fn field_to_wire(
     out: &mut Vec<u8>,
 ) -> Result<(), Status> {
     decode(schema, options, json, out, |decoder| {
-        decoder.field(field).map(drop).map_err(|fail| fail.in_field(field))
+        decoder.field(field).map(drop).map_err(|failure| failure.in_field(field))
     })
 }
 
@@ -78,7 +78,7 @@ fn decode<'a>(
     options: &'a JsonOptions,
     json: &'a [u8],
     out: &'a mut Vec<u8>,
-    read: impl FnOnce(&mut Decoder<'a>) -> fail::Result<()>,
+    read: impl FnOnce(&mut Decoder<'a>) -> error::Result<()>,
 ) -> Result<(), Status> {
     // The wire is nearly always shorter than the text.
     out.reserve(json.len());
@@ -88,7 +88,7 @@ fn decode<'a>(
             read(&mut decoder)?;
             decoder.scan.end()
         })
-        .map_err(|fail| fail.into_status(json))
+        .map_err(|failure| failure.into_status(json))
 }
 
 /// One text on its way to the wire.

@@ -4,7 +4,7 @@
 //! a client that writes fields in order, without spaces, costs one comparison a name.
 
 use super::Decoder;
-use super::fail::{Fail, Result, shown};
+use super::error::{Failure, Result, shown};
 use crate::codec::options::Unknown;
 use crate::codec::wire::{begin_len, end_len, put_tag};
 use crate::schema::plan::{FieldPlan, Kind, MessagePlan, Shape, WellKnown};
@@ -48,7 +48,7 @@ impl<'a> Decoder<'a> {
             if let Some(index) = self.name(plan, next, extra, &mut met)? {
                 let field = &plan.fields[index];
                 next = index + 1;
-                self.member(field, index, &mut met).map_err(|fail| fail.in_field(field))?;
+                self.member(field, index, &mut met).map_err(|failure| failure.in_field(field))?;
             }
             if !self.scan.another(b'}')? {
                 return Ok(());
@@ -78,7 +78,7 @@ impl<'a> Decoder<'a> {
             Some(index) => Ok(Some(index)),
             None if extra == Extra::Type && *name == *b"@type" => {
                 if !met.fields.insert(plan.fields.len()) {
-                    return Err(Fail::value("the field occurs twice").in_name("@type"));
+                    return Err(Failure::value("the field occurs twice").in_name("@type"));
                 }
                 self.scan.skip().map(|()| None)
             }
@@ -90,23 +90,23 @@ impl<'a> Decoder<'a> {
     #[cold]
     pub(super) fn unknown(&mut self, name: &[u8], full_name: &str) -> Result<()> {
         match self.options.unknown {
-            Unknown::Ignore => self.scan.skip().map_err(|fail| fail.in_name(&shown(name))),
+            Unknown::Ignore => self.scan.skip().map_err(|failure| failure.in_name(&shown(name))),
             Unknown::Reject => {
-                Err(Fail::value(format!("`{full_name}` has no such field")).in_name(&shown(name)))
+                Err(Failure::value(format!("`{full_name}` has no such field")).in_name(&shown(name)))
             }
         }
     }
 
     fn member(&mut self, field: &'a FieldPlan, index: usize, met: &mut Met) -> Result<()> {
         if !met.fields.insert(index) {
-            return Err(Fail::value("the field occurs twice"));
+            return Err(Failure::value("the field occurs twice"));
         }
         let is_set = self.field(field)?;
         if let Some(oneof) = field.oneof
             && is_set
             && !met.oneofs.insert(oneof.into())
         {
-            return Err(Fail::value("another field of the same oneof is set too"));
+            return Err(Failure::value("another field of the same oneof is set too"));
         }
         Ok(())
     }
@@ -153,7 +153,7 @@ impl<'a> Decoder<'a> {
             } else {
                 self.value(field.kind, field.tag, Default::Write)
             };
-            element.map_err(|fail| fail.in_element(index))?;
+            element.map_err(|failure| failure.in_element(index))?;
             index += 1;
             if !self.scan.another(b']')? {
                 break;

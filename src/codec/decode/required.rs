@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use super::fail::{Fail, Result};
+use super::error::{Failure, Result};
 use crate::codec::wire::{Reader, WireError};
 use crate::schema::Schema;
 use crate::schema::plan::{FieldPlan, Kind, MessageId, MessagePlan, Shape, wire};
@@ -41,12 +41,12 @@ pub fn check_required(schema: &Schema, message: MessageId, wire: &[u8]) -> std::
     if !plan.reaches_required(schema) {
         return Ok(());
     }
-    check(schema, plan, &[wire], DEPTH_MAX).map_err(|fail| fail.into_status(&[]))
+    check(schema, plan, &[wire], DEPTH_MAX).map_err(|failure| failure.into_status(&[]))
 }
 
 fn check(schema: &Schema, plan: &MessagePlan, parts: &[&[u8]], depth_left: u16) -> Result<()> {
     let Some(depth_left) = depth_left.checked_sub(1) else {
-        return Err(Fail::value(format!("messages nest deeper than {DEPTH_MAX}")));
+        return Err(Failure::value(format!("messages nest deeper than {DEPTH_MAX}")));
     };
     let mut noted = Noted { fields: vec![Presence::Absent; plan.fields.len()], nested: Vec::new() };
     for part in parts {
@@ -56,15 +56,15 @@ fn check(schema: &Schema, plan: &MessagePlan, parts: &[&[u8]], depth_left: u16) 
         |field: &FieldPlan, presence| field.shape == Shape::Required && matches!(presence, Presence::Absent);
     let mut fields = plan.fields.iter().zip(&noted.fields);
     if let Some((field, _)) = fields.find(|(field, presence)| is_missing(field, **presence)) {
-        return Err(Fail::value("a required field is missing").in_field(field));
+        return Err(Failure::value("a required field is missing").in_field(field));
     }
     let mut elements = vec![0; plan.fields.len()];
     for (index, parts) in &noted.nested {
         let field = &plan.fields[*index];
         let message = field.kind.message().expect("only messages are noted as nested");
-        check(schema, schema.message(message), parts, depth_left).map_err(|fail| {
-            let fail = if field.is_repeated() { fail.in_element(elements[*index]) } else { fail };
-            fail.in_field(field)
+        check(schema, schema.message(message), parts, depth_left).map_err(|failure| {
+            let failure = if field.is_repeated() { failure.in_element(elements[*index]) } else { failure };
+            failure.in_field(field)
         })?;
         elements[*index] += 1;
     }
@@ -110,6 +110,6 @@ impl<'a> Noted<'a> {
 }
 
 #[cold]
-fn malformed(error: WireError) -> Box<Fail> {
-    Fail::value(error.to_string())
+fn malformed(error: WireError) -> Box<Failure> {
+    Failure::value(error.to_string())
 }

@@ -8,7 +8,7 @@
 //! peeks as the byte 0, which begins no token, so that no caller has to care about it. Strings
 //! are in `string`, numbers in `number`.
 
-use super::fail::{Fail, Result};
+use super::error::{Failure, Result};
 use super::number;
 
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ impl<'a> Scanner<'a> {
     pub(super) fn new(json: &'a [u8], depth_max: u16) -> Result<Self> {
         match std::str::from_utf8(json) {
             Ok(_) => Ok(Self { json, at: 0, depth_left: depth_max, depth_max }),
-            Err(error) => Err(Fail::at(error.valid_up_to(), "invalid UTF-8")),
+            Err(error) => Err(Failure::at(error.valid_up_to(), "invalid UTF-8")),
         }
     }
 
@@ -68,11 +68,11 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn open(&mut self, bracket: u8, expected: &'static str) -> Result<()> {
         if self.peek() != bracket {
-            return Err(Fail::at(self.at, expected));
+            return Err(Failure::at(self.at, expected));
         }
         match self.depth_left.checked_sub(1) {
             Some(left) => self.depth_left = left,
-            None => return Err(Fail::at(self.at, format!("nested deeper than {}", self.depth_max))),
+            None => return Err(Failure::at(self.at, format!("nested deeper than {}", self.depth_max))),
         }
         self.at += 1;
         Ok(())
@@ -100,16 +100,16 @@ impl<'a> Scanner<'a> {
             self.depth_left += 1;
             Ok(false)
         } else if bracket == b'}' {
-            Err(Fail::at(self.at, "expected `,` or `}`"))
+            Err(Failure::at(self.at, "expected `,` or `}`"))
         } else {
-            Err(Fail::at(self.at, "expected `,` or `]`"))
+            Err(Failure::at(self.at, "expected `,` or `]`"))
         }
     }
 
     #[inline]
     pub(super) fn colon(&mut self) -> Result<()> {
         if self.peek() != b':' {
-            return Err(Fail::at(self.at, "expected `:`"));
+            return Err(Failure::at(self.at, "expected `:`"));
         }
         self.at += 1;
         Ok(())
@@ -125,13 +125,13 @@ impl<'a> Scanner<'a> {
         match self.peek() {
             b't' => self.literal(b"true").map(|()| true),
             b'f' => self.literal(b"false").map(|()| false),
-            _ => Err(Fail::at(self.at, "expected `true` or `false`")),
+            _ => Err(Failure::at(self.at, "expected `true` or `false`")),
         }
     }
 
     fn literal(&mut self, word: &'static [u8]) -> Result<()> {
         if !self.rest().starts_with(word) {
-            return Err(Fail::at(self.at, "expected a value"));
+            return Err(Failure::at(self.at, "expected a value"));
         }
         self.at += word.len();
         Ok(())
@@ -142,7 +142,7 @@ impl<'a> Scanner<'a> {
         self.peek();
         let rest = self.rest();
         match number::token_len(rest) {
-            0 => Err(Fail::at(self.at, "expected a number")),
+            0 => Err(Failure::at(self.at, "expected a number")),
             len => {
                 self.at += len;
                 Ok(&rest[..len])
@@ -182,13 +182,13 @@ impl<'a> Scanner<'a> {
             b'n' => self.null(),
             b't' | b'f' => self.boolean().map(drop),
             b'-' | b'0'..=b'9' => self.number().map(drop),
-            _ => Err(Fail::at(self.at, "expected a value")),
+            _ => Err(Failure::at(self.at, "expected a value")),
         }
     }
 
     fn skip_name(&mut self) -> Result<()> {
         if self.peek() != b'"' {
-            return Err(Fail::at(self.at, "expected a name in quotes"));
+            return Err(Failure::at(self.at, "expected a name in quotes"));
         }
         self.skip_string()?;
         self.colon()
@@ -198,7 +198,7 @@ impl<'a> Scanner<'a> {
     pub(super) fn end(&mut self) -> Result<()> {
         self.peek();
         if self.at < self.json.len() {
-            return Err(Fail::at(self.at, "expected the end of the text"));
+            return Err(Failure::at(self.at, "expected the end of the text"));
         }
         Ok(())
     }

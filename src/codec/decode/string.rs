@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::fail::{Fail, Result};
+use super::error::{Failure, Result};
 use super::scan::Scanner;
 
 /// What stood between two quotes.
@@ -23,7 +23,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn string_run(&mut self, expected: &'static str) -> Result<Run<'a>> {
         if self.peek() != b'"' {
-            return Err(Fail::at(self.at, expected));
+            return Err(Failure::at(self.at, expected));
         }
         self.at += 1;
         self.run()
@@ -76,8 +76,8 @@ impl<'a> Scanner<'a> {
                 Ok(Run::Whole(&rest[..len]))
             }
             Some(b'\\') => Ok(Run::Escaped(&rest[..len])),
-            Some(_) => Err(Fail::at(self.at, "a control character in a string must be escaped")),
-            None => Err(Fail::at(self.at, "a string without its closing `\"`")),
+            Some(_) => Err(Failure::at(self.at, "a control character in a string must be escaped")),
+            None => Err(Failure::at(self.at, "a string without its closing `\"`")),
         }
     }
 
@@ -96,7 +96,7 @@ impl<'a> Scanner<'a> {
             Some(b'n') => b'\n',
             Some(b'r') => b'\r',
             Some(b't') => b'\t',
-            _ => return Err(Fail::at(start, "no such escape in a string")),
+            _ => return Err(Failure::at(start, "no such escape in a string")),
         };
         out.push(byte);
         self.at += 2;
@@ -110,16 +110,16 @@ impl<'a> Scanner<'a> {
         let code = match first {
             0xd800..=0xdbff => match self.code_unit() {
                 Ok(second @ 0xdc00..=0xdfff) => 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00),
-                _ => return Err(Fail::at(start, "a lone surrogate in a string")),
+                _ => return Err(Failure::at(start, "a lone surrogate in a string")),
             },
             _ => first,
         };
-        char::from_u32(code).ok_or_else(|| Fail::at(start, "a lone surrogate in a string"))
+        char::from_u32(code).ok_or_else(|| Failure::at(start, "a lone surrogate in a string"))
     }
 
     fn code_unit(&mut self) -> Result<u32> {
         let [b'\\', b'u', digits @ ..] = self.rest() else {
-            return Err(Fail::at(self.at, "expected `\\u`"));
+            return Err(Failure::at(self.at, "expected `\\u`"));
         };
         let unit = digits.first_chunk::<4>().and_then(|digits| {
             digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
@@ -129,7 +129,7 @@ impl<'a> Scanner<'a> {
                 self.at += 6;
                 Ok(unit)
             }
-            None => Err(Fail::at(self.at, "expected four hexadecimal digits after `\\u`")),
+            None => Err(Failure::at(self.at, "expected four hexadecimal digits after `\\u`")),
         }
     }
 }

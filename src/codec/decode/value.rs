@@ -1,7 +1,7 @@
 //! Leaf values: one JSON value as one occurrence of a field, tag included.
 
 use super::Decoder;
-use super::fail::{Fail, Result, shown};
+use super::error::{Failure, Result, shown};
 use super::number::{self, NumberError};
 use super::object::Default;
 use super::string::Run;
@@ -71,7 +71,7 @@ impl<'a> Decoder<'a> {
         }
         put_tag(self.out, tag);
         let start = begin_len(self.out);
-        base64::decode(&text, self.out).map_err(|_| Fail::value("expected base64"))?;
+        base64::decode(&text, self.out).map_err(|_| Failure::value("expected base64"))?;
         end_len(self.out, start);
         Ok(())
     }
@@ -159,7 +159,7 @@ impl<'a> Decoder<'a> {
                 }
                 Ok(Some(bits))
             }
-            _ => Err(Fail::at(self.scan.at, "expected an enum name or number")),
+            _ => Err(Failure::at(self.scan.at, "expected an enum name or number")),
         }
     }
 }
@@ -180,11 +180,11 @@ pub(super) fn put_bits(kind: Kind, bits: u64, out: &mut Vec<u8>) {
 }
 
 #[cold]
-fn refuse(error: NumberError) -> Box<Fail> {
-    Fail::value(error.to_string())
+fn refuse(error: NumberError) -> Box<Failure> {
+    Failure::value(error.to_string())
 }
 
 #[cold]
-fn unknown_enum(full_name: &str, value: &[u8]) -> Box<Fail> {
-    Fail::value(format!("`{full_name}` has no value `{}`", shown(value)))
+fn unknown_enum(full_name: &str, value: &[u8]) -> Box<Failure> {
+    Failure::value(format!("`{full_name}` has no value `{}`", shown(value)))
 }

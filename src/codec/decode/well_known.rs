@@ -3,7 +3,7 @@
 //! Their field numbers are written here and not looked up: they are part of ProtoJSON.
 
 use super::Decoder;
-use super::fail::{Fail, Result};
+use super::error::{Failure, Result};
 use super::object::Default;
 use crate::codec::mask;
 use crate::codec::time::{Instant, parse_duration, parse_timestamp};
@@ -13,21 +13,21 @@ use crate::schema::plan::MessagePlan;
 impl<'a> Decoder<'a> {
     pub(super) fn wrapper(&mut self, plan: &'a MessagePlan) -> Result<()> {
         let Some(field) = plan.fields.first() else {
-            return Err(Fail::value("the schema has no value field for this wrapper"));
+            return Err(Failure::value("the schema has no value field for this wrapper"));
         };
         self.value(field.kind, field.tag, Default::Omit).map(drop)
     }
 
     pub(super) fn timestamp(&mut self) -> Result<()> {
         let text = self.scan.string("expected a timestamp in quotes")?;
-        let instant = parse_timestamp(&text).map_err(|error| Fail::value(error.to_string()))?;
+        let instant = parse_timestamp(&text).map_err(|error| Failure::value(error.to_string()))?;
         put_instant(instant, self.out);
         Ok(())
     }
 
     pub(super) fn duration(&mut self) -> Result<()> {
         let text = self.scan.string("expected a duration in quotes")?;
-        let instant = parse_duration(&text).map_err(|error| Fail::value(error.to_string()))?;
+        let instant = parse_duration(&text).map_err(|error| Failure::value(error.to_string()))?;
         put_instant(instant, self.out);
         Ok(())
     }
@@ -35,7 +35,7 @@ impl<'a> Decoder<'a> {
     pub(super) fn field_mask(&mut self) -> Result<()> {
         let text = self.scan.string("expected a field mask in quotes")?;
         let text = std::str::from_utf8(&text).expect("the scanner checked the whole text");
-        put_mask(text, mask::put_snake, self.out).map_err(|error| Fail::value(error.to_string()))
+        put_mask(text, mask::put_snake, self.out).map_err(|error| Failure::value(error.to_string()))
     }
 }
 

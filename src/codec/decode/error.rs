@@ -1,4 +1,4 @@
-//! [`Fail`]: why a JSON text is no message, gathered on the way out.
+//! [`Failure`]: why a JSON text is no message, gathered on the way out.
 //!
 //! Nothing is kept about the place while all is well: a failure is made where it is found, each
 //! level it passes adds its part of the path, and the entry points turn it into a [`Status`]. It is
@@ -10,13 +10,13 @@ use std::fmt::Write;
 use crate::schema::plan::FieldPlan;
 use crate::status::Status;
 
-pub(super) type Result<T> = std::result::Result<T, Box<Fail>>;
+pub(super) type Result<T> = std::result::Result<T, Box<Failure>>;
 
 /// How much of a map key is quoted in a path.
 const KEY_CHARS_MAX: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Fail {
+pub(super) struct Failure {
     /// Innermost first.
     path: Vec<Segment>,
     what: Cow<'static, str>,
@@ -31,7 +31,7 @@ enum Segment {
     Key(String),
 }
 
-impl Fail {
+impl Failure {
     /// The text is not what is expected at byte offset `at`.
     #[cold]
     #[inline(never)]
