@@ -1,4 +1,4 @@
-//! Where descriptors come from: sets on disk, `.proto` files, a server's reflection.
+//! Where descriptors come from: sets on disk, `.proto` files, a backend's reflection.
 //!
 //! ```text
 //! Source → one or more schema::Input (a descriptor set each) → schema::load joins and checks them

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Both versions have the same messages under different paths, so they are written here once. Services of
-//! `grpc.reflection` are left out: they describe the backend's door, not its API. Imports that the server
+//! `grpc.reflection` are left out: they describe the backend's door, not its API. Imports that the backend
 //! does not know are left to [`schema::load`](crate::schema::load), which brings the well-known ones.
 
 use std::collections::{HashMap, HashSet};
@@ -27,7 +27,7 @@ const METHODS: [&str; 2] = [
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// How much a server may make us take.
+/// How much a backend may make us take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
     pub files_max: usize,
@@ -43,7 +43,7 @@ impl Default for Bounds {
     }
 }
 
-/// Fetches everything that the server at `url` describes.
+/// Fetches everything that the backend at `url` describes.
 pub(super) async fn fetch(url: &str, bounds: &Bounds) -> Result<Input, Vec<String>> {
     match tokio::time::timeout(bounds.timeout, fetch_all(url, bounds)).await {
         Ok(result) => result,
@@ -75,12 +75,12 @@ async fn fetch_all(url: &str, bounds: &Bounds) -> Result<Input, Vec<String>> {
         && let Some(import) = files.missing.pop()
     {
         match dialog.files(Ask::FileByFilename(import.clone()), &mut files).await {
-            Ok(()) | Err(Refusal::Server(_)) => {}
+            Ok(()) | Err(Refusal::Backend(_)) => {}
             Err(reason) => problems.push(format!("import `{import}`: {reason}")),
         }
     }
     if problems.is_empty() && files.by_name.is_empty() {
-        problems.push("the server lists no services".to_owned());
+        problems.push("the backend lists no services".to_owned());
     }
     if problems.is_empty() { Ok(files.into_input(url)) } else { Err(problems) }
 }
@@ -97,7 +97,7 @@ async fn connect(url: &str) -> Result<Channel, String> {
     endpoint.connect().await.map_err(|error| format!("cannot connect: {}", innermost(&error)))
 }
 
-/// Opens the first version that the server has, with the list of services as its first answer.
+/// Opens the first version that the backend has, with the list of services as its first answer.
 async fn open(channel: &Channel, bounds: &Bounds) -> Result<(Dialog, Vec<String>), String> {
     for method in METHODS {
         match Dialog::open(channel.clone(), method, bounds).await {
@@ -106,7 +106,7 @@ async fn open(channel: &Channel, bounds: &Bounds) -> Result<(Dialog, Vec<String>
             Err(status) => return Err(describe(&status)),
         }
     }
-    Err("the server offers neither grpc.reflection.v1 nor v1alpha".to_owned())
+    Err("the backend offers neither grpc.reflection.v1 nor v1alpha".to_owned())
 }
 
 /// One reflection stream: a question, its answer, the next question.
@@ -118,9 +118,9 @@ struct Dialog {
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    /// The server's own error response: it does not know the symbol or file.
+    /// The backend's own error response: it does not know the symbol or file.
     #[error("{0}")]
-    Server(String),
+    Backend(String),
     #[error("{0}")]
     Broken(String),
 }
@@ -157,14 +157,14 @@ impl Dialog {
             Tell::Files(response) => {
                 response.file_descriptor_proto.into_iter().try_for_each(|file| files.add(file))
             }
-            Tell::Refused(error) => Err(Refusal::Server(error.error_message)),
+            Tell::Refused(error) => Err(Refusal::Backend(error.error_message)),
             Tell::Services(_) => Err(Refusal::Broken("an answer to another question".to_owned())),
         }
     }
 
     async fn answer(&mut self) -> Result<Tell, Status> {
         let response = self.answers.message().await?;
-        let response = response.ok_or_else(|| Status::unavailable("the server ended the stream"))?;
+        let response = response.ok_or_else(|| Status::unavailable("the backend ended the stream"))?;
         response.tell.ok_or_else(|| Status::internal("an empty answer"))
     }
 }
@@ -205,7 +205,7 @@ impl Files {
     }
 
     fn into_input(self, url: &str) -> Input {
-        // By name, so that the same server makes the same set.
+        // By name, so that the same backend makes the same set.
         let mut files: Vec<(String, Bytes)> = self.by_name.into_iter().collect();
         files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let set = FileSet { file: files.into_iter().map(|(_, file)| file).collect() };
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silent_server_is_given_up_on() {
+    async fn silent_backend_is_given_up_on() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let bounds = Bounds { timeout: Duration::from_millis(50), ..Bounds::default() };

@@ -169,7 +169,7 @@ async fn server_without_reflection_and_no_server_are_told_apart() {
     let server = Server::builder().add_routes(other);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let found = errors(&[Source::Reflection { url: url.clone() }]).await;
-    let expected = "the server offers neither grpc.reflection.v1 nor v1alpha";
+    let expected = "the backend offers neither grpc.reflection.v1 nor v1alpha";
     assert_eq!(found, [format!("reflection at `{url}`: {expected}")]);
 
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
