@@ -10,7 +10,7 @@
 use super::Decoder;
 use super::error::{Failure, Result};
 use super::map::Keys;
-use super::object::Default;
+use super::object::OnDefault;
 use crate::codec::wire::{begin_len, end_len, put_len_prefixed};
 use crate::schema::plan::Kind;
 
@@ -84,7 +84,7 @@ impl Decoder<'_> {
                 self.out.extend_from_slice(&[4 << 3, u8::from(value)]);
                 Ok(())
             }
-            b'"' => self.value(Kind::String, u32::from(3 << 3 | LEN), Default::Write).map(drop),
+            b'"' => self.value(Kind::String, u32::from(3 << 3 | LEN), OnDefault::Write).map(drop),
             b'{' => {
                 self.out.push(5 << 3 | LEN);
                 let start = begin_len(self.out);

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::Decoder;
 use super::error::{Failure, Result};
 use super::number::bits_of_text;
-use super::object::Default;
+use super::object::OnDefault;
 use super::value::put_bits;
 use crate::codec::wire::{begin_len, end_len, put_len_prefixed, put_tag};
 use crate::schema::plan::{FieldPlan, Kind};
@@ -52,7 +52,7 @@ impl<'a> Decoder<'a> {
         let start = begin_len(self.out);
         put_key(key, name, self.out)?;
         let key_len = self.out.len() - start;
-        if !self.value(value.kind, value.tag, Default::Write)? {
+        if !self.value(value.kind, value.tag, OnDefault::Write)? {
             // An unknown enum name that is ignored takes its entry along.
             self.out.truncate(before);
             return Ok(());

@@ -118,8 +118,8 @@ impl<'a> Decoder<'a> {
             return self.scan.null().map(|()| false);
         }
         match field.shape {
-            Shape::Implicit => self.value(field.kind, field.tag, Default::Omit),
-            Shape::Explicit | Shape::Required => self.value(field.kind, field.tag, Default::Write),
+            Shape::Implicit => self.value(field.kind, field.tag, OnDefault::Omit),
+            Shape::Explicit | Shape::Required => self.value(field.kind, field.tag, OnDefault::Write),
             Shape::Repeated { packed } => self.repeated(field, packed).map(|()| true),
             Shape::Map => self.map(field).map(|()| true),
         }
@@ -151,7 +151,7 @@ impl<'a> Decoder<'a> {
             let element = if packed {
                 self.packed(field.kind)
             } else {
-                self.value(field.kind, field.tag, Default::Write)
+                self.value(field.kind, field.tag, OnDefault::Write)
             };
             element.map_err(|failure| failure.in_element(index))?;
             index += 1;
@@ -171,7 +171,7 @@ impl<'a> Decoder<'a> {
 
 /// What happens to a value that is its type's default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Default {
+pub(super) enum OnDefault {
     Omit,
     Write,
 }

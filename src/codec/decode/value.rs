@@ -3,7 +3,7 @@
 use super::Decoder;
 use super::error::{Failure, Result, shown};
 use super::number::{self, NumberError};
-use super::object::Default;
+use super::object::OnDefault;
 use super::string::Run;
 use crate::codec::base64;
 use crate::codec::options::Unknown;
@@ -12,12 +12,12 @@ use crate::schema::plan::{EnumId, EnumPlan, Kind, wire};
 
 impl<'a> Decoder<'a> {
     /// Reads one value and appends it behind `tag`; false when there is none to speak of: an unknown
-    /// enum name that is ignored. A default left out (see [`Default`]) is still a value.
+    /// enum name that is ignored. A default left out (see [`OnDefault`]) is still a value.
     #[inline]
-    pub(super) fn value(&mut self, kind: Kind, tag: u32, default: Default) -> Result<bool> {
+    pub(super) fn value(&mut self, kind: Kind, tag: u32, on_default: OnDefault) -> Result<bool> {
         match kind {
-            Kind::String => self.put_string(tag, default)?,
-            Kind::Bytes => self.put_bytes(tag, default)?,
+            Kind::String => self.put_string(tag, on_default)?,
+            Kind::Bytes => self.put_bytes(tag, on_default)?,
             Kind::Message(id) => {
                 put_tag(self.out, tag);
                 let start = begin_len(self.out);
@@ -32,7 +32,7 @@ impl<'a> Decoder<'a> {
             }
             _ => {
                 let Some(bits) = self.bits(kind)? else { return Ok(false) };
-                if bits != 0 || default == Default::Write {
+                if bits != 0 || on_default == OnDefault::Write {
                     put_tag(self.out, tag);
                     put_bits(kind, bits, self.out);
                 }
@@ -50,9 +50,9 @@ impl<'a> Decoder<'a> {
     }
 
     #[inline]
-    fn put_string(&mut self, tag: u32, default: Default) -> Result<()> {
+    fn put_string(&mut self, tag: u32, on_default: OnDefault) -> Result<()> {
         match self.scan.string_run("expected a string")? {
-            Run::Whole([]) if default == Default::Omit => {}
+            Run::Whole([]) if on_default == OnDefault::Omit => {}
             Run::Whole(content) => put_len_prefixed(self.out, tag, content),
             Run::Escaped(head) => {
                 put_tag(self.out, tag);
@@ -64,9 +64,9 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    fn put_bytes(&mut self, tag: u32, default: Default) -> Result<()> {
+    fn put_bytes(&mut self, tag: u32, on_default: OnDefault) -> Result<()> {
         let text = self.scan.string("expected a string of base64")?;
-        if text.is_empty() && default == Default::Omit {
+        if text.is_empty() && on_default == OnDefault::Omit {
             return Ok(());
         }
         put_tag(self.out, tag);

@@ -4,7 +4,7 @@
 
 use super::Decoder;
 use super::error::{Failure, Result};
-use super::object::Default;
+use super::object::OnDefault;
 use crate::codec::mask;
 use crate::codec::time::{Instant, parse_duration, parse_timestamp};
 use crate::codec::wire::{begin_len, end_len, put_varint};
@@ -15,7 +15,7 @@ impl<'a> Decoder<'a> {
         let Some(field) = plan.fields.first() else {
             return Err(Failure::value("the schema has no value field for this wrapper"));
         };
-        self.value(field.kind, field.tag, Default::Omit).map(drop)
+        self.value(field.kind, field.tag, OnDefault::Omit).map(drop)
     }
 
     pub(super) fn timestamp(&mut self) -> Result<()> {
