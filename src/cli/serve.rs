@@ -39,7 +39,8 @@ pub(super) fn serve(
     let running = gateway.start().map_err(|error| Failure::Start(error.to_string()))?;
     let public = running.addresses.first().copied().expect("a gateway has a public listener");
     let admin = running.admin_address.expect("a gateway has an admin listener");
-    print(announce(public, admin));
-    running.run_until_signal().map_err(|error| Failure::System("cannot wait for signals", error))?;
+    running
+        .run_until_signal(|| print(announce(public, admin)))
+        .map_err(|error| Failure::System("cannot wait for signals", error))?;
     Ok(ExitCode::SUCCESS)
 }

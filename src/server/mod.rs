@@ -36,7 +36,6 @@ use crate::status::Status;
 use crate::telemetry::WorkerMetrics;
 
 pub use body::LimitedBody;
-pub use drain::shutdown_signal;
 pub use limits::ServerLimits;
 pub use running::{Running, Shutdown, StartError, start};
 

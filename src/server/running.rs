@@ -9,8 +9,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::accept::{Shared, Worker};
-use super::drain::{Drain, Step};
-use super::{Handler, ServerConfig, admin, shutdown_signal};
+use super::drain::{Drain, Signals, Step};
+use super::{Handler, ServerConfig, admin};
 use crate::telemetry::Metrics;
 
 /// Connections the system holds before `accept`; more than one burst of a busy second.
@@ -116,18 +116,23 @@ impl Running {
 
     /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process as usual.
     ///
+    /// Calls `announce` when signals are heard, so that who reads of it may send one at once.
+    ///
     /// # Errors
     ///
     /// The system cannot install a signal handler.
-    pub fn run_until_signal(self) -> io::Result<()> {
+    pub fn run_until_signal(self, announce: impl FnOnce()) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            shutdown_signal().await?;
+            let mut signals = Signals::new()?;
+            announce();
+            signals.next().await;
             tracing::info!("draining");
             tokio::select! {
-                () = self.stop() => Ok(()),
-                result = shutdown_signal() => result,
+                () = self.stop() => {}
+                () = signals.next() => {}
             }
+            io::Result::Ok(())
         })?;
         // Not waiting for threads that a second signal has given up.
         runtime.shutdown_background();
