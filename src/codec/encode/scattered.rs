@@ -153,7 +153,7 @@ impl Encoder<'_> {
                 continue;
             };
             within(skipped, field)?;
-            if !self.holds(field, value)? {
+            if !within(self.holds(field, value), field)? {
                 continue;
             }
             let run = Run { field: index, start, end: place(&reader) };
@@ -171,11 +171,17 @@ impl Encoder<'_> {
     }
 
     /// Whether a singular field can hold the value at `reader`: a closed enum's unknown number it cannot.
+    ///
+    /// A string that is not UTF-8 is an error even where another replaces it, as it is to a parser.
     fn holds(&self, field: &FieldPlan, mut reader: Reader<'_>) -> Result<bool> {
         match (field.kind, field.shape) {
             (Kind::Enum(id), Shape::Implicit | Shape::Explicit | Shape::Required) => {
                 let plan = self.schema.enumeration(id);
                 Ok(!plan.closed || plan.quoted_name(low(reader.varint()?).cast_signed()).is_some())
+            }
+            (Kind::String, Shape::Implicit | Shape::Explicit | Shape::Required) => {
+                std::str::from_utf8(reader.bytes()?).map_err(|_| Fault::Utf8)?;
+                Ok(true)
             }
             _ => Ok(true),
         }

@@ -54,8 +54,9 @@ fn strings_that_are_not_utf8_are_refused() {
     refuse("t.Maps", [message(1, [bytes(1, b"\xff")])], "`strings`: string is not valid UTF-8");
     // JSON could not carry them, whether or not the schema asks for UTF-8.
     refuse("two.Two", [bytes(9, b"\xff")], "`text`: string is not valid UTF-8");
-    // A scalar that another one replaces is not looked at.
-    check("t.Node", [varint(4, 1), bytes(1, "a")], r#"{"name":"a","n":1}"#);
+    // Nor does it matter that another one replaces it.
+    refuse("t.Node", [bytes(1, b"\xff"), bytes(1, "a")], "`name`: string is not valid UTF-8");
+    refuse("t.Node", [varint(4, 1), bytes(1, b"\xff"), bytes(1, "a")], "`name`: string is not valid UTF-8");
 }
 
 #[test]
