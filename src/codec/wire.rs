@@ -90,24 +90,17 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(u64::from(*byte))
             }
-            _ => self.long_varint(),
-        }
-    }
-
-    fn long_varint(&mut self) -> Result<u64, WireError> {
-        let mut value = 0;
-        for (index, &byte) in self.rest.iter().enumerate().take(10) {
-            value |= u64::from(byte & 0x7f) << (7 * index);
-            if byte < 0x80 {
-                // The tenth byte holds the 64th bit and nothing else.
-                if index == 9 && byte > 1 {
-                    return Err(WireError::VarintTooLong);
-                }
-                self.rest = &self.rest[index + 1..];
-                return Ok(value);
+            [low, high, rest @ ..] if *high < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(low & 0x7f) | u64::from(*high) << 7)
+            }
+            _ => {
+                // Not `&mut self`: what is never lent out stays in registers.
+                let (value, rest) = long_varint(self.rest)?;
+                self.rest = rest;
+                Ok(value)
             }
         }
-        Err(if self.rest.len() < 10 { WireError::Truncated } else { WireError::VarintTooLong })
     }
 
     #[inline]
@@ -187,6 +180,50 @@ pub fn each_len<'w>(
         }
     }
     Ok(())
+}
+
+/// A varint of more than two bytes, or one that is cut off, and what follows it.
+#[inline(never)]
+fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), WireError> {
+    if let [a, b, c @ ..0x80, rest @ ..] = bytes {
+        return Ok((u64::from(a & 0x7f) | u64::from(b & 0x7f) << 7 | u64::from(*c) << 14, rest));
+    }
+    if let Some(word) = bytes.first_chunk() {
+        // The first byte without its high bit ends the value: what is above it is another's.
+        let word = u64::from_le_bytes(*word);
+        let end = !word & 0x8080_8080_8080_8080;
+        if end != 0 {
+            let rest = &bytes[end.trailing_zeros() as usize / 8 + 1..];
+            return Ok((join_sevens(word & (end ^ (end - 1))), rest));
+        }
+    }
+    longest_varint(bytes)
+}
+
+/// A varint of more than eight bytes, or near the end of the message.
+#[inline(never)]
+fn longest_varint(bytes: &[u8]) -> Result<(u64, &[u8]), WireError> {
+    let mut value = 0;
+    let mut rest = bytes;
+    for shift in (0..64).step_by(7) {
+        let [byte, later @ ..] = rest else { return Err(WireError::Truncated) };
+        rest = later;
+        value |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            // The tenth byte holds the 64th bit and nothing else.
+            return if shift == 63 && *byte > 1 { Err(WireError::VarintTooLong) } else { Ok((value, rest)) };
+        }
+    }
+    Err(WireError::VarintTooLong)
+}
+
+/// Joins the lower seven bits of all eight bytes: by twos, then fours, then eights.
+#[inline]
+const fn join_sevens(word: u64) -> u64 {
+    let sevens = word & 0x7f7f_7f7f_7f7f_7f7f;
+    let twos = sevens & 0x007f_007f_007f_007f | (sevens & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = twos & 0x0000_3fff_0000_3fff | (twos & 0x3fff_0000_3fff_0000) >> 2;
+    fours & 0x0fff_ffff | (fours & 0x0fff_ffff_0000_0000) >> 4
 }
 
 /// The tag of a field: its number and wire type in one.
@@ -322,6 +359,9 @@ mod tests {
                 assert_eq!(out.len(), varint_len(value), "{value}");
                 assert_eq!(Reader::new(&out).varint(), Ok(value));
                 assert_eq!(Reader::new(&out[..out.len() - 1]).varint(), Err(WireError::Truncated));
+                let followed = [&out[..], &[0xff; 8]].concat();
+                let mut reader = Reader::new(&followed);
+                assert_eq!((reader.varint(), reader.rest().len()), (Ok(value), 8));
                 assert_eq!(unzigzag64(zigzag64(value.cast_signed())), value.cast_signed());
                 let small = value as u32;
                 assert_eq!(unzigzag32(zigzag32(small.cast_signed())), small.cast_signed());

@@ -14,6 +14,7 @@ mod editions;
 mod error;
 mod features;
 mod imports;
+pub mod key;
 mod load;
 pub mod plan;
 mod pool;

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use prost_reflect::{Cardinality, Kind as Reflected, Syntax};
 
 use super::Schema;
+use super::key::Key;
 
 /// Index of a message type in its [`Schema`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,10 +58,10 @@ pub struct FieldPlan {
     /// The name as declared; `[full.name]` for an extension.
     pub name: Box<str>,
     pub json_name: Box<str>,
-    /// `"jsonName":` ready to be written.
-    pub json_key: Box<[u8]>,
-    /// `"proto_name":` ready to be written.
-    pub proto_key: Box<[u8]>,
+    /// `json_name`, ready to be written.
+    pub json_key: Key,
+    /// `name`, ready to be written.
+    pub proto_key: Key,
 }
 
 /// The type of a field's (or of a repeated field's every) value.
@@ -291,8 +292,8 @@ impl FieldPlan {
             utf8: (declared.syntax == Syntax::Proto3) != flipped,
             name: declared.name.into(),
             json_name: declared.json_name.into(),
-            json_key: quoted_key(declared.json_name),
-            proto_key: quoted_key(declared.name),
+            json_key: Key::of(declared.json_name),
+            proto_key: Key::of(declared.name),
         }
     }
 
@@ -586,10 +587,4 @@ fn hash(name: &[u8]) -> usize {
 
 fn quoted(text: &str) -> Box<[u8]> {
     serde_json::to_vec(text).expect("a string serializes").into()
-}
-
-fn quoted_key(name: &str) -> Box<[u8]> {
-    let mut key = quoted(name).into_vec();
-    key.push(b':');
-    key.into()
 }

@@ -67,9 +67,9 @@ impl<'a> Decoder<'a> {
     ) -> Result<Option<usize>> {
         self.scan.peek();
         if let Some(field) = plan.fields.get(next)
-            && self.scan.rest().starts_with(&field.json_key)
+            && self.scan.rest().starts_with(field.json_key.quoted())
         {
-            self.scan.at += field.json_key.len();
+            self.scan.at += field.json_key.quoted().len();
             return Ok(Some(next));
         }
         let name = self.scan.string("expected a name in quotes")?;

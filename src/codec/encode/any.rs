@@ -25,10 +25,9 @@ impl Encoder<'_> {
         if !type_url.is_empty() {
             self.out.extend_from_slice(b"\"@type\":");
             text::string(&mut self.out, type_url)?;
-            self.out.push(b',');
             self.payload(self.resolve(type_url), value)?;
         }
-        self.end(b'}');
+        self.out.push(b'}');
         self.leave();
         Ok(())
     }
@@ -38,11 +37,11 @@ impl Encoder<'_> {
         match plan {
             Some(plan) if plan.well_known == WellKnown::No => self.members(plan, value),
             Some(plan) => {
-                self.out.extend_from_slice(b"\"value\":");
+                self.out.extend_from_slice(b",\"value\":");
                 self.message(plan.id, value)
             }
             None => {
-                self.out.extend_from_slice(b"\"value\":");
+                self.out.extend_from_slice(b",\"value\":");
                 self.bytes(value);
                 Ok(())
             }

@@ -92,26 +92,22 @@ impl Encoder<'_> {
         let start = self.out.len();
         let field = occurrences.field;
         while let Some((form, reader)) = occurrences.advance()? {
-            match form {
-                Form::Single => self.element(field, reader)?,
-                Form::Packed => {
-                    let mut packed = Reader::new(reader.bytes()?);
-                    while !packed.is_empty() {
-                        self.element(field, &mut packed)?;
-                    }
+            let mut packed = match form {
+                Form::Single => None,
+                Form::Packed => Some(Reader::new(reader.bytes()?)),
+            };
+            while packed.is_none_or(|packed| !packed.is_empty()) {
+                let values = packed.as_mut().unwrap_or(reader);
+                if self.value(field.kind, field.number, values)? != Written::Nothing {
+                    self.out.push(b',');
+                }
+                if form == Form::Single {
+                    break;
                 }
             }
         }
         let empty = self.out.len() == start;
         self.end(b']');
         Ok(if empty { Written::Default } else { Written::Value })
-    }
-
-    #[inline]
-    fn element(&mut self, field: &FieldPlan, reader: &mut Reader<'_>) -> Result<()> {
-        if self.value(field.kind, field.number, reader)? != Written::Nothing {
-            self.out.push(b',');
-        }
-        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::list::Occurrences;
 use super::message::Form;
 use super::value::low;
-use super::{Encoder, Result, Written, text};
+use super::{Encoder, Result, Written, number, text};
 use crate::codec::wire::{Reader, unzigzag32, unzigzag64};
 use crate::schema::plan::{FieldPlan, Kind};
 
@@ -160,8 +160,8 @@ impl<'w> Key<'w> {
     fn write(self, out: &mut Vec<u8>) -> Result<()> {
         match self {
             Self::Bool(value) => out.extend_from_slice(if value { b"\"true\"" } else { b"\"false\"" }),
-            Self::Signed(value) => text::quoted_integer(out, value),
-            Self::Unsigned(value) => text::quoted_integer(out, value),
+            Self::Signed(value) => number::quoted_integer(out, value),
+            Self::Unsigned(value) => number::quoted_integer(out, value),
             Self::Text(value) => text::string(out, value)?,
         }
         out.push(b':');

@@ -32,9 +32,14 @@ impl Encoder<'_> {
         match plan.well_known {
             WellKnown::No | WellKnown::MapEntry => {
                 self.enter()?;
-                self.out.push(b'{');
+                let start = self.out.len();
                 self.members(plan, wire)?;
-                self.end(b'}');
+                // The bracket takes the place of the first member's comma.
+                match self.out.get_mut(start) {
+                    Some(comma) => *comma = b'{',
+                    None => self.out.push(b'{'),
+                }
+                self.out.push(b'}');
                 self.leave();
                 Ok(())
             }
@@ -49,7 +54,7 @@ impl Encoder<'_> {
         }
     }
 
-    /// Writes the members of a message's object, each with a comma after it.
+    /// Writes the members of a message's object, each with a comma before it.
     pub(super) fn members(&mut self, plan: &MessagePlan, wire: &[u8]) -> Result<()> {
         if !plan.is_disordered() {
             let start = self.out.len();
@@ -64,25 +69,33 @@ impl Encoder<'_> {
 
     fn members_in_order(&mut self, plan: &MessagePlan, wire: &[u8]) -> Result<Order> {
         let mut reader = Reader::new(wire);
-        // The field that comes next, unless some are absent.
-        let mut next = 0;
+        // Those that may still come, the next one first unless some are absent.
+        let mut fields = &*plan.fields;
         let mut oneofs = 0u64;
         loop {
             let before = reader;
-            let (index, field) = match plan.fields.get(next) {
-                Some(field) if reader.take_tag(field.tag) => (next, field),
-                _ => match seek(plan, &mut reader)? {
-                    Some(found) => found,
-                    None => break,
-                },
+            let field = match fields {
+                [field, later @ ..] if reader.take_tag(field.tag) => {
+                    fields = later;
+                    field
+                }
+                _ => {
+                    let (found, rest) = seek(plan, reader)?;
+                    let Some((index, field)) = found else { break };
+                    let next = plan.fields.len() - fields.len();
+                    if index < next {
+                        return Ok(Order::Broken);
+                    }
+                    if self.emits_defaults() {
+                        self.absent(plan, next..index)?;
+                    }
+                    (reader, fields) = (rest, plan.fields.get(index + 1..).unwrap_or_default());
+                    field
+                }
             };
-            if index < next || (field.oneof.is_some() && !mark(&mut oneofs, field)) {
+            if field.oneof.is_some() && !mark(&mut oneofs, field) {
                 return Ok(Order::Broken);
             }
-            if self.emits_defaults() {
-                self.absent(plan, next..index)?;
-            }
-            next = index + 1;
             let start = self.out.len();
             self.key(field);
             let written = match field.shape {
@@ -106,7 +119,7 @@ impl Encoder<'_> {
             self.finish(field, start, written);
         }
         if self.emits_defaults() {
-            self.absent(plan, next..plan.fields.len())?;
+            self.absent(plan, plan.fields.len() - fields.len()..plan.fields.len())?;
         }
         Ok(Order::Kept)
     }
@@ -118,7 +131,6 @@ impl Encoder<'_> {
             if !field.has_presence() && !field.is_extension() {
                 self.key(field);
                 self.absent_value(field)?;
-                self.out.push(b',');
             }
         }
         Ok(())
@@ -164,18 +176,21 @@ impl Form {
 }
 
 /// Passes over what is unknown, up to and including the tag of a field that the plan has.
-fn seek<'p>(plan: &'p MessagePlan, reader: &mut Reader<'_>) -> Result<Option<(usize, &'p FieldPlan)>> {
+fn seek<'p, 'w>(
+    plan: &'p MessagePlan,
+    mut reader: Reader<'w>,
+) -> Result<(Option<(usize, &'p FieldPlan)>, Reader<'w>)> {
     while !reader.is_empty() {
         let (number, wire_type) = reader.tag()?;
         if let Some(index) = plan.by_number(number)
             && let Some(field) = plan.fields.get(index)
             && Form::of(field, wire_type).is_some()
         {
-            return Ok(Some((index, field)));
+            return Ok((Some((index, field)), reader));
         }
         reader.skip(number, wire_type)?;
     }
-    Ok(None)
+    Ok((None, reader))
 }
 
 /// Whether a message in `field` at `rest` is but a part of it, or replaced by a later member of its oneof.

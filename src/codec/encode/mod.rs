@@ -14,6 +14,7 @@ mod error;
 mod list;
 mod map;
 mod message;
+mod number;
 mod scattered;
 mod structs;
 #[cfg(test)]
@@ -146,7 +147,7 @@ impl<'s> Encoder<'s> {
         self.depth -= 1;
     }
 
-    /// Writes a closing bracket, over the comma that every element and member leaves behind it.
+    /// Writes a closing bracket, over the comma that every element of a list or map leaves behind it.
     #[inline]
     fn end(&mut self, bracket: u8) {
         match self.out.last_mut() {
@@ -155,12 +156,17 @@ impl<'s> Encoder<'s> {
         }
     }
 
+    /// Writes the comma, name and colon that a member of a message begins with.
     #[inline]
     fn key(&mut self, field: &FieldPlan) {
-        self.out.extend_from_slice(match self.options.names {
+        let key = match self.options.names {
             Names::Json => &field.json_key,
             Names::Proto => &field.proto_key,
-        });
+        };
+        match key.block() {
+            Some((block, len)) => text::put_block(&mut self.out, block, len),
+            None => self.out.extend_from_slice(key.with_comma()),
+        }
     }
 
     /// Ends the member of `field` that was begun at `start`, or takes it back where it should not be seen.
@@ -171,9 +177,7 @@ impl<'s> Encoder<'s> {
             Written::Default => self.emits_defaults() || field.has_presence(),
             Written::Nothing => false,
         };
-        if visible {
-            self.out.push(b',');
-        } else {
+        if !visible {
             self.out.truncate(start);
         }
     }

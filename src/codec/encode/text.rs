@@ -1,93 +1,89 @@
-//! JSON strings and numbers: the leaves of the output.
+//! JSON strings.
+//!
+//! Most are short and plain ASCII, which is neither to be checked as UTF-8 nor escaped: those are tested
+//! and written in two halves of constant size that overlap in the middle, without a call or a loop.
 //!
 //! Escaped is what RFC 8259, section 7, demands, `"`, `\` and U+0000 to U+001F, and nothing else: since
 //! ECMAScript 2019 even U+2028 and U+2029 may stand in a script's string, and `<` matters only where
 //! JSON is pasted into HTML, which is the paster's to escape.
 
-use super::error::Fault;
+use super::error::{Fault, Result};
 
 /// Writes `text` as a JSON string. All of it must be UTF-8: JSON has no way to carry anything else.
-#[inline]
-pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) -> Result<(), Fault> {
-    out.push(b'"');
-    let (plain, rest) = text.split_at(run::<true>(text));
-    out.extend_from_slice(plain);
-    if !rest.is_empty() {
-        escaped(out, rest)?;
+#[inline(always)]
+pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) -> Result<()> {
+    let written = match text.len() {
+        16..=32 => put_halves(out, text, is_plain::<true, 16>),
+        8..16 => put_halves(out, text, |half| special::<true>(u64::from_le_bytes(*half)) == 0),
+        4..8 => put_halves(out, text, |half: &[u8; 4]| special::<true>(filled_up(half)) == 0),
+        _ => false,
+    };
+    if written { Ok(()) } else { any_string(out, text) }
+}
+
+/// Appends the first `len` bytes of a block, whose constant size makes that a few instructions.
+#[inline(always)]
+pub(super) fn put_block<const N: usize>(out: &mut Vec<u8>, block: &[u8; N], len: usize) {
+    let end = out.len() + len;
+    out.extend_from_slice(block);
+    out.truncate(end);
+}
+
+/// Writes a string of `N` to `2 * N` (at most 32) bytes, quotes included, if both halves are plain.
+#[inline(never)]
+fn put_halves<const N: usize>(out: &mut Vec<u8>, text: &[u8], is_plain: impl Fn(&[u8; N]) -> bool) -> bool {
+    let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) else { return false };
+    if !is_plain(first) || !is_plain(last) {
+        return false;
     }
+    let end = out.len() + text.len() + 2;
+    out.extend_from_slice(&[b'"'; 34]);
+    if let Some(place) = out.last_chunk_mut::<34>() {
+        place[1..N + 1].copy_from_slice(first);
+        place[text.len() + 1 - N..text.len() + 1].copy_from_slice(last);
+        place[text.len() + 1] = b'"';
+    }
+    out.truncate(end);
+    true
+}
+
+/// Writes a string of any length and content.
+#[inline(never)]
+fn any_string(out: &mut Vec<u8>, text: &[u8]) -> Result<()> {
+    let plain = match text.last_chunk::<32>() {
+        Some(last) => is_plain::<true, 32>(last) && text.as_chunks().0.iter().all(is_plain::<true, 32>),
+        None => run::<true>(text) == text.len(),
+    };
+    if !plain {
+        return escaped(out, text);
+    }
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(text);
     out.push(b'"');
     Ok(())
 }
 
-/// Writes a floating-point number's text: shortest round-tripping, without the `.0` of an integral one.
-///
-/// Not a number and the infinities are strings (ProtoJSON).
-pub(super) fn float<F: Float>(out: &mut Vec<u8>, value: F) {
-    if let Some(name) = value.name() {
-        out.extend_from_slice(name);
-        return;
-    }
-    let mut buffer = zmij::Buffer::new();
-    let digits = buffer.format_finite(value).as_bytes();
-    out.extend_from_slice(digits.strip_suffix(b".0").unwrap_or(digits));
-}
-
-#[inline]
-pub(super) fn integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-#[inline]
-pub(super) fn quoted_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
+/// Writes a string, quotes included, in which something is not plain.
+#[inline(never)]
+fn escaped(out: &mut Vec<u8>, text: &[u8]) -> Result<()> {
     out.push(b'"');
-    integer(out, value);
-    out.push(b'"');
-}
-
-#[inline]
-pub(super) fn boolean(out: &mut Vec<u8>, value: bool) {
-    out.extend_from_slice(if value { b"true" } else { b"false" });
-}
-
-/// What [`float`] asks of `f32` and `f64`.
-pub(super) trait Float: zmij::Float {
-    /// The JSON string of a value that is no JSON number.
-    fn name(self) -> Option<&'static [u8]>;
-}
-
-impl Float for f64 {
-    #[inline]
-    fn name(self) -> Option<&'static [u8]> {
-        if self.is_finite() {
-            None
-        } else if self.is_nan() {
-            Some(b"\"NaN\"")
-        } else if self > 0.0 {
-            Some(b"\"Infinity\"")
-        } else {
-            Some(b"\"-Infinity\"")
-        }
-    }
-}
-
-impl Float for f32 {
-    #[inline]
-    fn name(self) -> Option<&'static [u8]> {
-        f64::from(self).name()
-    }
-}
-
-/// The part of a string from its first byte that is not plain ASCII.
-#[cold]
-fn escaped(out: &mut Vec<u8>, text: &[u8]) -> Result<(), Fault> {
-    let mut rest = std::str::from_utf8(text).map_err(|_| Fault::Utf8)?.as_bytes();
-    loop {
-        let (plain, special) = rest.split_at(run::<false>(rest));
+    let mut rest = text;
+    // As long as it is ASCII, it is UTF-8.
+    while let (plain, [byte @ ..0x80, after @ ..]) = rest.split_at(run::<true>(rest)) {
         out.extend_from_slice(plain);
-        let Some((&byte, after)) = special.split_first() else { return Ok(()) };
-        escape(out, byte);
+        escape(out, *byte);
         rest = after;
     }
+    let mut rest = std::str::from_utf8(rest).map_err(|_| Fault::Utf8)?.as_bytes();
+    while let (plain, [byte, after @ ..]) = rest.split_at(run::<false>(rest)) {
+        out.extend_from_slice(plain);
+        escape(out, *byte);
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+    Ok(())
 }
 
 fn escape(out: &mut Vec<u8>, byte: u8) {
@@ -115,7 +111,7 @@ fn run<const ASCII: bool>(text: &[u8]) -> usize {
     let mut length = 0;
     // Blocks that a compiler can test with a few vector instructions, then words.
     for block in text.as_chunks::<32>().0 {
-        if !is_plain::<ASCII>(block) {
+        if !is_plain::<ASCII, 32>(block) {
             break;
         }
         length += 32;
@@ -137,9 +133,9 @@ fn run<const ASCII: bool>(text: &[u8]) -> usize {
     if found != 0 { start + lane(found) } else { text.len() }
 }
 
-/// Whether none of these bytes is special.
-#[inline]
-fn is_plain<const ASCII: bool>(block: &[u8; 32]) -> bool {
+/// Whether none of these bytes is special: a few vector instructions.
+#[inline(always)]
+fn is_plain<const ASCII: bool, const N: usize>(block: &[u8; N]) -> bool {
     let special = |byte: u8| {
         let control = if ASCII { byte.cast_signed() < 0x20 } else { byte < 0x20 };
         control | (byte == b'"') | (byte == b'\\')
@@ -233,39 +229,7 @@ mod tests {
     #[test]
     fn strings_that_are_not_utf8_are_refused() {
         for text in [&b"\x80"[..], b"ab\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"plain plain \xf8"] {
-            assert_eq!(string(&mut Vec::new(), text), Err(Fault::Utf8), "{text:x?}");
+            assert_eq!(string(&mut Vec::new(), text), Err(Fault::Utf8.into()), "{text:x?}");
         }
-    }
-
-    #[test]
-    fn floats_are_shortest_and_name_what_json_cannot() {
-        fn check(value: f64, json: &str) {
-            let mut out = Vec::new();
-            float(&mut out, value);
-            assert_eq!(String::from_utf8_lossy(&out), json);
-            if value.is_finite() {
-                assert_eq!(json.parse::<f64>().map(f64::to_bits), Ok(value.to_bits()));
-            }
-        }
-        check(0.0, "0");
-        check(-0.0, "-0");
-        check(1.0, "1");
-        check(-1.5, "-1.5");
-        check(0.1, "0.1");
-        check(100.0, "100");
-        check(1e15, "1000000000000000");
-        check(f64::MAX, "1.7976931348623157e+308");
-        check(f64::MIN_POSITIVE, "2.2250738585072014e-308");
-        check(5e-324, "5e-324");
-        check(f64::NAN, "\"NaN\"");
-        check(f64::INFINITY, "\"Infinity\"");
-        check(f64::NEG_INFINITY, "\"-Infinity\"");
-        let mut out = Vec::new();
-        float(&mut out, 0.1f32);
-        out.push(b' ');
-        float(&mut out, f32::MAX);
-        out.push(b' ');
-        float(&mut out, f32::INFINITY);
-        assert_eq!(out, b"0.1 3.4028235e+38 \"Infinity\"");
     }
 }

@@ -1,6 +1,6 @@
 //! One value of any kind, from the wire to JSON.
 
-use super::{Encoder, Result, Written, text};
+use super::{Encoder, Result, Written, number, text};
 use crate::codec::base64;
 use crate::codec::options::{Enums, Int64};
 use crate::codec::wire::{Reader, unzigzag32, unzigzag64};
@@ -28,12 +28,15 @@ impl Encoder<'_> {
             Kind::Int64 => self.int64(reader.varint()?.cast_signed()),
             Kind::Bool => {
                 let value = reader.varint()? != 0;
-                text::boolean(&mut self.out, value);
+                match value {
+                    true => self.out.extend_from_slice(b"true"),
+                    false => self.out.extend_from_slice(b"false"),
+                }
                 !value
             }
             Kind::Double => {
                 let bits = reader.fixed64()?;
-                text::float(&mut self.out, f64::from_bits(bits));
+                number::float(&mut self.out, f64::from_bits(bits));
                 // Negative zero is not the default, although it is equal to it.
                 bits == 0
             }
@@ -44,7 +47,7 @@ impl Encoder<'_> {
             }
             Kind::Float => {
                 let bits = reader.fixed32()?;
-                text::float(&mut self.out, f32::from_bits(bits));
+                number::float(&mut self.out, f32::from_bits(bits));
                 bits == 0
             }
             Kind::Uint32 => self.uint32(low(reader.varint()?)),
@@ -56,7 +59,10 @@ impl Encoder<'_> {
             Kind::Sfixed32 => self.int32(reader.fixed32()?.cast_signed()),
             Kind::Sfixed64 => self.int64(reader.fixed64()?.cast_signed()),
             Kind::Group(id) => {
-                self.message(id, reader.group(number)?)?;
+                // A copy, so that the reader itself is not lent out and stays in registers.
+                let mut group = *reader;
+                self.message(id, group.group(number)?)?;
+                *reader = group;
                 false
             }
         };
@@ -91,28 +97,28 @@ impl Encoder<'_> {
             // A closed enum's unknown numbers are kept aside as unknown fields, which JSON does not have.
             None if plan.closed => return Ok(Written::Nothing),
             Some(name) if self.options.enums == Enums::Name => self.out.extend_from_slice(name),
-            _ => text::integer(&mut self.out, number),
+            _ => number::integer(&mut self.out, number),
         }
         Ok(if number == 0 { Written::Default } else { Written::Value })
     }
 
     #[inline]
     fn int32(&mut self, value: i32) -> bool {
-        text::integer(&mut self.out, value);
+        number::integer(&mut self.out, value);
         value == 0
     }
 
     #[inline]
     fn uint32(&mut self, value: u32) -> bool {
-        text::integer(&mut self.out, value);
+        number::integer(&mut self.out, value);
         value == 0
     }
 
     #[inline]
     fn int64(&mut self, value: i64) -> bool {
         match self.options.int64 {
-            Int64::String => text::quoted_integer(&mut self.out, value),
-            Int64::Number => text::integer(&mut self.out, value),
+            Int64::String => number::quoted_integer(&mut self.out, value),
+            Int64::Number => number::integer(&mut self.out, value),
         }
         value == 0
     }
@@ -120,8 +126,8 @@ impl Encoder<'_> {
     #[inline]
     fn uint64(&mut self, value: u64) -> bool {
         match self.options.int64 {
-            Int64::String => text::quoted_integer(&mut self.out, value),
-            Int64::Number => text::integer(&mut self.out, value),
+            Int64::String => number::quoted_integer(&mut self.out, value),
+            Int64::Number => number::integer(&mut self.out, value),
         }
         value == 0
     }
