@@ -133,15 +133,6 @@ impl Upstream {
         }
     }
 
-    /// Opens a connection now instead of with the first call.
-    ///
-    /// # Errors
-    ///
-    /// `UNAVAILABLE` when none can be opened.
-    pub async fn warm(&self) -> Result<(), Status> {
-        self.pool.acquire().await.map(drop).map_err(|failure| failure.status)
-    }
-
     async fn open(&self, request: GrpcRequest) -> Result<request::Opened, Failure> {
         if let RequestMessages::One(frame) = &request.messages {
             frame::check_bound(frame, self.pool.config().message_bytes_to_backend_max)

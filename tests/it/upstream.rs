@@ -191,7 +191,6 @@ async fn dropping_the_call_or_the_reply_resets_the_stream() {
         let (events, mut seen) = mpsc::unbounded_channel();
         let backend = Backend::start(hang(events, with_head)).await;
         let upstream = backend.upstream();
-        soon(upstream.warm()).await.expect("the backend listens");
         if with_head {
             let mut reply = soon(upstream.call(request(b""))).await.expect("a head");
             assert_eq!(soon(reply.messages.next()).await, Some(Ok(Bytes::from_static(b"first"))));
