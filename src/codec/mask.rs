@@ -9,12 +9,12 @@
 pub struct MaskError;
 
 /// The paths of a mask's text; none for the empty text.
-pub fn paths(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn paths(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').filter(move |_| !text.is_empty())
 }
 
 /// Appends one JSON path in the case of the wire.
-pub fn put_snake(path: &str, out: &mut Vec<u8>) -> Result<(), MaskError> {
+pub(super) fn put_snake(path: &str, out: &mut Vec<u8>) -> Result<(), MaskError> {
     if path.is_empty() || path.contains('_') {
         return Err(MaskError);
     }
@@ -22,7 +22,7 @@ pub fn put_snake(path: &str, out: &mut Vec<u8>) -> Result<(), MaskError> {
 }
 
 /// Appends one path of a query parameter, where the wire's own `snake_case` is welcome too.
-pub fn put_snake_or_kept(path: &str, out: &mut Vec<u8>) -> Result<(), MaskError> {
+pub(super) fn put_snake_or_kept(path: &str, out: &mut Vec<u8>) -> Result<(), MaskError> {
     if path.is_empty() {
         return Err(MaskError);
     }
@@ -36,7 +36,7 @@ pub fn put_snake_or_kept(path: &str, out: &mut Vec<u8>) -> Result<(), MaskError>
 }
 
 /// Appends one wire path in the case of JSON.
-pub fn put_camel(path: &str, out: &mut Vec<u8>) -> Result<(), MaskError> {
+pub(super) fn put_camel(path: &str, out: &mut Vec<u8>) -> Result<(), MaskError> {
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
         match byte {

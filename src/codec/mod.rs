@@ -3,12 +3,12 @@
 //! May import `schema` and `status`.
 
 pub mod base64;
-pub mod decode;
+mod decode;
 mod encode;
-pub mod mask;
+mod mask;
 pub mod options;
 pub mod records;
-pub mod time;
+mod time;
 pub mod wire;
 
 pub use decode::{TextError, check_required, field_to_wire, json_to_wire, leaf_paths, text_to_wire};

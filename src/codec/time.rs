@@ -10,7 +10,7 @@
 
 /// Seconds and nanoseconds, with the sign rules of the type they belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instant {
+pub(super) struct Instant {
     pub seconds: i64,
     pub nanos: i32,
 }
@@ -37,7 +37,7 @@ const NANOS_MAX: i32 = 999_999_999;
 const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Reads the text of a `Timestamp`; the result's nanos count forward, before 1970 too.
-pub fn parse_timestamp(text: &[u8]) -> Result<Instant, TimeError> {
+pub(super) fn parse_timestamp(text: &[u8]) -> Result<Instant, TimeError> {
     let (civil, rest) = read_civil(text).ok_or(TimeError::Timestamp)?;
     let (nanos, rest) = read_fraction(rest).ok_or(TimeError::Timestamp)?;
     let offset = read_offset(rest).ok_or(TimeError::Timestamp)?;
@@ -49,7 +49,7 @@ pub fn parse_timestamp(text: &[u8]) -> Result<Instant, TimeError> {
 }
 
 /// Appends the text of a `Timestamp`, in UTC, without quotes.
-pub fn put_timestamp(instant: Instant, out: &mut Vec<u8>) -> Result<(), TimeError> {
+pub(super) fn put_timestamp(instant: Instant, out: &mut Vec<u8>) -> Result<(), TimeError> {
     let Instant { seconds, nanos } = instant;
     if !(TIMESTAMP_SECONDS_MIN..=TIMESTAMP_SECONDS_MAX).contains(&seconds)
         || !(0..=NANOS_MAX).contains(&nanos)
@@ -73,7 +73,7 @@ pub fn put_timestamp(instant: Instant, out: &mut Vec<u8>) -> Result<(), TimeErro
 }
 
 /// Reads the text of a `Duration`; seconds and nanos have the same sign.
-pub fn parse_duration(text: &[u8]) -> Result<Instant, TimeError> {
+pub(super) fn parse_duration(text: &[u8]) -> Result<Instant, TimeError> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, text),
@@ -95,7 +95,7 @@ pub fn parse_duration(text: &[u8]) -> Result<Instant, TimeError> {
 }
 
 /// Appends the text of a `Duration`, without quotes.
-pub fn put_duration(instant: Instant, out: &mut Vec<u8>) -> Result<(), TimeError> {
+pub(super) fn put_duration(instant: Instant, out: &mut Vec<u8>) -> Result<(), TimeError> {
     let Instant { seconds, nanos } = instant;
     let one_sign = seconds == 0 || nanos == 0 || (seconds < 0) == (nanos < 0);
     if !(-DURATION_SECONDS_MAX..=DURATION_SECONDS_MAX).contains(&seconds)

@@ -5,10 +5,10 @@
 //! protocol is one file and one line in `FRONTENDS`. May import what is pure, never `stage`,
 //! `upstream` or `transcode`.
 
-pub mod accept;
-pub mod render;
-pub mod rest;
-pub mod stream;
+mod accept;
+mod render;
+mod rest;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Instant;

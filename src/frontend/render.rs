@@ -18,7 +18,7 @@ use crate::status::{Detail, Status};
 static BUILT_IN: LazyLock<Schema> = LazyLock::new(built_in);
 
 /// Renders `status` as the JSON of `google.rpc.Status`.
-pub fn status_json(schema: &Schema, options: &JsonOptions, status: &Status) -> Vec<u8> {
+pub(super) fn status_json(schema: &Schema, options: &JsonOptions, status: &Status) -> Vec<u8> {
     let mut out = Vec::with_capacity(128 + status.message.len());
     out.extend_from_slice(br#"{"code":"#);
     out.extend_from_slice(status.code.number().to_string().as_bytes());
@@ -71,7 +71,7 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// The delay of the first `google.rpc.RetryInfo` among the details, for `Retry-After`.
-pub fn retry_delay(status: &Status) -> Option<Duration> {
+pub(super) fn retry_delay(status: &Status) -> Option<Duration> {
     let detail = status.details.iter().find(|detail| detail.type_url.ends_with("/google.rpc.RetryInfo"))?;
     // RetryInfo { Duration retry_delay = 1 }; the parts of a message merge by being joined.
     let mut duration: Option<Vec<u8>> = None;

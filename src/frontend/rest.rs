@@ -18,7 +18,7 @@ use crate::route::{Body, Match};
 use crate::status::{Code, Status};
 
 /// The REST frontend.
-pub struct Rest;
+pub(super) struct Rest;
 
 static JSON: HeaderValue = HeaderValue::from_static("application/json");
 

@@ -25,7 +25,7 @@ use crate::snapshot::Snapshot;
 use crate::status::Status;
 
 /// A response body that frames [`Messages`].
-pub struct StreamBody {
+pub(super) struct StreamBody {
     messages: Messages,
     /// `None`: raw bytes, nothing is written between them.
     framing: Option<Framing>,
@@ -51,7 +51,7 @@ enum State {
 }
 
 impl StreamBody {
-    pub fn framed(
+    pub(super) fn framed(
         messages: Messages,
         framing: Framing,
         snapshot: Arc<Snapshot>,
@@ -60,7 +60,7 @@ impl StreamBody {
         Self { messages, framing: Some(framing), snapshot, wants_trailers, state: State::Start }
     }
 
-    pub fn raw(messages: Messages, snapshot: Arc<Snapshot>, wants_trailers: bool) -> Self {
+    pub(super) fn raw(messages: Messages, snapshot: Arc<Snapshot>, wants_trailers: bool) -> Self {
         Self { messages, framing: None, snapshot, wants_trailers, state: State::Start }
     }
 

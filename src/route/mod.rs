@@ -10,19 +10,19 @@
 //! May import `schema`, `codec` and `status`. Never sees a header: content types are the frontend's affair.
 
 mod assemble;
-pub mod binding;
-pub mod build;
+mod binding;
+mod build;
 mod captures;
 mod grow;
 pub mod list;
 mod path;
-pub mod percent;
+mod percent;
 mod place;
 mod query;
 mod request;
 pub mod rule;
 pub mod service_config;
-pub mod template;
+mod template;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -22,21 +22,21 @@ pub enum Fault {
 
 /// A [`Fault`] and where it begins, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EscapeError {
+pub(super) struct EscapeError {
     pub at: usize,
     pub fault: Fault,
 }
 
 /// Which escapes a value keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decode {
+pub(super) enum Decode {
     All,
     /// All but `%2F` and `%2f`.
     KeepSlash,
 }
 
 /// Checks every escape of a path segment; after this, [`normal`] and [`decode_into`] cannot fail.
-pub fn check(segment: &str) -> Result<(), EscapeError> {
+pub(super) fn check(segment: &str) -> Result<(), EscapeError> {
     let bytes = segment.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut first = None;
@@ -65,7 +65,7 @@ pub fn check(segment: &str) -> Result<(), EscapeError> {
 }
 
 /// The normal form of a segment that was [`check`]ed.
-pub fn normal(segment: &str) -> Cow<'_, str> {
+pub(super) fn normal(segment: &str) -> Cow<'_, str> {
     if segment.bytes().all(|byte| byte != b'%' && byte.is_ascii()) {
         return Cow::Borrowed(segment);
     }
@@ -87,7 +87,7 @@ pub fn normal(segment: &str) -> Cow<'_, str> {
 }
 
 /// Appends the value of text (segments and the slashes between them) that was [`check`]ed.
-pub fn decode_into(text: &str, decode: Decode, out: &mut String) {
+pub(super) fn decode_into(text: &str, decode: Decode, out: &mut String) {
     if !text.contains('%') {
         out.push_str(text);
         return;

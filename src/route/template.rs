@@ -19,14 +19,14 @@ use std::fmt;
 use super::percent;
 
 /// Segments of a template, and by default of a path.
-pub const SEGMENTS_MAX: usize = 64;
+pub(super) const SEGMENTS_MAX: usize = 64;
 
 /// Names in the field path of a variable.
-pub const FIELD_PATH_MAX: usize = 32;
+pub(super) const FIELD_PATH_MAX: usize = 32;
 
 /// A parsed path template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathTemplate {
+pub(super) struct PathTemplate {
     pub segments: Vec<Segment>,
     pub variables: Vec<Variable>,
     /// In normal form, without the colon.
@@ -35,7 +35,7 @@ pub struct PathTemplate {
 
 /// What one path segment must be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Segment {
+pub(super) enum Segment {
     /// In normal form.
     Literal(Box<str>),
     /// `*`: one segment.
@@ -46,7 +46,7 @@ pub enum Segment {
 
 /// A field of the request that takes the text of some segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
+pub(super) struct Variable {
     /// Dotted, as written.
     pub path: Box<str>,
     /// The first of its segments.
@@ -66,7 +66,7 @@ pub struct TemplateError {
 
 impl PathTemplate {
     /// Parses a template; the error tells the column and what was expected there.
-    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+    pub(super) fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut parser = Parser { text, at: 0, template: Self::empty(), in_variable: false };
         parser.template()?;
         Ok(parser.template)
@@ -77,7 +77,7 @@ impl PathTemplate {
     }
 
     /// Where the `**` stands.
-    pub fn many(&self) -> Option<usize> {
+    pub(super) fn many(&self) -> Option<usize> {
         self.segments.iter().position(|segment| *segment == Segment::Many)
     }
 }

@@ -29,7 +29,6 @@ mod well_known;
 mod tests;
 
 pub use leaf_paths::leaf_paths;
-pub use number::NumberError;
 pub use required::check_required;
 pub use text::{TextError, text_to_wire};
 
