@@ -6,7 +6,8 @@ use http::HeaderValue;
 use crate::codec::wire::{WireError, each_len};
 use crate::route::Binding;
 use crate::snapshot::Snapshot;
-use crate::status::{Code, Status};
+use crate::status::Status;
+use crate::upstream::protocol_error;
 
 /// What a reply message says the response is.
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ pub(super) fn read(snapshot: &Snapshot, binding: &Binding, wire: &Bytes) -> Resu
     };
     match outcome {
         Ok(()) => Ok(body),
-        Err(_) => Err(Status::backend(Code::Internal, "the backend's `google.api.HttpBody` is malformed")),
+        Err(_) => Err(protocol_error("the backend's `google.api.HttpBody` is malformed")),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::call::{Call, Failure, Payload, Reply, ReplyBody};
 use crate::route::Binding;
 use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
-use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream};
+use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream, protocol_error};
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
     let Call { snapshot, binding, metadata, deadline, payload } = call;
@@ -73,10 +73,10 @@ pub(super) async fn reply(
 
 async fn only_message(messages: &mut GrpcMessages) -> Result<Bytes, Status> {
     let Some(wire) = messages.next().await.transpose()? else {
-        return Err(Status::backend(Code::Internal, "the backend ended a unary call without a message"));
+        return Err(protocol_error("the backend ended a unary call without a message"));
     };
     if messages.next().await.transpose()?.is_some() {
-        return Err(Status::backend(Code::Internal, "the backend answered a unary call with two messages"));
+        return Err(protocol_error("the backend answered a unary call with two messages"));
     }
     Ok(wire)
 }

@@ -9,6 +9,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::status::protocol_error;
 use crate::status::{Code, Status};
 
 /// Bytes before each message.
@@ -117,7 +118,7 @@ fn message_length(bytes: &[u8], bytes_max: usize) -> Result<Option<usize>, Statu
     if flag != 0 {
         // No `grpc-accept-encoding` was sent, so a compressed message breaks the protocol.
         let what = "the backend sent a compressed message, though no encoding was offered";
-        return Err(Status::backend(Code::Internal, what));
+        return Err(protocol_error(what));
     }
     let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
     if length > bytes_max {

@@ -40,6 +40,7 @@ pub use frame::put_frame;
 pub use pool::Proofs;
 pub use reply::{GrpcMessages, GrpcReply};
 pub use request::{GrpcRequest, RequestMessages, RequestStream};
+pub(crate) use status::protocol_error;
 
 use pool::Pool;
 use request::OpenCall;
@@ -198,5 +199,6 @@ impl Deadline {
             .as_mut()
             .poll(cx)
             .map(|()| Status::backend(Code::DeadlineExceeded, "the backend did not answer in time"))
+            .map(|status| status.with_reason("BACKEND_TIMEOUT"))
     }
 }

@@ -257,5 +257,6 @@ impl Drop for QueuedCall<'_> {
 }
 
 fn unreachable_backend() -> Failure {
-    Failure::unsent(Status::backend(Code::Unavailable, "the backend cannot be reached"))
+    let status = Status::backend(Code::Unavailable, "the backend cannot be reached");
+    Failure::unsent(status.with_reason("BACKEND_UNREACHABLE"))
 }

@@ -100,7 +100,7 @@ fn outcome_of_head(
         return Some(outcome);
     }
     if http_status == StatusCode::OK && is_grpc {
-        return Some(Err(Status::backend(Code::Unknown, "the backend ended the call without a status")));
+        return Some(Err(status::without_status()));
     }
     // These are headers of HTTP, not metadata: what a proxy says of itself is not for clients.
     metadata.clear();
@@ -201,15 +201,15 @@ impl GrpcMessages {
     /// The outcome of a call that ended with END_STREAM.
     fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Status> {
         let Some(mut trailers) = trailers else {
-            return Err(Status::backend(Code::Internal, "the backend ended the call without trailers"));
+            return Err(status::protocol_error("the backend ended the call without trailers"));
         };
         let outcome = status::from_trailers(&mut trailers);
         self.trailers = trailers;
         match outcome {
-            None => Err(Status::backend(Code::Unknown, "the backend ended the call without a status")),
+            None => Err(status::without_status()),
             Some(Err(status)) => Err(status),
             Some(Ok(())) if self.frames.is_partial() => {
-                Err(Status::backend(Code::Internal, "the backend ended the call within a message"))
+                Err(status::protocol_error("the backend ended the call within a message"))
             }
             Some(Ok(())) => Ok(()),
         }

@@ -67,6 +67,7 @@ pub(super) fn from_http(number: u16) -> Status {
         number => Code::from_http(number),
     };
     Status::backend(code, format!("the backend answered with HTTP {number} and not with gRPC"))
+        .with_reason("BACKEND_NOT_GRPC")
 }
 
 /// An error of the stream or its connection.
@@ -74,13 +75,14 @@ pub(super) fn from_h2(error: &h2::Error) -> Failure {
     if error.is_reset() {
         if !error.is_remote() {
             // We reset the stream ourselves: the backend broke a rule of HTTP/2.
-            return Failure::sent(Status::backend(Code::Internal, "the backend's reply breaks HTTP/2"));
+            return Failure::sent(protocol_error("the backend's reply breaks HTTP/2"));
         }
         let reason = error.reason().unwrap_or(Reason::NO_ERROR);
         let status = Status::backend(
             from_reset(reason),
             format!("the backend reset the stream ({})", reason_name(reason)),
-        );
+        )
+        .with_reason("BACKEND_RESET");
         // RFC 9113, section 8.7: REFUSED_STREAM says that nothing was processed.
         return Failure { status, is_unsent: reason == Reason::REFUSED_STREAM };
     }
@@ -90,9 +92,21 @@ pub(super) fn from_h2(error: &h2::Error) -> Failure {
     Failure { status: lost(), is_unsent }
 }
 
+/// The backend breaks a rule of the protocol.
+pub(crate) fn protocol_error(what: &'static str) -> Status {
+    Status::backend(Code::Internal, what).with_reason("BACKEND_PROTOCOL_ERROR")
+}
+
+/// A call that ended without a status: gRPC's clients call that UNKNOWN.
+pub(super) fn without_status() -> Status {
+    Status::backend(Code::Unknown, "the backend ended the call without a status")
+        .with_reason("BACKEND_PROTOCOL_ERROR")
+}
+
 /// The connection to the backend is gone.
 pub(super) fn lost() -> Status {
     Status::backend(Code::Unavailable, "the connection to the backend was lost")
+        .with_reason("BACKEND_CONNECTION_LOST")
 }
 
 /// PROTOCOL-HTTP2.md, "Errors": HTTP/2 error codes to gRPC codes.

@@ -145,6 +145,7 @@ async fn absent_backend_is_unavailable_and_is_found_when_it_comes() {
     let gateway = Gateway::start(&["--proto", "tests/data/door.proto", "--upstream", &url]).await;
     let answer = http::send(gateway.address, http::request("GET", "/v1/items/7"), "").await;
     assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (503, &json!(14)), "{}", answer.text());
+    assert_eq!(answer.json()["details"][0]["reason"], "BACKEND_UNREACHABLE");
     assert!(!answer.text().contains("127.0.0.1"), "an address for everyone: {}", answer.text());
     let _backend =
         Backend::start_at(address, async |_| respond(HeaderMap::new(), messages(&[ITEM], status(0, ""))))
