@@ -12,9 +12,9 @@ use super::check;
 use super::editions;
 use super::error::{Problem, Problems, SchemaError};
 use super::imports;
+use super::originals::Originals;
 use super::pool;
 use super::read::{self, File, Input, Limits};
-use super::sources::Sources;
 use super::symbols::Symbols;
 use super::{Schema, Traits};
 
@@ -52,14 +52,14 @@ pub fn load_within(inputs: &[Input], limits: &Limits) -> Result<Schema, Vec<Sche
 }
 
 fn build(files: Vec<File>, traits: Traits) -> Result<Schema, Vec<SchemaError>> {
-    let mut sources = Sources::default();
+    let mut originals = Originals::default();
     for file in &files {
-        sources.insert(file.name(), file.bytes.clone());
+        originals.insert(file.name(), file.bytes.clone());
     }
     let pool = pool::build(files.into_iter().map(|file| file.proto)).map_err(|error| {
         let mut problems = Problems::default();
         problems.add(error.file().unwrap_or_default(), "", Problem::Pool(error.to_string()));
         problems.into_list()
     })?;
-    Ok(Schema::new(pool, traits).with_sources(sources))
+    Ok(Schema::new(pool, traits).with_originals(originals))
 }

@@ -16,11 +16,11 @@ mod features;
 mod imports;
 pub mod key;
 mod load;
+mod originals;
 pub mod plan;
 mod pool;
 mod raw;
 mod read;
-mod sources;
 mod symbols;
 
 use std::collections::{HashMap, HashSet};
@@ -35,8 +35,8 @@ pub use error::{PROBLEMS_MAX, Problem, SchemaError};
 pub use load::{load, load_within};
 pub use read::{Input, Limits};
 
+use originals::Originals;
 use plan::{EnumId, EnumPlan, MessageId, MessagePlan};
-use sources::Sources;
 
 /// The field number of the extension `google.api.http` (google/api/annotations.proto).
 const HTTP_RULE_NUMBER: u32 = 72_295_728;
@@ -46,7 +46,7 @@ const HTTP_RULE_NUMBER: u32 = 72_295_728;
 pub struct Schema {
     pool: DescriptorPool,
     traits: Traits,
-    sources: Sources,
+    originals: Originals,
     messages: Vec<MessageDescriptor>,
     enums: Vec<EnumDescriptor>,
     message_ids: HashMap<Box<str>, MessageId>,
@@ -79,14 +79,14 @@ impl Schema {
         let enum_ids = enums.iter().zip(0..).map(|(e, id)| (e.full_name().into(), EnumId(id))).collect();
         let message_plans = messages.iter().map(|_| OnceLock::new()).collect();
         let enum_plans = enums.iter().map(|_| OnceLock::new()).collect();
-        let sources = Sources::default();
-        Self { pool, traits, sources, messages, enums, message_ids, enum_ids, message_plans, enum_plans }
+        let originals = Originals::default();
+        Self { pool, traits, originals, messages, enums, message_ids, enum_ids, message_plans, enum_plans }
     }
 
     /// Attaches the files that the pool was built from.
     #[must_use]
-    fn with_sources(mut self, sources: Sources) -> Self {
-        self.sources = sources;
+    fn with_originals(mut self, originals: Originals) -> Self {
+        self.originals = originals;
         self
     }
 
@@ -103,10 +103,10 @@ impl Schema {
     /// It is read from the option's bytes, so the set need not hold `google/api/annotations.proto`.
     pub fn http_rule(&self, method: &MethodDescriptor) -> Option<Bytes> {
         let options = self
-            .sources
+            .originals
             .method_options(method.parent_file().name(), method.path())
             .unwrap_or_else(|| method.options().encode_to_vec().into());
-        let rule = sources::submessage(options, HTTP_RULE_NUMBER);
+        let rule = originals::submessage(options, HTTP_RULE_NUMBER);
         (!rule.is_empty()).then_some(rule)
     }
 

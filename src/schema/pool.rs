@@ -3,7 +3,7 @@
 //! Options are left out but for the three that change what a declaration means. prost-reflect would
 //! decode, keep and encode every one of them, which takes most of the time and half of the memory of a
 //! large set, and it panics where a set's own `descriptor.proto` disagrees with the one it was built
-//! with. Who wants an option reads it from the [`Sources`](super::sources::Sources).
+//! with. Who wants an option reads it from the [`Originals`](super::originals::Originals).
 
 use prost_reflect::{DescriptorError, DescriptorPool};
 use prost_types as out;

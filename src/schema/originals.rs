@@ -11,14 +11,14 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 /// `FileDescriptorProto` bytes by file name.
 #[derive(Debug, Default)]
-pub(super) struct Sources {
+pub(super) struct Originals {
     files: HashMap<Box<str>, Bytes>,
 }
 
 /// The field number of `options` in `MethodDescriptorProto`.
 const METHOD_OPTIONS_NUMBER: u32 = 4;
 
-impl Sources {
+impl Originals {
     pub(super) fn insert(&mut self, name: &str, file: Bytes) {
         self.files.insert(name.into(), file);
     }
