@@ -107,12 +107,12 @@ impl Lowering<'_> {
         for field in &mut message.field {
             let oneof = field.oneof_index.and_then(|index| usize::try_from(index).ok());
             let outer = oneof.and_then(|index| oneofs.get(index)).copied().unwrap_or(features);
-            let place = Place {
+            let context = FieldContext {
                 is_map: in_map_entry || map_entries.contains(field.type_name()),
                 in_map_entry,
                 is_extension: false,
             };
-            self.field(field, &full_name, outer, place);
+            self.field(field, &full_name, outer, context);
         }
         for nested in &mut message.nested_type {
             self.message(nested, &full_name, features);
@@ -126,15 +126,21 @@ impl Lowering<'_> {
     }
 
     fn extension(&mut self, extension: &mut FieldDescriptorProto, scope: &str, outer: Features) {
-        let place = Place { is_map: false, in_map_entry: false, is_extension: true };
-        self.field(extension, scope, outer, place);
+        let context = FieldContext { is_map: false, in_map_entry: false, is_extension: true };
+        self.field(extension, scope, outer, context);
     }
 
-    fn field(&mut self, field: &mut FieldDescriptorProto, scope: &str, outer: Features, place: Place) {
+    fn field(
+        &mut self,
+        field: &mut FieldDescriptorProto,
+        scope: &str,
+        outer: Features,
+        context: FieldContext,
+    ) {
         let full_name = join(scope, field.name());
         let options: raw::FieldOptions = raw::known_options(field.options.as_ref());
-        if self.is_edition && !place.in_map_entry {
-            self.check_features(&full_name, field, &options, place);
+        if self.is_edition && !context.in_map_entry {
+            self.check_features(&full_name, field, &options, context);
         }
         let features = self.inherit(&full_name, outer, options.features);
         let is_repeated = field.label() == label::REPEATED;
@@ -146,7 +152,7 @@ impl Lowering<'_> {
                 let options = raw::FieldOptions { packed: Some(packed), features: None };
                 field.options = Some(options.encode_to_vec().into());
             }
-        } else if !place.is_extension && !place.in_map_entry && field.oneof_index.is_none() {
+        } else if !context.is_extension && !context.in_map_entry && field.oneof_index.is_none() {
             match features.presence {
                 Presence::LegacyRequired => field.label = Some(label::REQUIRED),
                 Presence::Implicit if !is_message => {
@@ -156,7 +162,7 @@ impl Lowering<'_> {
             }
         }
         // A map's own field and its value stay length-prefixed (`FieldDescriptor::type` of protobuf).
-        if features.delimited && field.r#type() == field_type::MESSAGE && !place.is_map {
+        if features.delimited && field.r#type() == field_type::MESSAGE && !context.is_map {
             field.r#type = Some(field_type::GROUP);
         }
         if features.utf8 && field.r#type() == field_type::STRING {
@@ -189,7 +195,7 @@ impl Lowering<'_> {
         full_name: &str,
         field: &FieldDescriptorProto,
         options: &raw::FieldOptions,
-        place: Place,
+        context: FieldContext,
     ) {
         if options.packed.is_some() {
             self.problems.add(self.file, full_name, Problem::NotAllowed("`packed`", "editions"));
@@ -202,7 +208,7 @@ impl Lowering<'_> {
                 Some("cannot be set on a repeated field")
             } else if field.oneof_index.is_some() {
                 Some("cannot be set on a oneof member")
-            } else if place.is_extension {
+            } else if context.is_extension {
                 Some("cannot be set on an extension")
             } else if is_message && presence == Presence::Implicit as i32 {
                 Some("cannot be IMPLICIT for a message")
@@ -220,7 +226,7 @@ impl Lowering<'_> {
             self.refuse(full_name, "repeated_field_encoding", "cannot be PACKED for this type");
         }
         // On a map it is meant for key and value, which carry a copy of their own.
-        if own.utf8_validation.is_some() && field.r#type() != field_type::STRING && !place.is_map {
+        if own.utf8_validation.is_some() && field.r#type() != field_type::STRING && !context.is_map {
             self.refuse(full_name, "utf8_validation", "is for string fields");
         }
         if own.message_encoding.is_some() && !is_message {
@@ -235,7 +241,7 @@ impl Lowering<'_> {
 
 /// Where a field stands.
 #[derive(Clone, Copy)]
-struct Place {
+struct FieldContext {
     /// It is a map, or part of a map entry.
     is_map: bool,
     in_map_entry: bool,
