@@ -284,7 +284,6 @@ fn texts() -> Vec<PathBuf> {
         "proto",
         "scripts",
         ".ci",
-        "fuzz",
         "build.rs",
         "justfile",
         "README.md",
