@@ -245,23 +245,31 @@ async fn captures_reach_the_backend_without_a_body() {
 
 #[tokio::test]
 async fn upload_is_a_message_a_piece() {
+    let (came, mut arrived) = tokio::sync::mpsc::unbounded_channel();
     // The reply is `Item { data = <all frames> }`.
-    let backend = Backend::start(async |request| {
-        let body = request.into_body().collect().await.expect("a whole request").to_bytes();
-        let mut wire = vec![0x32, u8::try_from(body.len()).expect("short")];
-        wire.extend_from_slice(&body);
-        respond(HeaderMap::new(), messages(&[wire.into()], status(0, "")))
+    let backend = Backend::start(move |request| {
+        let came = came.clone();
+        async move {
+            let (mut body, mut frames) = (request.into_body(), Vec::new());
+            while let Some(Ok(frame)) = body.frame().await {
+                frames.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                let _ = came.send(());
+            }
+            let wire = [&[0x32, u8::try_from(frames.len()).expect("short")], &frames[..]].concat();
+            respond(HeaderMap::new(), messages(&[wire.into()], status(0, "")))
+        }
     })
     .await;
     let gateway = Gateway::door(&backend, &[]).await;
-    let upload = async |pieces: &'static [&'static [u8]]| {
+    let mut upload = async |pieces: &'static [&'static [u8]]| {
         let (sender, body) = channel();
         let request = http::request("POST", "/v1/files/a:parts").header("content-type", "x/y");
+        let arrived = &mut arrived;
         let feeding = async move {
             for piece in pieces {
                 sender.send(Frame::data(Bytes::from_static(piece))).await.expect("an open request");
-                // A piece that is on its way would be joined with the next one.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                // A piece that is still on its way would be joined with the next one.
+                arrived.recv().await.expect("the backend reads");
             }
         };
         let (response, ()) = tokio::join!(http::open_h2(gateway.address, request, body), feeding);
