@@ -9,6 +9,7 @@
 //! Deviates: for the last, ProtoJSON has an error. A reply, or an error's detail, should not be lost
 //! because one part of it is foreign.
 
+use super::replaced::check_utf8;
 use super::{Encoder, Fault, Result, text};
 use crate::codec::wire::Reader;
 use crate::schema::plan::wire::LEN;
@@ -61,7 +62,10 @@ fn parts(wire: &[u8]) -> Result<(&[u8], &[u8])> {
     let mut reader = Reader::new(wire);
     while !reader.is_empty() {
         match reader.tag()? {
-            (1, LEN) => type_url = reader.bytes()?,
+            (1, LEN) => {
+                type_url = reader.bytes()?;
+                check_utf8(type_url)?;
+            }
             (2, LEN) => value = reader.bytes()?,
             (number, wire_type) => reader.skip(number, wire_type)?,
         }

@@ -98,17 +98,19 @@ impl Encoder<'_> {
         while !reader.is_empty() {
             let (number, wire_type) = reader.tag()?;
             if number == key_field.number && wire_type == key_field.kind.wire_type() {
-                key = Some(Key::read(key_field.kind, &mut reader)?);
-                continue;
-            }
-            if number == value_field.number && Form::of(value_field, wire_type).is_some() {
-                value = Some(reader);
+                if let Some(mut replaced) = key.replace(reader) {
+                    self.pass(key_field, Form::Single, &mut replaced)?;
+                }
+            } else if number == value_field.number && wire_type == value_field.kind.wire_type() {
                 values += 1;
+                if let Some(mut replaced) = value.replace(reader) {
+                    self.pass(value_field, Form::Single, &mut replaced)?;
+                }
             }
             reader.skip(number, wire_type)?;
         }
         let key = match key {
-            Some(key) => key,
+            Some(mut reader) => Key::read(key_field.kind, &mut reader)?,
             None => Key::read(key_field.kind, &mut Reader::new(&[0; 8]))?,
         };
         key.write(&mut self.out)?;

@@ -112,7 +112,7 @@ impl Encoder<'_> {
             let written = match within(written, field) {
                 Ok(written) => written,
                 Err(failure) => {
-                    // A part of a message may have no JSON form though the whole has one.
+                    // A part, or what is replaced, may have no JSON form though the whole has one.
                     return if comes_again(plan, field, before) { Ok(Order::Broken) } else { Err(failure) };
                 }
             };
@@ -193,7 +193,7 @@ fn seek<'p, 'w>(
     Ok((None, reader))
 }
 
-/// Whether a message in `field` at `rest` is but a part of it, or replaced by a later member of its oneof.
+/// Whether the value of `field` at `rest` is but a part of it, or replaced by another.
 #[cold]
 fn comes_again(plan: &MessagePlan, field: &FieldPlan, mut rest: Reader<'_>) -> bool {
     let same = |other: &FieldPlan| {
@@ -207,7 +207,7 @@ fn comes_again(plan: &MessagePlan, field: &FieldPlan, mut rest: Reader<'_>) -> b
         times +=
             usize::from(plan.by_number(number).and_then(|index| plan.fields.get(index)).is_some_and(same));
     }
-    times == 2 && field.kind.message().is_some() && !field.is_repeated()
+    times == 2 && !field.is_repeated()
 }
 
 /// Notes that a member of a oneof came; `false` when one may have come before.

@@ -15,6 +15,7 @@ mod list;
 mod map;
 mod message;
 mod number;
+mod replaced;
 mod scattered;
 mod structs;
 #[cfg(test)]

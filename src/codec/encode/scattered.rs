@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::list::Occurrences;
 use super::message::Form;
+use super::replaced::check_whole;
 use super::value::low;
 use super::{Encoder, Fault, Result, Written, within};
 use crate::codec::wire::Reader;
@@ -88,13 +89,10 @@ impl Encoder<'_> {
         match field.shape {
             Shape::Repeated { .. } | Shape::Map => self.many(&mut occurrences),
             _ if field.kind.message().is_some() => self.merged(&mut occurrences),
-            _ => {
-                let last = runs.get(runs.len() - 1..).unwrap_or_default();
-                match Occurrences::within(field, wire, last).advance()? {
-                    Some((_, reader)) => self.value(field.kind, field.number, reader),
-                    None => Ok(Written::Nothing),
-                }
-            }
+            _ => match self.last(&mut occurrences)? {
+                Some(mut reader) => self.value(field.kind, field.number, &mut reader),
+                None => Ok(Written::Nothing),
+            },
         }
     }
 
@@ -102,7 +100,7 @@ impl Encoder<'_> {
     pub(super) fn merged(&mut self, occurrences: &mut Occurrences<'_, '_>) -> Result<Written> {
         let field = occurrences.field;
         let Some(id) = field.kind.message() else { return Ok(Written::Nothing) };
-        let mut parts = Cow::Borrowed(&[][..]);
+        let (mut parts, mut last) = (Cow::Borrowed(&[][..]), &[][..]);
         while let Some((_, reader)) = occurrences.advance()? {
             let part = match field.kind {
                 Kind::Group(_) => reader.group(field.number)?,
@@ -111,8 +109,10 @@ impl Encoder<'_> {
             if parts.is_empty() {
                 parts = Cow::Borrowed(part);
             } else {
+                check_whole(last)?;
                 parts.to_mut().extend_from_slice(part);
             }
+            last = part;
         }
         let copied = match &parts {
             Cow::Borrowed(_) => 0,
@@ -126,7 +126,7 @@ impl Encoder<'_> {
 
     /// Notes where the `wanted` fields are: sorted by field, within a field as they came.
     pub(super) fn runs(
-        &self,
+        &mut self,
         plan: &MessagePlan,
         wire: &[u8],
         wanted: impl Fn(&FieldPlan) -> bool,
@@ -158,43 +158,35 @@ impl Encoder<'_> {
             }
             let run = Run { field: index, start, end: place(&reader) };
             match runs.last_mut() {
-                Some(last) if last.field == index && !joins(field) => *last = run,
                 Some(last) if last.field == index && last.end == start => last.end = run.end,
                 _ => runs.push(run),
             }
         }
         if plan.oneofs > 0 {
-            keep_last_members(plan, &mut runs);
+            for run in keep_last_members(plan, &mut runs) {
+                if let Some(field) = plan.fields.get(run.field()) {
+                    self.pass_over(field, wire, &[run])?;
+                }
+            }
         }
         runs.sort_unstable_by_key(|run| (run.field, run.start));
         Ok(runs)
     }
 
     /// Whether a singular field can hold the value at `reader`: a closed enum's unknown number it cannot.
-    ///
-    /// A string that is not UTF-8 is an error even where another replaces it, as it is to a parser.
     fn holds(&self, field: &FieldPlan, mut reader: Reader<'_>) -> Result<bool> {
         match (field.kind, field.shape) {
             (Kind::Enum(id), Shape::Implicit | Shape::Explicit | Shape::Required) => {
                 let plan = self.schema.enumeration(id);
                 Ok(!plan.closed || plan.quoted_name(low(reader.varint()?).cast_signed()).is_some())
             }
-            (Kind::String, Shape::Implicit | Shape::Explicit | Shape::Required) => {
-                std::str::from_utf8(reader.bytes()?).map_err(|_| Fault::Utf8)?;
-                Ok(true)
-            }
             _ => Ok(true),
         }
     }
 }
 
-/// Whether more occurrences add to a field's value instead of replacing it.
-fn joins(field: &FieldPlan) -> bool {
-    field.is_repeated() || field.kind.message().is_some()
-}
-
-/// Drops the runs of oneof members that a later run of another member cleared.
-fn keep_last_members(plan: &MessagePlan, runs: &mut Runs) {
+/// Drops the runs of oneof members that a later run of another member cleared, and tells which.
+fn keep_last_members(plan: &MessagePlan, runs: &mut Runs) -> Runs {
     struct Last {
         oneof: u16,
         field: u32,
@@ -202,6 +194,7 @@ fn keep_last_members(plan: &MessagePlan, runs: &mut Runs) {
         cut: bool,
     }
     let mut lasts = SmallVec::<[Last; 4]>::new();
+    let mut dropped = Runs::new();
     runs.reverse();
     runs.retain(|run| {
         let Some(oneof) = plan.fields.get(run.field()).and_then(|field| field.oneof) else { return true };
@@ -209,9 +202,13 @@ fn keep_last_members(plan: &MessagePlan, runs: &mut Runs) {
             None => lasts.push(Last { oneof, field: run.field, cut: false }),
             Some(last) => {
                 last.cut |= last.field != run.field;
-                return !last.cut;
+                if last.cut {
+                    dropped.push(*run);
+                    return false;
+                }
             }
         }
         true
     });
+    dropped
 }

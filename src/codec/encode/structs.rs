@@ -45,8 +45,10 @@ impl Encoder<'_> {
     fn scattered_any_value(&mut self, plan: &MessagePlan, wire: &[u8]) -> Result<()> {
         let runs = self.runs(plan, wire, |_| true)?;
         let field = runs.first().and_then(|run| plan.fields.get(run.field())).ok_or(Fault::ValueKind)?;
-        if let Some((_, reader)) = Occurrences::within(field, wire, &runs).advance()? {
-            check_number(field, *reader)?;
+        if field.kind == Kind::Double
+            && let Some(last) = self.last(&mut Occurrences::within(field, wire, &runs))?
+        {
+            check_number(field, last)?;
         }
         self.scattered_value(field, wire, &runs).map(drop)
     }

@@ -55,13 +55,7 @@ impl Encoder<'_> {
             self.out.extend_from_slice(b"null");
             return Ok(());
         };
-        let mut last = None;
-        let mut occurrences = Occurrences::anywhere(field, wire);
-        while let Some((_, reader)) = occurrences.advance()? {
-            last = Some(*reader);
-            reader.skip(field.number, field.kind.wire_type())?;
-        }
-        match last {
+        match self.last(&mut Occurrences::anywhere(field, wire))? {
             Some(mut reader) => self.value(field.kind, field.number, &mut reader).map(drop),
             None => self.default_value(field.kind).map(drop),
         }

@@ -60,6 +60,52 @@ fn strings_that_are_not_utf8_are_refused() {
 }
 
 #[test]
+fn what_is_replaced_is_parsed_first() {
+    let (no_utf8, truncated) = ("string is not valid UTF-8", "the message ends in the middle of a value");
+    let node = |parts: &[Wire], error: &str| refuse("t.Node", [parts.concat()], error);
+    // A scalar that comes again, right away or later.
+    node(&[bytes(1, b"\xff"), bytes(1, "a")], &format!("`name`: {no_utf8}"));
+    node(&[varint(4, 1), bytes(1, b"\xff"), varint(4, 2), bytes(1, "a")], &format!("`name`: {no_utf8}"));
+    // Another member of a oneof, whatever is wrong with the first.
+    node(&[bytes(6, b"\xff"), varint(8, 1)], &format!("`text`: {no_utf8}"));
+    node(&[bytes(9, b"\x0a\x05abc"), varint(8, 1)], &format!("`node.name`: {truncated}"));
+    node(&[bytes(9, bytes(2, bytes(1, b"\xff"))), varint(8, 1)], &format!("`node.child.name`: {no_utf8}"));
+    node(&[bytes(9, bytes(5, bytes(1, b"\xff"))), varint(8, 1)], &format!("`node.tags.key`: {no_utf8}"));
+    node(&[bytes(9, b"\x24"), varint(8, 1)], "`node`: a group ends that did not begin");
+    // A part of a message that only makes sense together with the next.
+    node(&[bytes(2, b"\x0a\x04ab"), bytes(2, b"cd")], &format!("`child`: {truncated}"));
+    // A key or a value of an entry.
+    let maps = |parts: &[Wire], error: &str| refuse("t.Maps", [bytes(1, parts.concat())], error);
+    maps(&[bytes(1, b"\xff"), bytes(1, "a")], &format!("`strings`: {no_utf8}"));
+    maps(&[bytes(2, b"\xff"), bytes(2, "a")], &format!("`strings`: {no_utf8}"));
+    refuse(
+        "t.Maps",
+        [bytes(2, [bytes(2, b"\x08"), bytes(2, "")].concat())],
+        &format!("`nodes`: {truncated}"),
+    );
+    // The well-known types that are read by hand.
+    let known = |number, content: &[Wire], error: &str| {
+        refuse("t.Known", [bytes(number, content.concat())], error);
+    };
+    known(17, &[bytes(1, b"\xff"), bytes(1, "a")], &format!("`w_string`: {no_utf8}"));
+    known(5, &[bytes(3, b"\xff"), varint(4, 1)], &format!("`value.string_value`: {no_utf8}"));
+    known(8, &[bytes(1, b"\xff"), bytes(1, "x/t.Node")], &format!("`any`: {no_utf8}"));
+}
+
+#[test]
+fn what_is_replaced_needs_no_json_form() {
+    // A number in a `Value` that JSON does not have, and text that proto2 lets be no UTF-8.
+    check("t.Known", [message(5, [double(2, f64::NAN), varint(4, 1)])], r#"{"value":true}"#);
+    check("t.Known", [message(5, [double(2, f64::NAN), varint(9, 9), double(2, 1.5)])], r#"{"value":1.5}"#);
+    check("two.Two", [bytes(9, b"\xff"), varint(1, 1), bytes(9, "a")], r#"{"a":1,"text":"a"}"#);
+    refuse(
+        "t.Known",
+        [message(5, [double(2, 1.5), varint(9, 9), double(2, f64::NAN)])],
+        "`value`: `google.protobuf.Value` holds a number that JSON does not have",
+    );
+}
+
+#[test]
 fn packed_lists_end_with_a_whole_element() {
     refuse("t.Lists", [bytes(3, b"\x01\x80")], "`ints`: the message ends in the middle of a value");
     refuse("t.Lists", [bytes(9, b"\x01\x00\x00")], "`fixeds`: the message ends in the middle of a value");
