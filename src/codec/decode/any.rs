@@ -88,7 +88,9 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Reads `{"@type": …, "value": …}`, whose `{` is read. `Empty` can do without its `value`.
+    /// Reads `{"@type": …, "value": …}`, whose `{` is read.
+    ///
+    /// Deviates: `Empty` has no `value` in ProtoJSON, but Go's protojson writes one; both forms are read.
     fn wrapped(&mut self, plan: &'a MessagePlan, is_empty_type: bool) -> Result<()> {
         let (mut types, mut values) = (0, 0);
         loop {

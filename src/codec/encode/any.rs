@@ -6,6 +6,9 @@
 //! {"@type": "…", "value": "base64"}             a type that the schema does not know
 //! ```
 //!
+//! `Empty` is an ordinary message, `{"@type": …}` and no more (ProtoJSON, "Any": it has no special
+//! mapping).
+//!
 //! Deviates: for the last, ProtoJSON has an error. A reply, or an error's detail, should not be lost
 //! because one part of it is foreign.
 

@@ -163,6 +163,7 @@ fn any_is_its_message_with_a_type() {
         any("x.com/google.protobuf.Any", [bytes(1, "x.com/t.Node"), bytes(2, varint(4, 1))].concat()),
         r#"{"@type":"x.com/google.protobuf.Any","value":{"@type":"x.com/t.Node","n":1}}"#,
     );
+    known(any("x.com/google.protobuf.Empty", vec![]), r#"{"@type":"x.com/google.protobuf.Empty"}"#);
     known(any("x.com/none.Such", b"\xff".to_vec()), r#"{"@type":"x.com/none.Such","value":"/w=="}"#);
     known(any("none.Such", vec![]), r#"{"@type":"none.Such","value":""}"#);
     known(any("t.Node", varint(4, 1)), r#"{"@type":"t.Node","value":"IAE="}"#);
