@@ -8,6 +8,7 @@ mod cli;
 mod codec_differential;
 mod codec_fuzz;
 mod codec_numbers;
+mod codec_verdicts;
 mod dice;
 mod editions;
 mod etcd;

@@ -95,6 +95,24 @@ pub(crate) fn same_json(left: &Json, right: &Json, slack: f64) -> bool {
     }
 }
 
+/// A value without what the oracle writes otherwise: `null` for what is no number in a wrapper, and
+/// nothing for a negative zero, as if it were the default.
+pub(crate) fn without_quirks(value: Json) -> Json {
+    match value {
+        Json::String(text) if matches!(&*text, "NaN" | "Infinity" | "-Infinity") => Json::Null,
+        Json::Array(list) => list.into_iter().map(without_quirks).collect(),
+        Json::Object(members) => {
+            let kept = members.into_iter().filter(|(_, value)| !is_negative_zero(value));
+            kept.map(|(name, value)| (name, without_quirks(value))).collect()
+        }
+        value => value,
+    }
+}
+
+fn is_negative_zero(value: &Json) -> bool {
+    value.as_f64().is_some_and(|number| number == 0.0 && number.is_sign_negative())
+}
+
 fn near(left: f64, right: f64, slack: f64) -> bool {
     left == right || (left - right).abs() <= slack * left.abs()
 }
