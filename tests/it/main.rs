@@ -6,6 +6,8 @@ mod bounds;
 mod calls;
 mod cli;
 mod codec_differential;
+mod codec_editions;
+mod codec_fields;
 mod codec_fuzz;
 mod codec_numbers;
 mod codec_verdicts;

@@ -1,5 +1,6 @@
 //! Arbitrary descriptors, messages and JSON texts, from a [`Dice`](crate::dice::Dice).
 
+pub(crate) mod edition;
 pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod schema;
