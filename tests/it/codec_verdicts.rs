@@ -112,7 +112,7 @@ const WIRE_DIFFERENCES: &[Difference] = &[
         "Timestamp", b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
     codec("duration is out of range or its parts differ in sign", "as it says (duration.proto)",
         "Duration", b"\x08\x01\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
-    oracle("failed to decode Protobuf message: *invalid wire type: * (expected *)",
+    oracle("*failed to decode Protobuf message: *invalid wire type: * (expected *)",
         "another wire type makes an unknown field (protobuf.dev, Encoding)",
         "SourceContext", b"\x08\x01"),
     oracle("failed to decode Protobuf message: *invalid string value: data is not UTF-8 encoded",

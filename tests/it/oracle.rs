@@ -128,6 +128,9 @@ pub(crate) fn holds_unknown_closed(message: &DynamicMessage) -> bool {
 /// Whether a map field stands there with another wire type than LEN, as an unknown field: the oracle reads a
 /// length and an entry all the same.
 pub(crate) fn misreads_a_map(descriptor: &MessageDescriptor, wire: &[u8]) -> bool {
+    if let Some((of, content)) = payload(descriptor, wire) {
+        return misreads_a_map(&of, &content);
+    }
     let mut reader = Reader::new(wire);
     // Where reading fails both have failed, or will.
     while let (false, Ok((number, wire_type))) = (reader.is_empty(), reader.tag()) {
@@ -147,6 +150,17 @@ pub(crate) fn misreads_a_map(descriptor: &MessageDescriptor, wire: &[u8]) -> boo
         }
     }
     false
+}
+
+/// The message that an `Any` holds.
+fn payload(descriptor: &MessageDescriptor, wire: &[u8]) -> Option<(MessageDescriptor, Vec<u8>)> {
+    if descriptor.full_name() != "google.protobuf.Any" {
+        return None;
+    }
+    let any = DynamicMessage::decode(descriptor.clone(), wire).ok()?;
+    let (url, content) = (any.get_field_by_name("type_url")?, any.get_field_by_name("value")?);
+    let (_, name) = url.as_str()?.rsplit_once('/')?;
+    Some((descriptor.parent_pool().get_message_by_name(name)?, content.as_bytes()?.to_vec()))
 }
 
 fn value_is_unknown(kind: &Kind, value: &Value) -> bool {
