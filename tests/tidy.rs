@@ -177,7 +177,9 @@ fn types_have_names_that_say_something() {
     const EMPTY: [&str; 7] = ["Manager", "Helper", "Helpers", "Util", "Utils", "Data", "Info"];
     let mut wrong = Vec::new();
     for file in files(&["src"], &["rs"]) {
-        for (number, line) in code(&read(&file)) {
+        let text = read(&file);
+        // What is indented may be an associated type of a foreign trait, whose name is not ours to choose.
+        for (number, line) in code(&text).filter(|(_, line)| !line.starts_with(' ')) {
             let mut words = line.split(|character: char| !(character.is_alphanumeric() || character == '_'));
             let declares = words.by_ref().any(|word| ["struct", "enum", "trait", "type"].contains(&word));
             let name = words.next().unwrap_or_default();
