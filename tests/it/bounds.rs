@@ -231,13 +231,7 @@ async fn backend_that_never_begins_a_stream() {
 
 #[tokio::test]
 async fn idle_stream() {
-    let (sender, body) = channel();
-    let body = std::sync::Mutex::new(Some(body));
-    let backend = Backend::start(move |_| {
-        let body = body.lock().expect("one test").take().expect("one call");
-        std::future::ready(respond(HeaderMap::new(), body))
-    })
-    .await;
+    let (backend, sender) = Backend::fed().await;
     let gateway = Gateway::configured(&backend, "", "stream_idle: 500ms", "").await;
     let message = sender.send(Frame::data(framed(b"\x0a\x01x")));
     let call = http::send(gateway.address, http::request("GET", "/v1/items/7:watch"), "");

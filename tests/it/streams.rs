@@ -110,13 +110,7 @@ async fn late_error_resets_the_stream_of_http2() {
 
 #[tokio::test]
 async fn deadline_ends_a_stream_by_an_error() {
-    let (sender, body) = channel();
-    let body = std::sync::Mutex::new(Some(body));
-    let backend = Backend::start(move |_| {
-        let body = body.lock().expect("one test").take().expect("one call");
-        std::future::ready(respond(HeaderMap::new(), body))
-    })
-    .await;
+    let (backend, sender) = Backend::fed().await;
     let gateway = Gateway::door(&backend, &[]).await;
     let message = sender.send(Frame::data(framed(&item("a"))));
     let request = http::request("GET", WATCH).header("x-request-timeout", "0.2");
@@ -130,13 +124,7 @@ async fn deadline_ends_a_stream_by_an_error() {
 
 #[tokio::test]
 async fn each_message_is_sent_when_it_comes() {
-    let (sender, body) = channel();
-    let body = std::sync::Mutex::new(Some(body));
-    let backend = Backend::start(move |_| {
-        let body = body.lock().expect("one test").take().expect("one call");
-        std::future::ready(respond(HeaderMap::new(), body))
-    })
-    .await;
+    let (backend, sender) = Backend::fed().await;
     let gateway = Gateway::door(&backend, &[]).await;
     let first = sender.send(Frame::data(framed(&item("a"))));
     let (response, sent) = tokio::join!(http::open(gateway.address, http::request("GET", WATCH), ""), first);
@@ -154,13 +142,7 @@ async fn each_message_is_sent_when_it_comes() {
 
 #[tokio::test]
 async fn slow_reader_slows_the_backend() {
-    let (sender, body) = channel();
-    let body = std::sync::Mutex::new(Some(body));
-    let backend = Backend::start(move |_| {
-        let body = body.lock().expect("one test").take().expect("one call");
-        std::future::ready(respond(HeaderMap::new(), body))
-    })
-    .await;
+    let (backend, sender) = Backend::fed().await;
     let gateway = Gateway::door(&backend, &[]).await;
     let message = framed(&item(&"x".repeat(120)));
     let feeding = tokio::spawn(async move {

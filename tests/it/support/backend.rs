@@ -54,6 +54,18 @@ impl Backend {
         Self { address, calls }
     }
 
+    /// A backend that answers one call with what the test sends, frame by frame.
+    pub(crate) async fn fed() -> (Self, mpsc::Sender<Frame<Bytes>>) {
+        let (sender, body) = channel();
+        let body = std::sync::Mutex::new(Some(body));
+        let backend = Self::start(move |_| {
+            let body = body.lock().expect("one test").take().expect("one call");
+            std::future::ready(respond(HeaderMap::new(), body))
+        })
+        .await;
+        (backend, sender)
+    }
+
     /// A backend that sends every request message back, one by one, with the metadata it came with.
     pub(crate) async fn echo() -> Self {
         Self::start(|request| async move {
