@@ -45,6 +45,7 @@ pub(super) struct Report {
     file: Arc<str>,
     directory: PathBuf,
     findings: Vec<Finding>,
+    warnings: Vec<Finding>,
 }
 
 impl Report {
@@ -53,12 +54,26 @@ impl Report {
             file: file.display().to_string().into(),
             directory: file.parent().unwrap_or(Path::new("")).to_owned(),
             findings: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
     pub(super) fn add(&mut self, position: Position, message: impl Into<String>) {
         let file = Some(Arc::clone(&self.file));
         self.findings.push(Finding { file, position: Some(position), message: message.into() });
+    }
+
+    /// Something that is allowed, and yet likely a mistake.
+    pub(super) fn warn(&mut self, position: Position, message: impl Into<String>) {
+        let file = Some(Arc::clone(&self.file));
+        self.warnings.push(Finding { file, position: Some(position), message: message.into() });
+    }
+
+    /// The warnings so far, in the order of the file.
+    pub(super) fn take_warnings(&mut self) -> Vec<Finding> {
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.sort_by_key(|warning| warning.position);
+        warnings
     }
 
     /// A path as the file means it: relative to the file's own directory.

@@ -15,6 +15,7 @@ pub mod headers;
 pub mod json;
 pub mod listeners;
 pub mod routes;
+mod secret;
 mod section;
 pub mod services;
 mod value;
@@ -52,6 +53,8 @@ pub struct Config {
     pub headers: Headers,
     /// Threads, each with its own runtime and backend connections. `None`: one per core.
     pub workers: Option<usize>,
+    /// What is allowed and yet likely a mistake.
+    pub warnings: Vec<Finding>,
 }
 
 /// What the command line says already, so that the file need not.
@@ -111,9 +114,10 @@ impl Config {
                 None
             }
         };
+        let warnings = report.take_warnings();
         match (config, report.into_findings()) {
             (Some(config), findings) if findings.is_empty() => {
-                Ok(Self { file: Some(file.display().to_string().into()), ..config })
+                Ok(Self { file: Some(file.display().to_string().into()), warnings, ..config })
             }
             (_, findings) => Err(findings),
         }

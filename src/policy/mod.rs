@@ -6,3 +6,4 @@ pub mod backoff;
 pub mod deadline;
 pub mod metadata;
 pub mod request_id;
+pub mod secret;

@@ -10,6 +10,7 @@
 mod file;
 mod proto;
 mod reflection;
+pub mod watched;
 
 use std::path::PathBuf;
 
