@@ -5,6 +5,7 @@
 //! have judged the head. The one `Arc<Snapshot>` taken for the request travels in the call, so that a
 //! reload never changes a request in flight.
 
+use core::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::route::{Binding, Captures};
@@ -29,6 +30,28 @@ pub struct Call {
     /// When the client's patience ends: the least of its own wish and the gateway's bound.
     pub deadline: Option<Instant>,
     pub payload: Payload,
+}
+
+/// A request's head as it was received, for the stages that judge it.
+#[derive(Clone, Debug)]
+pub struct Head {
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub client: Client,
+}
+
+/// Who is at the other end, by address and connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The socket's peer, canonical.
+    pub peer: IpAddr,
+    /// The client behind trusted proxies, canonical.
+    pub address: IpAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// What the client asked for: the target's own authority, or `Host`.
+    pub host: Option<Box<str>>,
 }
 
 /// What the client sent, unread: the transcoder binds it to the request message.

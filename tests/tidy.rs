@@ -34,7 +34,7 @@ const ROOMS: &[Room] = &[
     Room { name: "schema", rooms: &[], forbidden: PURE },
     Room { name: "codec", rooms: &["status", "schema"], forbidden: PURE },
     Room { name: "route", rooms: &["status", "schema", "codec"], forbidden: PURE },
-    Room { name: "policy", rooms: &["status"], forbidden: PURE },
+    Room { name: "policy", rooms: &["status", "codec"], forbidden: PURE },
     Room { name: "snapshot", rooms: &["schema", "codec", "route", "policy"], forbidden: PURE },
     Room { name: "call", rooms: &["status", "route", "snapshot"], forbidden: PURE },
     Room {
@@ -42,7 +42,7 @@ const ROOMS: &[Room] = &[
         rooms: &["status", "schema", "codec", "route", "policy", "snapshot", "call"],
         forbidden: PURE,
     },
-    Room { name: "stage", rooms: &["status", "call"], forbidden: SHELL },
+    Room { name: "stage", rooms: &["status", "policy", "call"], forbidden: SHELL },
     Room { name: "telemetry", rooms: &["status"], forbidden: SHELL },
     Room { name: "upstream", rooms: &["status", "codec", "policy", "telemetry"], forbidden: SHELL },
     Room {

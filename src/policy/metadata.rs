@@ -7,6 +7,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::request_id::X_REQUEST_ID;
+use crate::codec::base64;
 
 /// The policy of a listener: what is forwarded beyond the fixed list, and what returns plainly.
 #[derive(Clone, Debug, Default)]
@@ -130,6 +131,25 @@ pub fn reserved(name: &str) -> Option<&'static str> {
         _ if name.starts_with("x-envoy-") => Some("proxies believe it"),
         _ => None,
     }
+}
+
+/// Why no identity may be written under this name; `None` if it may.
+///
+/// What is written for an identity is taken from every client: what clients must be able to send, or
+/// what other rules write, is no name for it.
+pub fn reserved_identity(name: &str) -> Option<&'static str> {
+    match name {
+        "cookie" => Some("clients send it"),
+        _ if is_listed(name) => Some("clients send it"),
+        _ => reserved(name),
+    }
+}
+
+/// Bytes as the value of a `-bin` name.
+pub fn binary_value(bytes: &[u8]) -> HeaderValue {
+    let mut text = Vec::new();
+    base64::encode(bytes, &mut text);
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).expect("base64 is printable ASCII")
 }
 
 /// Why metadata never becomes a response header under its own name; `None` if it may.

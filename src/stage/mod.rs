@@ -4,6 +4,7 @@
 //! call by its head; it never reads the body and never sees the client's protocol. What a stage holds
 //! for the length of a call, it holds until the last message of a streamed reply.
 
+pub mod auth;
 mod in_flight;
 
 use tower::Service;

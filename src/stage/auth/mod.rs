@@ -1,0 +1,5 @@
+//! Authentication: who is calling, by the credential that the request carries.
+//!
+//! [`provider`] is what every way of authenticating has in common.
+
+pub mod provider;
