@@ -1,11 +1,13 @@
 //! What is decided about a call, as small pure machines: `now`, headers and numbers go in, verdicts come out.
 //!
-//! May import `status` and the base64 of `codec`, beside std and the `http` vocabulary.
+//! May import `status` and the base64 of `codec`, beside std, the `http` vocabulary and
+//! crates of plain data.
 
 pub mod backoff;
 pub mod claims;
 pub mod deadline;
 pub mod identity;
 pub mod metadata;
+pub mod networks;
 pub mod request_id;
 pub mod secret;
