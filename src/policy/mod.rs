@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod claims;
+pub mod client_address;
 pub mod deadline;
 pub mod identity;
 pub mod metadata;
