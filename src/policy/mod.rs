@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod claims;
 pub mod client_address;
 pub mod deadline;
+pub mod header_rules;
 pub mod identity;
 pub mod metadata;
 pub mod networks;
