@@ -45,7 +45,10 @@ impl Demo {
             None => free_port(PUBLIC_PORT).map_err(system)?,
         };
         let config = config(&backend, public, free_port(ADMIN_PORT).map_err(system)?);
-        serve(&config, |public, admin| guide(&backend.url(), public, admin))
+        serve(&config, |publics, admin| {
+            let public = publics.first().expect("a gateway has a public listener");
+            guide(&backend.url(), public.address, admin)
+        })
     }
 }
 

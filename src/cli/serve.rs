@@ -8,6 +8,7 @@ use clap::Args;
 use super::flags::{LogFlag, ServeFlags};
 use super::{Failure, build, log, print};
 use crate::config::Config;
+use crate::gateway::ListenerAddress;
 
 /// Serve what a configuration file or flags name
 #[derive(Args)]
@@ -21,26 +22,34 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         log(self.log.log);
-        serve(&self.flags.config()?, |public, admin| {
-            format!("serving   http://{public}\nadmin     http://{admin}")
-        })
+        serve(&self.flags.config()?, listing)
     }
 }
 
-/// Prints what `announce` makes of the two addresses once they listen; returns when the gateway has drained.
+/// A line for each listener; the only public one needs no name.
+fn listing(publics: &[ListenerAddress], admin: SocketAddr) -> String {
+    let mut lines = String::new();
+    for ListenerAddress { name, address, scheme } in publics {
+        let name = if publics.len() == 1 { "serving" } else { name };
+        lines.push_str(&format!("{name:<9} {scheme}://{address}\n"));
+    }
+    lines + &format!("admin     http://{admin}")
+}
+
+/// Prints what `announce` makes of the addresses once they listen; returns when the gateway has drained.
 pub(super) fn serve(
     config: &Config,
-    announce: impl FnOnce(SocketAddr, SocketAddr) -> String,
+    announce: impl FnOnce(&[ListenerAddress], SocketAddr) -> String,
 ) -> Result<ExitCode, Failure> {
     let gateway = build(config)?;
     for warning in gateway.warnings() {
         tracing::warn!("{warning}");
     }
     let running = gateway.start().map_err(|error| Failure::Start(error.to_string()))?;
-    let public = running.addresses.first().copied().expect("a gateway has a public listener");
+    let publics = running.addresses.clone();
     let admin = running.admin_address.expect("a gateway has an admin listener");
     running
-        .run_until_signal(|| print(announce(public, admin)))
+        .run_until_signal(|| print(announce(&publics, admin)))
         .map_err(|error| Failure::System("cannot wait for signals", error))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,32 +1,48 @@
-//! `listeners`: where clients and operators connect, and the bounds that hold for every client.
+//! `listeners`: where clients and operators connect.
 //!
-//! The bounds guard rooms 1 to 3 and the body that is read later. Each is a key, has a default that suits
-//! a public door, and is refused outside the range in which it still means something.
+//! A mapping of names: `admin` is the operators' listener, every other one is public. The key `role` says the
+//! same once more, so that a misspelt `admin` is found instead of serving its address to clients.
+
+mod limits;
+mod network;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::finding::Report;
-use super::section::Section;
-use super::value::{self, GIB, KIB, MIB};
-use super::yaml::{Node, Value};
+use ipnet::IpNet;
 
-/// Both listeners; each has a default, so that nothing need be written.
+use super::finding::{Position, Report};
+use super::section::Section;
+use super::value;
+use super::yaml::{Key, Node};
+
+pub use limits::Limits;
+
+/// All listeners; each has a default, so that nothing need be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listeners {
+    /// The first public listener of the file.
     pub public: Public,
+    /// The others, in the order of the file.
+    pub others: Vec<Public>,
     pub admin: Admin,
 }
 
-/// The listener that clients reach.
+/// A listener that clients reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Public {
-    /// Default `127.0.0.1:8080`; port 0 lets the system choose.
+    /// Its name in the file, in logs and for surfaces. Default `public`.
+    pub name: Arc<str>,
+    /// Default `127.0.0.1:8080` for `public`, required of any other; port 0 lets the system choose.
     pub bind: SocketAddr,
-    /// How long calls in flight may go on after SIGTERM. Default 30 s.
+    /// Whose `X-Forwarded-For` is believed. Default nobody's.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long calls in flight may go on after SIGTERM. Default 30 s; the longest of all listeners holds.
     pub drain: Duration,
-    /// Between the 503 of `/readyz` and the moment when accepting stops, for balancers to notice. Default 0 s.
+    /// Between the 503 of `/readyz` and the moment when accepting stops, for balancers to notice. Default 0 s;
+    /// the longest of all listeners holds.
     pub drain_grace: Duration,
     pub limits: Limits,
 }
@@ -38,56 +54,12 @@ pub struct Admin {
     pub bind: SocketAddr,
 }
 
-/// What one client, one connection and the whole listener may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a request's target. Default 8 KiB; past it 414.
-    pub url_bytes_max: usize,
-    /// Bytes of a request's headers, names and values. Default 32 KiB; past it 431.
-    pub header_bytes_max: usize,
-    /// Headers of a request. Default 100; past it 431.
-    pub header_count_max: usize,
-    /// Bytes of a request's body. Default 4 MiB; past it 413.
-    pub body_bytes_max: usize,
-    /// Query parameters of a request. Default 200; past it 400.
-    pub query_parameters_max: usize,
-    /// Segments of a path. Default 64; past it 400.
-    pub path_segments_max: usize,
-    /// To send the whole request head. Default 10 s; past it 408.
-    pub header_timeout: Duration,
-    /// The least bytes a second at which a body must arrive. Default 240; below it 408. 0 is no bound.
-    pub body_rate_min: usize,
-    /// The span over which the body rate is judged. Default 10 s.
-    pub body_rate_window: Duration,
-    /// A connection without a request. Default 75 s; past it the connection is closed.
-    pub idle_timeout: Duration,
-    /// Streams at once on an HTTP/2 connection. Default 100; past it `REFUSED_STREAM`.
-    pub streams_max: u32,
-    /// HTTP/2 flow-control window of a stream. Default 256 KiB.
-    pub stream_window_bytes: u32,
-    /// HTTP/2 flow-control window of a connection. Default 1 MiB.
-    pub connection_window_bytes: u32,
-    /// Calls that the client of an HTTP/2 connection gave up in 30 s. Default 100; past it, when they are half
-    /// of all, GOAWAY.
-    pub resets_max: u32,
-    /// SETTINGS that the client of an HTTP/2 connection sent in a minute. Default 100; past it GOAWAY.
-    pub settings_max: u32,
-    /// PINGs in a minute while no reply moved. Default 60; past it GOAWAY.
-    pub pings_max: u32,
-    /// A reply that its client does not take. Default 5 min; past it the connection is reset.
-    pub send_timeout: Duration,
-    /// Connections at once. Default 10,000; past it accepting pauses.
-    pub connections_max: usize,
-    /// Connections at once from one address. Default 256; past it closed.
-    pub connections_per_address_max: usize,
-    /// Calls in flight. Default 10,000; past it 503.
-    pub calls_max: usize,
-}
-
 impl Default for Public {
     fn default() -> Self {
         Self {
+            name: PUBLIC.into(),
             bind: loopback(8080),
+            trusted_proxies: Vec::new(),
             drain: Duration::from_secs(30),
             drain_grace: Duration::ZERO,
             limits: Limits::default(),
@@ -101,67 +73,99 @@ impl Default for Admin {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            url_bytes_max: 8 * KIB,
-            header_bytes_max: 32 * KIB,
-            header_count_max: 100,
-            body_bytes_max: 4 * MIB,
-            query_parameters_max: 200,
-            path_segments_max: 64,
-            header_timeout: Duration::from_secs(10),
-            body_rate_min: 240,
-            body_rate_window: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(75),
-            streams_max: 100,
-            stream_window_bytes: 256 << 10,
-            connection_window_bytes: 1 << 20,
-            resets_max: 100,
-            settings_max: 100,
-            pings_max: 60,
-            send_timeout: Duration::from_secs(300),
-            connections_max: 10_000,
-            connections_per_address_max: 256,
-            calls_max: 10_000,
-        }
-    }
-}
-
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
+/// The listener that is there when the file names no public one.
+const PUBLIC: &str = "public";
+
+/// Each has a socket a worker.
+const LISTENERS_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 64;
+
 /// From a blink, so that tests can wait for it, to an hour.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 
-/// RFC 9113, section 6.9.1: a window never exceeds 2³¹ − 1; its initial value is 65,535.
-const WINDOWS: RangeInclusive<usize> = 64 * KIB..=GIB;
-
 impl Listeners {
+    /// The public listeners, in the order of the file.
+    pub fn publics(&self) -> impl Iterator<Item = &Public> {
+        std::iter::once(&self.public).chain(&self.others)
+    }
+
+    /// The largest value among the public listeners, for what holds for the gateway as a whole.
+    pub fn largest<T: Ord>(&self, read: impl Fn(&Public) -> T) -> T {
+        let first = read(&self.public);
+        self.others.iter().map(read).fold(first, T::max)
+    }
+
     pub(super) fn read(node: &Node, report: &mut Report) -> Option<Self> {
-        let mut listeners = Self::default();
+        let mut admin = Admin::default();
+        let mut publics = Vec::new();
+        let mut addresses = Addresses::default();
         let mut section = Section::open(node, "listeners", report)?;
-        section.read("public", &mut listeners.public, Public::read);
-        section.read("admin", &mut listeners.admin, Admin::read);
-        section.close(&[]);
-        Some(listeners)
+        section.read("admin", &mut admin, |node, report| {
+            let admin = Admin::read(node, report)?;
+            addresses.take("admin", admin.bind, node.position, report);
+            Some(admin)
+        });
+        section.read_named(|key, node, report| {
+            if let Some(public) = Public::read(key, node, report) {
+                addresses.take(&key.name, public.bind, node.position, report);
+                publics.push(public);
+            }
+        });
+        if let Some(extra) = publics.get(LISTENERS_MAX) {
+            let name = &extra.name;
+            report.add(node.position, format!("`{name}`: more than {LISTENERS_MAX} public listeners"));
+        }
+        let mut publics = publics.into_iter();
+        Some(Self { public: publics.next().unwrap_or_default(), others: publics.collect(), admin })
+    }
+}
+
+/// The addresses given away: the system itself would let several listeners share one.
+#[derive(Default)]
+struct Addresses(Vec<(SocketAddr, String)>);
+
+impl Addresses {
+    fn take(&mut self, name: &str, address: SocketAddr, position: Position, report: &mut Report) {
+        let taken = self.0.iter().find(|(other, _)| *other == address && address.port() != 0);
+        if let Some((_, other)) = taken {
+            report.add(position, format!("`listeners.{name}`: `{address}` is the address of `{other}`, too"));
+        }
+        self.0.push((address, name.to_owned()));
     }
 }
 
 impl Public {
-    fn read(node: &Node, report: &mut Report) -> Option<Self> {
-        let mut public = Self::default();
-        let mut section = Section::open(node, "listeners.public", report)?;
+    fn read(key: &Key, node: &Node, report: &mut Report) -> Option<Self> {
+        let name = key.name.as_str();
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_name) {
+            report.add(
+                key.position,
+                format!(
+                    "`{name}`: the name of a listener has 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`"
+                ),
+            );
+        }
+        let mut public = Self { name: name.into(), ..Self::default() };
+        let mut section = Section::open(node, format!("listeners.{name}"), report)?;
+        section.read("role", &mut (), value::choice(&[("public", ())]));
         section.read("bind", &mut public.bind, value::address);
+        if name != PUBLIC {
+            section.require("bind", "write `bind: \"ADDRESS:PORT\"`");
+        }
+        section.read("trusted_proxies", &mut public.trusted_proxies, value::list(network::read_trusted));
         section.read("drain", &mut public.drain, value::duration(Duration::ZERO..=*TIMEOUTS.end()));
         section.read(
             "drain_grace",
             &mut public.drain_grace,
             value::duration(Duration::ZERO..=*TIMEOUTS.end()),
         );
-        section.read("limits", &mut public.limits, Limits::read);
-        section.close(&["role", "tls", "trusted_proxies"]);
+        section.read("limits", &mut public.limits, |node, report| Limits::read(name, node, report));
+        section.close(&["tls", "proxy_protocol"]);
         Some(public)
     }
 }
@@ -173,16 +177,17 @@ impl Admin {
         let mut unauthenticated = false;
         section.read("role", &mut (), value::choice(&[("admin", ())]));
         section.read("unauthenticated", &mut unauthenticated, value::boolean);
-        section.read("bind", &mut admin.bind, |node, report| admin_address(node, report, unauthenticated));
+        let is_guarded = unauthenticated;
+        section.read("bind", &mut admin.bind, |node, report| admin_address(node, report, is_guarded));
         section.close(&["tls", "token"]);
         Some(admin)
     }
 }
 
 /// Metrics and readiness tell a stranger too much, so leaving the loopback is a decision to be written down.
-fn admin_address(node: &Node, report: &mut Report, unauthenticated: bool) -> Option<SocketAddr> {
+fn admin_address(node: &Node, report: &mut Report, is_guarded: bool) -> Option<SocketAddr> {
     let address = value::address(node, report)?;
-    if address.ip().is_loopback() || unauthenticated {
+    if address.ip().is_loopback() || is_guarded {
         return Some(address);
     }
     value::refuse(
@@ -192,50 +197,4 @@ fn admin_address(node: &Node, report: &mut Report, unauthenticated: bool) -> Opt
             "`{address}` is not a loopback address: add `unauthenticated: true` if everyone who reaches it may read it"
         ),
     )
-}
-
-impl Limits {
-    fn read(node: &Node, report: &mut Report) -> Option<Self> {
-        let mut limits = Self::default();
-        let mut section = Section::open(node, "listeners.public.limits", report)?;
-        section.read("url", &mut limits.url_bytes_max, value::bytes(256..=MIB));
-        section.read("headers", &mut limits.header_bytes_max, value::bytes(KIB..=MIB));
-        section.read("header_count", &mut limits.header_count_max, value::integer(10..=1000));
-        section.read("body", &mut limits.body_bytes_max, value::bytes(0..=GIB));
-        section.read("query_parameters", &mut limits.query_parameters_max, value::integer(1..=10_000));
-        section.read("path_segments", &mut limits.path_segments_max, value::integer(1..=1000));
-        section.read("header_timeout", &mut limits.header_timeout, value::duration(TIMEOUTS));
-        section.read("body_rate", &mut limits.body_rate_min, byte_rate);
-        section.read("body_rate_window", &mut limits.body_rate_window, value::duration(TIMEOUTS));
-        section.read("idle", &mut limits.idle_timeout, value::duration(TIMEOUTS));
-        section.read("streams", &mut limits.streams_max, value::integer(1..=100_000));
-        section.read("stream_window", &mut limits.stream_window_bytes, value::bytes_u32(WINDOWS));
-        section.read("connection_window", &mut limits.connection_window_bytes, value::bytes_u32(WINDOWS));
-        section.read("resets", &mut limits.resets_max, value::integer(1..=100_000));
-        section.read("settings", &mut limits.settings_max, value::integer(1..=100_000));
-        section.read("pings", &mut limits.pings_max, value::integer(1..=100_000));
-        section.read("send_timeout", &mut limits.send_timeout, value::duration(TIMEOUTS));
-        section.read("connections", &mut limits.connections_max, value::integer(1..=10_000_000));
-        section.read(
-            "connections_per_address",
-            &mut limits.connections_per_address_max,
-            value::integer(1..=10_000_000),
-        );
-        section.read("calls", &mut limits.calls_max, value::integer(1..=10_000_000));
-        section.close(&[]);
-        Some(limits)
-    }
-}
-
-/// `240B/s`; `0B/s` is no bound.
-fn byte_rate(node: &Node, report: &mut Report) -> Option<usize> {
-    let amount = match &node.value {
-        Value::Text(text) => text.strip_suffix("/s"),
-        _ => None,
-    };
-    let Some(amount) = amount else {
-        return value::expected(node, report, "a rate such as `240B/s`");
-    };
-    let amount = Node { position: node.position, value: Value::Text(amount.to_owned()) };
-    value::bytes(0..=MIB)(&amount, report)
 }

@@ -68,6 +68,13 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Gives every key that was not read to `reader`, in the order of the file: names of the operator's choice.
+    pub(super) fn read_named(self, mut reader: impl FnMut(&Key, &Node, &mut Report)) {
+        for (key, node) in self.entries.iter().filter(|(key, _)| !self.known.contains(&key.name.as_str())) {
+            reader(key, node, self.report);
+        }
+    }
+
     /// Reports every key that was not read: those of `later` by name, others with the nearest name.
     pub(super) fn close(self, later: &[&str]) {
         for (key, _) in self.entries {

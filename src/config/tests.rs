@@ -86,6 +86,26 @@ fn listeners_are_read() {
     };
     drain("0s", 0);
     drain("1h", 3_600_000);
+    let names = |text: &str, expected: &[&str]| {
+        let read = |config: Config| {
+            config.listeners.publics().map(|public| public.name.to_string()).collect::<Vec<_>>()
+        };
+        accepted(text, read, expected.iter().map(ToString::to_string).collect());
+    };
+    names("listeners: { admin: {} }", &["public"]);
+    names("listeners: { web: { bind: \"127.0.0.1:1\" } }", &["web"]);
+    names(
+        "listeners: { web: { bind: \"127.0.0.1:1\", role: public }, admin: {}, public: {} }",
+        &["web", "public"],
+    );
+    let trusted =
+        "listeners: { public: { trusted_proxies: [10.0.0.0/8, \"::ffff:10.0.0.1\", \"fd00::/8\"] } }";
+    let networks = ["10.0.0.0/8", "10.0.0.1/32", "fd00::/8"].map(str::to_owned);
+    accepted(
+        trusted,
+        |config| config.listeners.public.trusted_proxies.iter().map(ToString::to_string).collect(),
+        networks.to_vec(),
+    );
     let text = "listeners: { public: { drain_grace: 5s } }";
     accepted(text, |config| config.listeners.public.drain_grace, Duration::from_secs(5));
 }
@@ -110,6 +130,7 @@ fn limits_are_read_at_both_ends_of_their_range() {
     limit("query_parameters: 10000", |limits| limits.query_parameters_max, 10_000);
     limit("path_segments: 1", |limits| limits.path_segments_max, 1);
     limit("path_segments: 1000", |limits| limits.path_segments_max, 1000);
+    limit("handshake_timeout: 10ms", |limits| limits.handshake_timeout, blink);
     limit("header_timeout: 10ms", |limits| limits.header_timeout, blink);
     limit("header_timeout: 60m", |limits| limits.header_timeout, hour);
     limit("body_rate: 0B/s", |limits| limits.body_rate_min, 0);

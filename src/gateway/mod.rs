@@ -29,6 +29,8 @@ use crate::telemetry::{Metrics, WorkerMetrics};
 use crate::transcode::Transcoder;
 use crate::upstream::{Proofs, Upstream, UpstreamConfig};
 
+pub use crate::server::ListenerAddress;
+
 /// A gateway that is ready to serve: everything is loaded, nothing is bound yet.
 #[derive(Debug)]
 pub struct Gateway {
@@ -139,7 +141,7 @@ impl HandlerWorker for Worker {
 
 /// What backends are told of the connection.
 fn vouch(peer: &server::Peer) -> Peer {
-    Peer { address: peer.text.clone(), scheme: HeaderValue::from_static("http") }
+    Peer { address: peer.text.clone(), scheme: HeaderValue::from_static(peer.scheme) }
 }
 
 impl BoundedBody for LimitedBody {

@@ -1,39 +1,47 @@
 //! The configuration's words in the rooms' own: one function a room.
 
 use crate::config::Config;
+use crate::config::listeners::{Limits, Public};
 use crate::config::services::Service;
-use crate::server::{ServerConfig, ServerLimits};
+use crate::server::{ListenerConfig, ServerConfig, ServerLimits};
 use crate::upstream::UpstreamConfig;
 
 pub(super) fn server(config: &Config) -> ServerConfig {
-    let public = &config.listeners.public;
-    let limits = &public.limits;
+    let listeners = &config.listeners;
     ServerConfig {
-        listen: vec![public.bind],
-        admin: Some(config.listeners.admin.bind),
-        workers: config.workers.unwrap_or_else(|| ServerConfig::new(public.bind).workers),
-        limits: ServerLimits {
-            url_bytes_max: limits.url_bytes_max,
-            header_bytes_max: limits.header_bytes_max,
-            header_count_max: limits.header_count_max,
-            body_bytes_max: limits.body_bytes_max as u64,
-            header_timeout: limits.header_timeout,
-            body_rate_min: limits.body_rate_min as u64,
-            body_rate_window: limits.body_rate_window,
-            idle_timeout: limits.idle_timeout,
-            h2_streams_max: limits.streams_max,
-            h2_stream_window_bytes: limits.stream_window_bytes,
-            h2_connection_window_bytes: limits.connection_window_bytes,
-            h2_cancelled_calls_max: limits.resets_max,
-            h2_settings_max: limits.settings_max,
-            h2_pings_max: limits.pings_max,
-            send_timeout: limits.send_timeout,
-            connections_max: limits.connections_max,
-            connections_per_address_max: limits.connections_per_address_max,
-            ..ServerLimits::default()
-        },
-        drain_grace: public.drain_grace,
-        drain_timeout: public.drain,
+        listeners: listeners.publics().map(listener).collect(),
+        admin: Some(listeners.admin.bind),
+        workers: config.workers.unwrap_or_else(|| ServerConfig::new(listeners.public.bind).workers),
+        drain_grace: listeners.largest(|public| public.drain_grace),
+        drain_timeout: listeners.largest(|public| public.drain),
+    }
+}
+
+fn listener(public: &Public) -> ListenerConfig {
+    ListenerConfig { limits: limits(&public.limits), ..ListenerConfig::new(public.name.clone(), public.bind) }
+}
+
+fn limits(limits: &Limits) -> ServerLimits {
+    ServerLimits {
+        url_bytes_max: limits.url_bytes_max,
+        header_bytes_max: limits.header_bytes_max,
+        header_count_max: limits.header_count_max,
+        body_bytes_max: limits.body_bytes_max as u64,
+        handshake_timeout: limits.handshake_timeout,
+        header_timeout: limits.header_timeout,
+        body_rate_min: limits.body_rate_min as u64,
+        body_rate_window: limits.body_rate_window,
+        idle_timeout: limits.idle_timeout,
+        h2_streams_max: limits.streams_max,
+        h2_stream_window_bytes: limits.stream_window_bytes,
+        h2_connection_window_bytes: limits.connection_window_bytes,
+        h2_cancelled_calls_max: limits.resets_max,
+        h2_settings_max: limits.settings_max,
+        h2_pings_max: limits.pings_max,
+        send_timeout: limits.send_timeout,
+        connections_max: limits.connections_max,
+        connections_per_address_max: limits.connections_per_address_max,
+        ..ServerLimits::default()
     }
 }
 
@@ -72,9 +80,10 @@ listeners:
     drain: 1s
     drain_grace: 2s
     limits: {
-      url: 1KiB, headers: 2KiB, header_count: 11, body: 3KiB, header_timeout: 3s, body_rate: 4B/s,
+      url: 1KiB, headers: 2KiB, header_count: 11, body: 3KiB, handshake_timeout: 8s, header_timeout: 3s, body_rate: 4B/s,
       body_rate_window: 4s, idle: 5s, streams: 12, stream_window: 128KiB, connection_window: 256KiB,
       resets: 13, connections: 14, connections_per_address: 15 }
+  web: { bind: \"127.0.0.1:3\" }
 services:
   api: {
     endpoints: { static: [\"http://b:3\"] }, connect_timeout: 6s, request_message: 4KiB,
@@ -84,29 +93,34 @@ services:
         let elsewhere = Elsewhere { descriptors: true, services: false };
         let config = Config::parse(text, Path::new("t.yaml"), elsewhere).expect("a good file");
         let seconds = Duration::from_secs;
+        let limits = ServerLimits {
+            url_bytes_max: 1 << 10,
+            header_bytes_max: 2 << 10,
+            header_count_max: 11,
+            body_bytes_max: 3 << 10,
+            handshake_timeout: seconds(8),
+            header_timeout: seconds(3),
+            body_rate_min: 4,
+            body_rate_window: seconds(4),
+            idle_timeout: seconds(5),
+            h2_streams_max: 12,
+            h2_stream_window_bytes: 128 << 10,
+            h2_connection_window_bytes: 256 << 10,
+            h2_cancelled_calls_max: 13,
+            connections_max: 14,
+            connections_per_address_max: 15,
+            ..ServerLimits::default()
+        };
+        let public = "127.0.0.1:1".parse().expect("an address");
         let expected = ServerConfig {
-            listen: vec!["127.0.0.1:1".parse().expect("an address")],
+            listeners: vec![
+                ListenerConfig { limits, ..ListenerConfig::new("public", public) },
+                ListenerConfig::new("web", "127.0.0.1:3".parse().expect("an address")),
+            ],
             admin: Some("127.0.0.1:2".parse().expect("an address")),
             workers: 3,
-            limits: ServerLimits {
-                url_bytes_max: 1 << 10,
-                header_bytes_max: 2 << 10,
-                header_count_max: 11,
-                body_bytes_max: 3 << 10,
-                header_timeout: seconds(3),
-                body_rate_min: 4,
-                body_rate_window: seconds(4),
-                idle_timeout: seconds(5),
-                h2_streams_max: 12,
-                h2_stream_window_bytes: 128 << 10,
-                h2_connection_window_bytes: 256 << 10,
-                h2_cancelled_calls_max: 13,
-                connections_max: 14,
-                connections_per_address_max: 15,
-                ..ServerLimits::default()
-            },
             drain_grace: seconds(2),
-            drain_timeout: seconds(1),
+            drain_timeout: seconds(30),
         };
         assert_eq!(server(&config), expected);
         let expected = UpstreamConfig {

@@ -22,7 +22,7 @@ pub(super) async fn build(config: &Config) -> Result<(Snapshot, Vec<String>), Ve
         unannotated: config.routes.unannotated,
         conflicts: config.routes.conflicts,
         service_config,
-        path_segments_max: config.listeners.public.limits.path_segments_max,
+        path_segments_max: config.listeners.largest(|public| public.limits.path_segments_max),
         binding: binding_options(config),
     };
     let (routes, warnings) = route::build(&schema, &rules)
@@ -93,19 +93,18 @@ fn binding_options(config: &Config) -> BindingOptions {
         ignored_query: routes.ignored_query.clone(),
         on_conflict: routes.on_conflict,
         unbound_body: routes.unbound_body,
-        query_parameters_max: config.listeners.public.limits.query_parameters_max,
+        query_parameters_max: config.listeners.largest(|public| public.limits.query_parameters_max),
     }
 }
 
 fn bounds(config: &Config) -> Bounds {
-    let limits = &config.listeners.public.limits;
     let defaults = Bounds::default();
     let service = config.services.first();
     Bounds {
         timeout: service.map_or(defaults.timeout, |service| service.timeout),
         stream_idle: service.map_or(defaults.stream_idle, |service| service.stream_idle_timeout),
-        body_bytes_max: limits.body_bytes_max,
-        calls_max: limits.calls_max,
+        body_bytes_max: config.listeners.largest(|public| public.limits.body_bytes_max),
+        calls_max: config.listeners.largest(|public| public.limits.calls_max),
     }
 }
 

@@ -3,50 +3,40 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::call::ConnectionContext;
 use super::connection;
+use super::door::{Door, Place};
 use super::drain::{Drain, Step};
-use super::limits::ServerLimits;
 use super::watch::Watch;
-use super::{Handler, HandlerWorker, Peer, ServerConfig, WorkerContext};
+use super::{Handler, HandlerWorker, Peer, WorkerContext};
 use crate::policy::request_id::RequestIds;
 use crate::telemetry::WorkerMetrics;
 
 /// How long accepting pauses when the system has no descriptor or memory left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// What all workers share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    limits: Arc<ServerLimits>,
-    drain_timeout: Duration,
-    /// One permit a connection: without one, a worker keeps its newest client waiting and accepts no other.
-    connections: Arc<Semaphore>,
-    per_address: Mutex<HashMap<IpAddr, usize>>,
-}
-
 /// A worker thread before it starts.
 pub(super) struct Worker {
     pub(super) index: usize,
-    pub(super) sockets: Vec<std::net::TcpListener>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) sockets: Vec<(std::net::TcpListener, Arc<Door>)>,
     pub(super) drain: Drain,
+    pub(super) drain_timeout: Duration,
 }
 
 /// The connections of one worker.
 #[derive(Debug)]
 struct OpenConnections {
-    shared: Arc<Shared>,
     metrics: Arc<WorkerMetrics>,
     request_ids: Arc<RequestIds>,
+    next_id: AtomicU64,
     watches: Mutex<HashMap<u64, Arc<Watch>>>,
     is_empty: Notify,
 }
@@ -55,40 +45,8 @@ struct OpenConnections {
 struct OpenConnection {
     open: Arc<OpenConnections>,
     id: u64,
-    address: IpAddr,
+    _place: Place,
     _permit: OwnedSemaphorePermit,
-}
-
-impl Shared {
-    pub(super) fn new(config: &ServerConfig) -> Self {
-        Self {
-            limits: Arc::new(config.limits.clone()),
-            drain_timeout: config.drain_timeout,
-            connections: Arc::new(Semaphore::new(config.limits.connections_max)),
-            per_address: Mutex::default(),
-        }
-    }
-
-    /// Counts a connection from `address`; `false` when it has too many.
-    fn admit(&self, address: IpAddr) -> bool {
-        let mut per_address = lock(&self.per_address);
-        let count = per_address.entry(address).or_default();
-        if *count >= self.limits.connections_per_address_max {
-            return false;
-        }
-        *count += 1;
-        true
-    }
-
-    fn leave(&self, address: IpAddr) {
-        let mut per_address = lock(&self.per_address);
-        if let Some(count) = per_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                per_address.remove(&address);
-            }
-        }
-    }
 }
 
 impl Worker {
@@ -114,17 +72,18 @@ impl Worker {
         };
         let worker = Arc::new(handler.worker(&context));
         let open = Arc::new(OpenConnections {
-            shared: Arc::clone(&self.shared),
             metrics,
             request_ids,
+            next_id: AtomicU64::new(0),
             watches: Mutex::default(),
             is_empty: Notify::new(),
         });
         let mut accepting = Vec::new();
-        for socket in self.sockets {
+        for (socket, door) in self.sockets {
             match TcpListener::from_std(socket) {
                 Ok(listener) => {
-                    accepting.push(tokio::spawn(accept(listener, Arc::clone(&open), Arc::clone(&worker))));
+                    let accept = accept(listener, door, Arc::clone(&open), Arc::clone(&worker));
+                    accepting.push(tokio::spawn(accept));
                 }
                 Err(error) => tracing::error!(%error, "cannot accept on a socket"),
             }
@@ -135,14 +94,18 @@ impl Worker {
             // The socket is closed when the task is gone.
             let _ = task.await;
         }
-        if tokio::time::timeout(self.shared.drain_timeout, open.finish()).await.is_err() {
+        if tokio::time::timeout(self.drain_timeout, open.finish()).await.is_err() {
             tracing::warn!("the drain's time is over; connections are cut off");
         }
     }
 }
 
-async fn accept<W: HandlerWorker>(listener: TcpListener, open: Arc<OpenConnections>, worker: Arc<W>) {
-    let mut id = 0;
+async fn accept<W: HandlerWorker>(
+    listener: TcpListener,
+    door: Arc<Door>,
+    open: Arc<OpenConnections>,
+    worker: Arc<W>,
+) {
     let mut is_exhausted = false;
     loop {
         let (socket, address) = match listener.accept().await {
@@ -163,24 +126,23 @@ async fn accept<W: HandlerWorker>(listener: TcpListener, open: Arc<OpenConnectio
             tracing::info!("accepting again");
         }
         // Not before there is a client: a worker that nobody calls would keep a place from the others.
-        let semaphore = Arc::clone(&open.shared.connections);
-        let Ok(permit) = semaphore.acquire_owned().await else { return };
-        id += 1;
+        let Some(permit) = door.permit().await else { return };
         open.metrics.connections.add(1);
-        let Some((connection, watch)) = OpenConnections::admit(&open, id, address, permit) else {
+        let Some(place) = Door::admit(&door, address.ip()) else {
             open.metrics.connections_refused.add(1);
             continue;
         };
+        let (connection, watch) = OpenConnections::add(&open, place, permit);
         if socket.set_nodelay(true).is_err() {
             continue; // It is gone already.
         }
         let context = Arc::new(ConnectionContext {
             worker: Arc::clone(&worker),
-            limits: Arc::clone(&open.shared.limits),
+            limits: Arc::clone(&door.limits),
             metrics: Arc::clone(&open.metrics),
             request_ids: Arc::clone(&open.request_ids),
             watch,
-            peer: Peer::new(address),
+            peer: Peer::new(address, door.scheme(), door.index),
         });
         tokio::spawn(keep(socket, context, connection));
     }
@@ -205,24 +167,13 @@ fn exhausts(error: &io::Error) -> bool {
 }
 
 impl OpenConnections {
-    /// A place for a new connection; `None` when its address has too many.
-    fn admit(
-        open: &Arc<Self>,
-        id: u64,
-        address: SocketAddr,
-        permit: OwnedSemaphorePermit,
-    ) -> Option<(OpenConnection, Arc<Watch>)> {
-        // An IPv4 client of an IPv6 socket is the same client.
-        let ip = address.ip().to_canonical();
-        if !open.shared.admit(ip) {
-            return None;
-        }
+    /// Takes in a new connection.
+    fn add(open: &Arc<Self>, place: Place, permit: OwnedSemaphorePermit) -> (OpenConnection, Arc<Watch>) {
         open.metrics.connections_open.increase();
         let watch = Arc::new(Watch::new());
-        // Listeners number their connections each for itself: the port makes the key unique.
-        let id = id << 16 | u64::from(address.port());
+        let id = open.next_id.fetch_add(1, Ordering::Relaxed);
         lock(&open.watches).insert(id, Arc::clone(&watch));
-        Some((OpenConnection { open: Arc::clone(open), id, address: ip, _permit: permit }, watch))
+        (OpenConnection { open: Arc::clone(open), id, _place: place, _permit: permit }, watch)
     }
 
     /// Asks all connections to end, and waits for it.
@@ -243,7 +194,6 @@ impl OpenConnections {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.open.shared.leave(self.address);
         self.open.metrics.connections_open.decrease();
         let mut watches = lock(&self.open.watches);
         watches.remove(&self.id);

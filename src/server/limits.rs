@@ -13,6 +13,8 @@ pub struct ServerLimits {
     pub header_count_max: usize,
     /// A request's body; one more byte is 413. A route may set its own.
     pub body_bytes_max: u64,
+    /// For the handshake of TLS; then the connection is closed.
+    pub handshake_timeout: Duration,
     /// From the first byte of a head (of the connection, for its first) to the last; then 408.
     pub header_timeout: Duration,
     /// Least bytes a second of a body that is being waited for; below it 408.
@@ -37,7 +39,7 @@ pub struct ServerLimits {
     pub h2_pings_max: u32,
     /// How long a client may take none of a reply that is ready for it; then the connection is reset.
     pub send_timeout: Duration,
-    /// Over all workers; at the bound, accepting pauses.
+    /// Of the listener over all workers; at the bound, accepting pauses.
     pub connections_max: usize,
     /// From one address; one more is closed at once.
     pub connections_per_address_max: usize,
@@ -50,6 +52,7 @@ impl Default for ServerLimits {
             header_bytes_max: 32 << 10,
             header_count_max: 100,
             body_bytes_max: 4 << 20,
+            handshake_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
             body_rate_min: 240,
             body_rate_window: Duration::from_secs(10),

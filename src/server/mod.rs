@@ -13,6 +13,7 @@ mod admin;
 mod body;
 mod call;
 mod connection;
+mod door;
 mod drain;
 mod frame_guard;
 mod guarded;
@@ -37,7 +38,7 @@ use crate::telemetry::WorkerMetrics;
 
 pub use body::LimitedBody;
 pub use limits::ServerLimits;
-pub use running::{Running, Shutdown, StartError, start};
+pub use running::{ListenerAddress, Running, Shutdown, StartError, start};
 
 /// What serves the requests of all listeners.
 pub trait Handler: Send + Sync + 'static {
@@ -69,47 +70,67 @@ pub struct WorkerContext {
     pub request_ids: Arc<RequestIds>,
 }
 
-/// Who is at the other end of the socket.
+/// Who is at the other end of the connection, and at which door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
+    /// The client's address, or that of the last proxy before us.
     pub address: SocketAddr,
     /// The address without its port, as every call of the connection tells it.
     pub text: HeaderValue,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The listener: its place in [`ServerConfig::listeners`].
+    pub listener: usize,
 }
 
 impl Peer {
-    fn new(address: SocketAddr) -> Self {
+    fn new(address: SocketAddr, scheme: &'static str, listener: usize) -> Self {
         // An IPv4 client of an IPv6 socket is the same client.
         let text = HeaderValue::try_from(address.ip().to_canonical().to_string());
-        Self { address, text: text.expect("an address is printable ASCII") }
+        Self { address, text: text.expect("an address is printable ASCII"), scheme, listener }
     }
 }
 
 /// Where to listen, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// Public listeners; port 0 asks the system for one.
-    pub listen: Vec<SocketAddr>,
+    /// Public listeners.
+    pub listeners: Vec<ListenerConfig>,
     /// `/healthz`, `/readyz`, `/metrics`.
     pub admin: Option<SocketAddr>,
     pub workers: usize,
-    pub limits: ServerLimits,
     /// Between the announcement on `/readyz` and the moment accepting stops.
     pub drain_grace: Duration,
     /// For calls in flight after that; then they are cut off.
     pub drain_timeout: Duration,
 }
 
+/// One public listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// In logs and in [`Running::addresses`].
+    pub name: Arc<str>,
+    /// Port 0 asks the system for one.
+    pub bind: SocketAddr,
+    pub limits: ServerLimits,
+}
+
 impl ServerConfig {
     /// One public listener, a worker for each core.
-    pub fn new(listen: SocketAddr) -> Self {
+    pub fn new(bind: SocketAddr) -> Self {
         Self {
-            listen: vec![listen],
+            listeners: vec![ListenerConfig::new("public", bind)],
             admin: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
-            limits: ServerLimits::default(),
             drain_grace: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+impl ListenerConfig {
+    /// A listener with every default.
+    pub fn new(name: impl Into<Arc<str>>, bind: SocketAddr) -> Self {
+        Self { name: name.into(), bind, limits: ServerLimits::default() }
     }
 }

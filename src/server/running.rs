@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::accept::{Shared, Worker};
+use super::accept::Worker;
+use super::door::Door;
 use super::drain::{Drain, Signals, Step};
 use super::{Handler, ServerConfig, admin};
 use crate::telemetry::Metrics;
@@ -19,12 +20,21 @@ const BACKLOG: i32 = 4096;
 /// A server that serves.
 #[derive(Debug)]
 pub struct Running {
-    /// The public addresses, in the order of [`ServerConfig::listen`], with the ports given.
-    pub addresses: Vec<SocketAddr>,
+    /// The public listeners, in the order of [`ServerConfig::listeners`], with the ports given.
+    pub addresses: Vec<ListenerAddress>,
     pub admin_address: Option<SocketAddr>,
     shutdown: Shutdown,
     workers: Vec<JoinHandle<()>>,
     admin: Option<JoinHandle<()>>,
+}
+
+/// Where a public listener is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerAddress {
+    pub name: Arc<str>,
+    pub address: SocketAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
 }
 
 /// Ends a server, from anywhere.
@@ -54,16 +64,19 @@ pub fn start(
     metrics: Arc<Metrics>,
 ) -> Result<Running, StartError> {
     let workers_count = config.workers.max(1);
-    let mut addresses = config.listen.clone();
-    let mut sockets: Vec<Vec<std::net::TcpListener>> = (0..workers_count).map(|_| Vec::new()).collect();
-    for address in &mut addresses {
+    let mut sockets: Vec<Vec<_>> = (0..workers_count).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::with_capacity(config.listeners.len());
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let door = Arc::new(Door::new(index, listener));
+        let mut address = listener.bind;
         for sockets in &mut sockets {
-            let refused = |error| StartError::Listen { address: *address, error };
-            let socket = bind(*address).map_err(refused)?;
+            let refused = |error| StartError::Listen { address, error };
+            let socket = bind(address).map_err(refused)?;
             // The first socket learns the port, the others share it.
-            *address = socket.local_addr().map_err(refused)?;
-            sockets.push(socket);
+            address = socket.local_addr().map_err(refused)?;
+            sockets.push((socket, Arc::clone(&door)));
         }
+        addresses.push(ListenerAddress { name: Arc::clone(&listener.name), address, scheme: door.scheme() });
     }
     let admin_socket = match config.admin {
         None => None,
@@ -71,7 +84,6 @@ pub fn start(
     };
     let admin_address = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
     let drain = Drain::new();
-    let shared = Arc::new(Shared::new(&config));
     let mut running = Running {
         addresses,
         admin_address,
@@ -80,7 +92,7 @@ pub fn start(
         admin: None,
     };
     for (index, sockets) in sockets.into_iter().enumerate() {
-        let worker = Worker { index, sockets, shared: Arc::clone(&shared), drain: drain.clone() };
+        let worker = Worker { index, sockets, drain: drain.clone(), drain_timeout: config.drain_timeout };
         let thread = worker.spawn(Arc::clone(&handler), metrics.worker()).map_err(StartError::Thread);
         running.workers.push(thread?);
     }

@@ -104,11 +104,11 @@ fn fixture(adjust: impl FnOnce(&mut ServerConfig)) -> Fixture {
     let metrics = Metrics::new();
     let running =
         start(config, Arc::new(EchoHandler(Arc::new(echo))), Arc::clone(&metrics)).expect("a free port");
-    Fixture { address: running.addresses[0], running, metrics, started, dropped, release }
+    Fixture { address: running.addresses[0].address, running, metrics, started, dropped, release }
 }
 
 pub(crate) fn limited(adjust: impl FnOnce(&mut ServerLimits)) -> Fixture {
-    fixture(|config| adjust(&mut config.limits))
+    fixture(|config| adjust(&mut config.listeners[0].limits))
 }
 
 /// Waits until this many replies with this number have ended.
@@ -384,7 +384,7 @@ async fn connections_of_one_address_are_bounded() {
 async fn accepting_pauses_at_the_bound_of_all_connections() {
     let fixture = fixture(|config| {
         config.workers = 1;
-        config.limits.connections_max = 1;
+        config.listeners[0].limits.connections_max = 1;
     });
     let mut first = TcpStream::connect(fixture.address).await.expect("it listens");
     first.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("open");

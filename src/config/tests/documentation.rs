@@ -7,9 +7,10 @@ use super::*;
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
 /// The files whose sections read keys.
-const READERS: [&str; 7] = [
+const READERS: [&str; 8] = [
     include_str!("../mod.rs"),
     include_str!("../listeners.rs"),
+    include_str!("../listeners/limits.rs"),
     include_str!("../descriptors.rs"),
     include_str!("../services.rs"),
     include_str!("../routes.rs"),
@@ -82,7 +83,7 @@ fn quoted(text: &str) -> &str {
 
 /// `a.b.c` and a value → `a: { b: { c: value } }`.
 fn with_key(key: &str, value: &str) -> String {
-    let key = key.replace("NAME", "api");
+    let key = key.replace("listeners.NAME", "listeners.public").replace("NAME", "api");
     if let Some(key) = key.strip_prefix("descriptors[].") {
         return format!("descriptors: [{{ proto: a, {key}: {value} }}]");
     }
