@@ -4,12 +4,15 @@
 //! crates of plain data.
 
 pub mod backoff;
+pub mod bucket;
 pub mod claims;
 pub mod client_address;
 pub mod deadline;
 pub mod header_rules;
 pub mod identity;
+pub mod limit;
 pub mod metadata;
 pub mod networks;
+pub mod quota;
 pub mod request_id;
 pub mod secret;
