@@ -22,6 +22,7 @@ pub mod gateway;
 // The shell around the rooms.
 pub mod server;
 pub mod source;
+pub mod store;
 pub mod telemetry;
 
 // The rooms, as a request sees them.

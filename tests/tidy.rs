@@ -42,6 +42,7 @@ const ROOMS: &[Room] = &[
         rooms: &["status", "schema", "codec", "route", "policy", "snapshot", "call"],
         forbidden: PURE,
     },
+    Room { name: "store", rooms: &["policy"], forbidden: SHELL },
     Room { name: "stage", rooms: &["status", "policy", "call"], forbidden: SHELL },
     Room { name: "telemetry", rooms: &["status"], forbidden: SHELL },
     Room { name: "upstream", rooms: &["status", "codec", "policy", "telemetry"], forbidden: SHELL },
