@@ -8,6 +8,7 @@ pub mod bucket;
 pub mod claims;
 pub mod client_address;
 pub mod deadline;
+pub mod geo;
 pub mod header_rules;
 pub mod identity;
 pub mod limit;

@@ -16,6 +16,7 @@ mod editions;
 mod etcd;
 mod faults;
 mod floods;
+mod geo;
 mod hostile;
 mod keys;
 mod malformed_requests;

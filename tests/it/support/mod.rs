@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod http;
+pub(crate) mod mmdb;
 pub(crate) mod raw;
 
 use std::io::{BufRead, BufReader, Write};
