@@ -44,7 +44,7 @@ const ROOMS: &[Room] = &[
     },
     Room { name: "store", rooms: &["policy"], forbidden: SHELL },
     Room { name: "stage", rooms: &["status", "policy", "call"], forbidden: SHELL },
-    Room { name: "telemetry", rooms: &["status"], forbidden: SHELL },
+    Room { name: "telemetry", rooms: &["status", "policy"], forbidden: SHELL },
     Room { name: "upstream", rooms: &["status", "codec", "policy", "telemetry"], forbidden: SHELL },
     Room {
         name: "transcode",

@@ -19,7 +19,7 @@ use crate::status::Code;
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
 type Scalar = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
-const COUNTERS: [Scalar; 8] = [
+const COUNTERS: [Scalar; 14] = [
     ("http_connections", "Connections accepted", |w| w.connections.value()),
     ("http_connections_refused", "Connections over the bound of an address", |w| {
         w.connections_refused.value()
@@ -36,13 +36,22 @@ const COUNTERS: [Scalar; 8] = [
     ("upstream_retries", "Calls sent once more that had never reached the backend", |w| {
         w.upstream_retries.value()
     }),
+    ("usage_records", "Calls whose usage was recorded", |w| w.usage_records.value()),
+    ("usage_lost_queue", "Usage records that found no room in memory", |w| w.usage_lost_queue.value()),
+    ("usage_lost_spool", "Usage events that found the spool full", |w| w.usage_lost_spool.value()),
+    ("usage_delivered", "Usage events that the sink has taken", |w| w.usage_delivered.value()),
+    ("usage_rejected", "Usage events that the sink will never take", |w| w.usage_rejected.value()),
+    ("usage_delivery_failures", "Attempts to deliver usage events that failed", |w| {
+        w.usage_delivery_failures.value()
+    }),
 ];
 
-const GAUGES: [Scalar; 4] = [
+const GAUGES: [Scalar; 5] = [
     ("http_connections_open", "Open client connections", |w| w.connections_open.value()),
     ("http_calls_open", "Requests in flight", |w| w.calls_open.value()),
     ("upstream_connections_open", "Open backend connections", |w| w.upstream_connections_open.value()),
     ("upstream_calls_open", "Backend calls in flight", |w| w.upstream_calls_open.value()),
+    ("usage_spool_bytes", "Bytes of usage events on disk", |w| w.usage_spool_bytes.value()),
 ];
 
 impl Metrics {

@@ -5,6 +5,8 @@
 //! No label is looked up while a request runs: a field or an array index is the handle.
 
 mod export;
+pub mod timestamp;
+pub mod usage;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +50,19 @@ pub struct WorkerMetrics {
     pub upstream_queue_refused: Counter,
     /// Calls sent once more, because they had never reached the backend.
     pub upstream_retries: Counter,
+    /// Records of calls that reached the thread that writes usage.
+    pub usage_records: Counter,
+    /// Records that found the queue of their worker full.
+    pub usage_lost_queue: Counter,
+    /// Usage events that found the spool full.
+    pub usage_lost_spool: Counter,
+    /// Usage events that the sink has taken.
+    pub usage_delivered: Counter,
+    /// Usage events that the sink will never take.
+    pub usage_rejected: Counter,
+    /// Attempts to deliver usage events that failed.
+    pub usage_delivery_failures: Counter,
+    pub usage_spool_bytes: Gauge,
     replies: [Counter; HTTP_NUMBERS],
     upstream_calls: [Counter; Code::ALL.len()],
     duration: Histogram,
@@ -120,6 +135,13 @@ impl Default for WorkerMetrics {
             upstream_calls_open: Gauge::default(),
             upstream_queue_refused: Counter::default(),
             upstream_retries: Counter::default(),
+            usage_records: Counter::default(),
+            usage_lost_queue: Counter::default(),
+            usage_lost_spool: Counter::default(),
+            usage_delivered: Counter::default(),
+            usage_rejected: Counter::default(),
+            usage_delivery_failures: Counter::default(),
+            usage_spool_bytes: Gauge::default(),
             replies: std::array::from_fn(|_| Counter::default()),
             upstream_calls: std::array::from_fn(|_| Counter::default()),
             duration: Histogram::default(),
@@ -144,6 +166,10 @@ impl Gauge {
 
     pub fn decrease(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
     pub fn value(&self) -> u64 {
