@@ -17,3 +17,4 @@ pub mod networks;
 pub mod quota;
 pub mod request_id;
 pub mod secret;
+pub mod web_address;
