@@ -2,4 +2,8 @@
 //!
 //! [`provider`] is what every way of authenticating has in common.
 
+pub mod jwt;
+mod object;
 pub mod provider;
+mod verdicts;
+mod web;

@@ -1,0 +1,72 @@
+//! HTTP to identity providers: bounded in time and size, and no further than where it was sent.
+//!
+//! Redirects are not followed and proxies of the environment not used, because what answers decides who is
+//! let in. Errors are words for the log; they name no secret and reach no client.
+
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Response};
+
+use crate::policy::web_address::WebAddress;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A client for calls to `address`.
+///
+/// `ca` are the certificates, in PEM, that the provider's must descend from; none: those of the system.
+///
+/// # Errors
+///
+/// In words: certificates that cannot be read, or a system without any.
+pub(super) fn client(address: &WebAddress, ca: Option<&[u8]>, timeout: Duration) -> Result<Client, String> {
+    let builder = Client::builder()
+        .user_agent(concat!("transom/", env!("CARGO_PKG_VERSION")))
+        .https_only(address.is_encrypted())
+        .redirect(Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .timeout(timeout);
+    let builder = match ca {
+        Some(pem) => {
+            let roots = Certificate::from_pem_bundle(pem).map_err(|error| words(&error))?;
+            if roots.is_empty() {
+                return Err("no certificate in PEM form".to_owned());
+            }
+            builder.tls_certs_only(roots)
+        }
+        // Plain HTTP must work on a machine without certificates.
+        None if !address.is_encrypted() => builder.tls_certs_only([]),
+        None => builder,
+    };
+    builder.build().map_err(|error| words(&error))
+}
+
+/// Reads a body of at most `bytes_max`.
+pub(super) async fn read(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| words(&error))? {
+        if body.len() + chunk.len() > bytes_max {
+            return Err(format!("the reply has more than {bytes_max} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// An error with its causes, without the URL that reqwest would add.
+pub(super) fn words(error: &reqwest::Error) -> String {
+    let mut words = if error.is_timeout() {
+        "timed out".to_owned()
+    } else if error.is_connect() {
+        "cannot connect".to_owned()
+    } else {
+        "the request failed".to_owned()
+    };
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    words
+}
