@@ -52,7 +52,7 @@ const ROOMS: &[Room] = &[
         forbidden: SHELL,
     },
     Room { name: "server", rooms: &["status", "policy", "telemetry"], forbidden: &[PRINTING] },
-    Room { name: "source", rooms: &["schema"], forbidden: SHELL },
+    Room { name: "source", rooms: &["schema", "telemetry"], forbidden: SHELL },
     Room { name: "config", rooms: &["codec", "route", "policy"], forbidden: &[RUNTIME, PRINTING] },
     Room {
         name: "gateway",

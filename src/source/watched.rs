@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! every half second: stat (follows symlinks) ─ unchanged ─▶ nothing
-//!                                            └ changed ──▶ read, parse ─┬ good ─▶ one swap
-//!                                                                       └ bad ──▶ the old value stays
+//!                                            └ changed ──▶ settle, read, parse ─┬ good ─▶ one swap
+//!                                                                               └ bad ──▶ the old value stays
 //! ```
 //!
 //! Polling sees what notification misses: a ConfigMap whose symlink is swapped, a file on a network share, a file
-//! that was away for a moment. A bad file is told once, not every half second.
+//! that was away for a moment. A file that is being written is left to settle, because half a list is a good
+//! list to its parser. A bad file is told once, not every half second.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -19,8 +20,15 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
+use crate::telemetry::FILES;
+
 /// How often a watched file is looked at.
 const INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 500 });
+
+/// How long a changed file must stay as it is before it is read, and how often that is waited for: what is
+/// written all the time is read as it stands, within a second of its change.
+const SETTLED: Duration = Duration::from_millis(if cfg!(test) { 2 } else { 50 });
+const SETTLING_MAX: usize = 8;
 
 /// Larger files are refused.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -54,7 +62,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     pub fn new(
         paths: Vec<PathBuf>,
         runtime: &Handle,
-        parse: impl Fn(Vec<Vec<u8>>) -> Result<T, String> + Send + 'static,
+        parse: impl Fn(Vec<Vec<u8>>) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<Arc<Self>, String> {
         // Before reading: what changes in between is then seen as a change.
         let fingerprints = fingerprints(&paths);
@@ -93,20 +101,26 @@ async fn watch<T: Send + Sync + 'static>(
     watched: Weak<Watched<T>>,
     paths: Vec<PathBuf>,
     mut seen: Vec<Option<Fingerprint>>,
-    parse: impl Fn(Vec<Vec<u8>>) -> Result<T, String> + Send + 'static,
+    parse: impl Fn(Vec<Vec<u8>>) -> Result<T, String> + Send + Sync + 'static,
 ) {
+    let shown = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    let job = Arc::new((paths, parse));
+    let paths = &job.0;
     let mut told = None;
     loop {
         tokio::time::sleep(INTERVAL).await;
         let Some(watched) = watched.upgrade() else { return };
-        let now = fingerprints(&paths);
-        if now == seen {
+        if fingerprints(paths) == seen {
             continue;
         }
-        seen = now;
-        let shown = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-        match read(&paths).and_then(&parse) {
+        seen = settled(paths).await;
+        // A long list takes a while, and others wait on this thread too.
+        let job = job.clone();
+        let outcome =
+            tokio::task::spawn_blocking(move || read(&job.0).and_then(|contents| (job.1)(contents)));
+        match outcome.await.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(value) => {
+                FILES.reloads.add(1);
                 watched.value.store(Arc::new(value));
                 watched.generation.fetch_add(1, Ordering::Release);
                 told = None;
@@ -114,12 +128,26 @@ async fn watch<T: Send + Sync + 'static>(
             }
             Err(reason) if told.as_ref() == Some(&reason) => {}
             Err(reason) => {
+                FILES.reload_failures.add(1);
                 watched.failures.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(files = %shown, %reason, "changed for the worse: the old content stays");
                 told = Some(reason);
             }
         }
     }
+}
+
+/// Waits until the files stay as they are.
+async fn settled(paths: &[PathBuf]) -> Vec<Option<Fingerprint>> {
+    let mut now = fingerprints(paths);
+    for _ in 0..SETTLING_MAX {
+        tokio::time::sleep(SETTLED).await;
+        let before = std::mem::replace(&mut now, fingerprints(paths));
+        if before == now {
+            break;
+        }
+    }
+    now
 }
 
 fn fingerprints(paths: &[PathBuf]) -> Vec<Option<Fingerprint>> {

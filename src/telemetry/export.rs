@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{DURATION_BOUNDS_US, HTTP_NUMBERS, Metrics, WorkerMetrics};
+use super::{DURATION_BOUNDS_US, FILES, HTTP_NUMBERS, Metrics, WorkerMetrics};
 use crate::status::Code;
 
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
@@ -69,6 +69,13 @@ impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, read) in COUNTERS {
             let counter = ConstCounter::new(self.sum(read));
+            counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        for (name, help, counter) in [
+            ("file_reloads", "Changed files that were read again", &FILES.reloads),
+            ("file_reload_failures", "Changed files that were refused", &FILES.reload_failures),
+        ] {
+            let counter = ConstCounter::new(counter.value());
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
         for (name, help, read) in GAUGES {

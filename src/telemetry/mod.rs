@@ -23,6 +23,17 @@ const DURATION_BOUNDS_US: [u64; 14] = [
 /// HTTP numbers 100 to 599.
 const HTTP_NUMBERS: usize = 500;
 
+/// Counts the files that are read again when they change, for the process as a whole: no worker reads them.
+pub static FILES: Files = Files { reloads: Counter::new(), reload_failures: Counter::new() };
+
+/// See [`FILES`].
+#[derive(Debug)]
+pub struct Files {
+    pub reloads: Counter,
+    /// Changed for the worse: the old content stays.
+    pub reload_failures: Counter,
+}
+
 /// All counters of the process.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -150,6 +161,10 @@ impl Default for WorkerMetrics {
 }
 
 impl Counter {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
