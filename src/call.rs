@@ -7,15 +7,17 @@
 
 use core::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::policy::identity::Identity;
 use crate::route::{Binding, Captures};
 use crate::snapshot::Snapshot;
 use crate::status::Status;
@@ -29,11 +31,16 @@ pub struct Call {
     pub metadata: HeaderMap,
     /// When the client's patience ends: the least of its own wish and the gateway's bound.
     pub deadline: Option<Instant>,
+    /// What the stages judge by.
+    pub head: Arc<Head>,
+    /// Who is calling; nobody knows before the stage that authenticates has found out.
+    pub identity: Option<Arc<Identity>>,
+    pub notes: Arc<Notes>,
     pub payload: Payload,
 }
 
-/// A request's head as it was received, for the stages that judge it.
-#[derive(Clone, Debug)]
+/// The head of a request, as the client sent it, and where it came from.
+#[derive(Debug)]
 pub struct Head {
     pub method: Method,
     pub uri: Uri,
@@ -41,24 +48,39 @@ pub struct Head {
     pub client: Client,
 }
 
-/// Who is at the other end, by address and connection.
+/// Where a request comes from.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The socket's peer, canonical.
+    /// The other end of the socket, an IPv4 address as such.
     pub peer: IpAddr,
-    /// The client behind trusted proxies, canonical.
+    /// The client as trusted proxies tell of it, otherwise the peer: the one address of every list, limit
+    /// and log.
     pub address: IpAddr,
+    /// `address` as text, for backends.
+    pub address_text: HeaderValue,
     /// `http` or `https`.
     pub scheme: &'static str,
-    /// What the client asked for: the target's own authority, or `Host`.
-    pub host: Option<Box<str>>,
+}
+
+impl Client {
+    /// A client at `address`, of whom the connection to `peer` tells.
+    pub fn new(peer: IpAddr, address: IpAddr, scheme: &'static str) -> Self {
+        let text = HeaderValue::try_from(address.to_string()).expect("an address is printable ASCII");
+        Self { peer, address, address_text: text, scheme }
+    }
+}
+
+/// What a call leaves on its way for room 8 and for telemetry, beside its outcome.
+#[derive(Debug, Default)]
+pub struct Notes {
+    headers: Mutex<Vec<(HeaderName, HeaderValue)>>,
+    identity: OnceLock<Arc<Identity>>,
+    refused_by: OnceLock<&'static str>,
 }
 
 /// What the client sent, unread: the transcoder binds it to the request message.
 pub struct Payload {
-    pub uri: Uri,
     pub captures: Captures,
-    pub content_type: Option<HeaderValue>,
     pub body: ClientBody,
 }
 
@@ -75,6 +97,54 @@ pub struct Failure {
     pub status: Status,
     /// The backend's metadata, leading and trailing, unfiltered; `None` when there is none.
     pub metadata: Option<Box<HeaderMap>>,
+}
+
+impl Head {
+    /// The host that the request names, as it names it; see [`host`].
+    pub fn host(&self) -> Option<&str> {
+        host(&self.uri, &self.headers)
+    }
+}
+
+/// RFC 9112, section 3.2.2, and RFC 9113, section 8.3.1: the target's own authority goes before `Host`.
+pub fn host<'h>(uri: &'h Uri, headers: &'h HeaderMap) -> Option<&'h str> {
+    let field = || headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    uri.authority().map(Authority::as_str).or_else(field)
+}
+
+impl Notes {
+    /// Has the client's reply carry a header, whether the call succeeds or not.
+    pub fn reply_header(&self, name: HeaderName, value: HeaderValue) {
+        self.headers().push((name, value));
+    }
+
+    /// The headers so far; room 8 takes them.
+    pub fn take_reply_headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        std::mem::take(&mut *self.headers())
+    }
+
+    /// Keeps who is calling; the first word counts.
+    pub fn identified(&self, identity: Arc<Identity>) {
+        // A second identity of one call is the combination's own affair.
+        let _ = self.identity.set(identity);
+    }
+
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.get()
+    }
+
+    /// Keeps which stage refused the call.
+    pub fn refused_by(&self, stage: &'static str) {
+        let _ = self.refused_by.set(stage);
+    }
+
+    pub fn refusing_stage(&self) -> Option<&'static str> {
+        self.refused_by.get().copied()
+    }
+
+    fn headers(&self) -> MutexGuard<'_, Vec<(HeaderName, HeaderValue)>> {
+        self.headers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl From<Status> for Failure {

@@ -36,7 +36,7 @@ const ROOMS: &[Room] = &[
     Room { name: "route", rooms: &["status", "schema", "codec"], forbidden: PURE },
     Room { name: "policy", rooms: &["status", "codec"], forbidden: PURE },
     Room { name: "snapshot", rooms: &["schema", "codec", "route", "policy"], forbidden: PURE },
-    Room { name: "call", rooms: &["status", "route", "snapshot"], forbidden: PURE },
+    Room { name: "call", rooms: &["status", "policy", "route", "snapshot"], forbidden: PURE },
     Room {
         name: "frontend",
         rooms: &["status", "schema", "codec", "route", "policy", "snapshot", "call"],
@@ -74,7 +74,11 @@ const ROOMS: &[Room] = &[
         forbidden: SHELL,
     },
     Room { name: "demo", rooms: &[], forbidden: SHELL },
-    Room { name: "cli", rooms: &["codec", "route", "config", "gateway", "demo"], forbidden: &[SERVING] },
+    Room {
+        name: "cli",
+        rooms: &["codec", "route", "snapshot", "config", "gateway", "demo"],
+        forbidden: &[SERVING],
+    },
 ];
 
 /// The crate's own two files are no room.

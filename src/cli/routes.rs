@@ -8,6 +8,7 @@ use clap::Args;
 use super::flags::SourceFlags;
 use super::{Failure, build, print, tell};
 use crate::route::list::{Row, rows};
+use crate::snapshot::Snapshot;
 
 /// List the routes: method, path, body, rpc
 #[derive(Args)]
@@ -23,9 +24,19 @@ impl Routes {
             tell(format_args!("warning: {warning}"));
         }
         let snapshot = gateway.snapshot();
-        print(table(&rows(&snapshot.schema, &snapshot.routes)).trim_end());
+        print(listing(&snapshot).trim_end());
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// One table a surface; the name only stands where there are several.
+fn listing(snapshot: &Snapshot) -> String {
+    let surfaces = snapshot.surfaces.all();
+    let tables = surfaces.iter().map(|surface| {
+        let table = table(&rows(&snapshot.schema, &surface.routes));
+        if surfaces.len() == 1 { table } else { format!("{}\n{table}", surface.name) }
+    });
+    tables.collect::<Vec<_>>().join("\n")
 }
 
 /// Columns as wide as their widest entry; a side that streams is marked.

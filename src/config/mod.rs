@@ -10,14 +10,18 @@
 //! is ever silently without effect. Reading is all there is here: no descriptor is opened, no address bound.
 
 pub mod descriptors;
+pub mod effective;
 pub mod finding;
 pub mod headers;
 pub mod json;
 pub mod listeners;
+mod names;
+pub mod policies;
 pub mod routes;
 mod secret;
 mod section;
 pub mod services;
+pub mod surfaces;
 mod value;
 mod yaml;
 
@@ -29,13 +33,15 @@ use descriptors::Descriptors;
 use finding::{Finding, Report};
 use headers::Headers;
 use listeners::Listeners;
+use policies::Policy;
 use routes::Routes;
 use section::Section;
 use services::Service;
+use surfaces::Surface;
 use yaml::Node;
 
 /// Everything the gateway is told. `Config::default()` is what an empty command line means.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The file it was read from, as it was named; `None` when flags say everything.
     pub file: Option<Arc<str>>,
@@ -43,7 +49,7 @@ pub struct Config {
     pub listeners: Listeners,
     /// Where the descriptor set comes from; several sources are joined into one set.
     pub descriptors: Vec<Descriptors>,
-    /// The backends. At most one in this version: it serves every gRPC service of the set.
+    /// The backends.
     pub services: Vec<Service>,
     /// What becomes a route, and how strictly requests bind.
     pub routes: Routes,
@@ -51,6 +57,10 @@ pub struct Config {
     pub json: JsonOptions,
     /// Which headers become metadata, and which metadata headers.
     pub headers: Headers,
+    /// What is asked of calls, by name.
+    pub policies: Vec<Policy>,
+    /// The front ends. Default: one with every host and every method.
+    pub surfaces: Vec<Surface>,
     /// Threads, each with its own runtime and backend connections. `None`: one per core.
     pub workers: Option<usize>,
     /// What is allowed and yet likely a mistake.
@@ -65,7 +75,7 @@ pub struct Elsewhere {
 }
 
 /// Sections of the file format that a later version serves.
-const LATER: &[&str] = &["stores", "auth", "plans", "consumers", "policies", "surfaces", "observe"];
+const LATER: &[&str] = &["stores", "auth", "plans", "consumers", "observe"];
 
 /// More threads than any machine has cores.
 pub const WORKERS_MAX: usize = 1024;
@@ -82,6 +92,24 @@ pub enum LoadError {
     /// The file was read; each finding says what is wrong and where.
     #[error("{}", finding::lines(.0))]
     Findings(Vec<Finding>),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            file: None,
+            listeners: Listeners::default(),
+            descriptors: Vec::new(),
+            services: Vec::new(),
+            routes: Routes::default(),
+            json: JsonOptions::default(),
+            headers: Headers::default(),
+            policies: Vec::new(),
+            surfaces: vec![Surface::whole()],
+            workers: None,
+            warnings: Vec::new(),
+        }
+    }
 }
 
 impl Config {
@@ -134,6 +162,8 @@ impl Config {
         section.read("routes", &mut config.routes, Routes::read);
         section.read("json", &mut config.json, json::read);
         section.read("headers", &mut config.headers, Headers::read);
+        section.read("policies", &mut config.policies, policies::read);
+        section.read("surfaces", &mut config.surfaces, surfaces::read);
         section.read("workers", &mut config.workers, |node, report| {
             value::integer(1..=WORKERS_MAX)(node, report).map(Some)
         });
@@ -148,6 +178,7 @@ impl Config {
             );
         }
         section.close(LATER);
+        names::check(&config, report);
         Some(config)
     }
 }

@@ -1,5 +1,6 @@
-//! `services`: the backends. This version has one, with one endpoint, and every gRPC service of the
-//! descriptor set is served from it.
+//! `services`: the backends, each with one endpoint in this version.
+//!
+//! One alone serves every gRPC service of the descriptor set; of several, the rules of the surfaces choose.
 
 use std::time::Duration;
 
@@ -102,13 +103,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Service>> {
         return value::expected(node, report, "a mapping of names to services");
     };
     if entries.is_empty() {
-        return value::refuse(node, report, "expected one service, found none");
-    }
-    if let Some((second, _)) = entries.get(1) {
-        report.add(
-            second.position,
-            format!("`{}`: a second service is not served by this version", second.name),
-        );
+        return value::refuse(node, report, "expected at least one service, found none");
     }
     Some(entries.iter().filter_map(|(key, node)| Service::read(&key.name, node, report)).collect())
 }

@@ -16,8 +16,7 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 
-use crate::call::{Call, ClientBody, Failure, Reply, ResponseBody};
-use crate::policy::metadata::Peer;
+use crate::call::{Call, Client, ClientBody, Failure, Notes, Reply, ResponseBody};
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 
@@ -53,7 +52,10 @@ pub fn classify(head: &Parts) -> &'static dyn Frontend {
 /// What room 8 must still know when the call has come back.
 pub struct Exchange {
     pub snapshot: Arc<Snapshot>,
-    pub peer: Peer,
+    pub client: Client,
+    /// The listener by which the request came: its place among the public ones.
+    pub listener: usize,
+    pub notes: Arc<Notes>,
     /// Echoed in every response, forwarded in every call.
     pub request_id: HeaderValue,
     /// When the request's head was complete.
@@ -71,14 +73,17 @@ impl Exchange {
     pub fn new(
         snapshot: Arc<Snapshot>,
         head: &Parts,
-        peer: Peer,
+        client: Client,
+        listener: usize,
         request_id: HeaderValue,
         started: Instant,
     ) -> Self {
         let te = head.headers.get(http::header::TE).and_then(|value| value.to_str().ok());
         Self {
             snapshot,
-            peer,
+            client,
+            listener,
+            notes: Arc::default(),
             request_id,
             started,
             is_head: head.method == Method::HEAD,

@@ -4,6 +4,8 @@
 //! decides metadata and deadline. `respond` writes a transcoded reply or a `google.rpc.Status`. A
 //! `HEAD` is answered like its `GET`, without the body.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -11,10 +13,12 @@ use http::{Method, Response, StatusCode};
 use super::accept::Framing;
 use super::stream::StreamBody;
 use super::{Exchange, Frontend, render};
-use crate::call::{Call, ClientBody, Failure, Payload, Reply, ReplyBody, ResponseBody};
+use crate::call::{self, Call, ClientBody, Failure, Head, Payload, Reply, ReplyBody, ResponseBody};
 use crate::policy::deadline;
+use crate::policy::metadata::Peer;
 use crate::policy::request_id::X_REQUEST_ID;
-use crate::route::{Body, Match};
+use crate::route::{Binding, Body, Captures, Match};
+use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
 
 /// The REST frontend.
@@ -29,20 +33,9 @@ impl Frontend for Rest {
 
     fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Call, Status> {
         let snapshot = exchange.snapshot.clone();
-        let (binding, captures) = match snapshot.routes.find(head.method.as_str(), head.uri.path()) {
-            Match::Found { binding, captures } => (binding.clone(), captures),
-            Match::MethodNotAllowed { allow } => return Err(method_not_allowed(&head.method, allow)),
-            Match::NotFound => {
-                return Err(Status::client(Code::NotFound, "no route matches this path")
-                    .with_reason("ROUTE_NOT_FOUND"));
-            }
-            Match::BadPath(reason) => {
-                return Err(Status::client(Code::InvalidArgument, reason.to_string()).with_reason("BAD_PATH"));
-            }
-        };
-        let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
+        let (binding, captures) = route(exchange, &snapshot, &head)?;
         if !body.is_empty() && !binding.raw_request && binding.body != Body::None {
-            check_content_type(content_type.as_ref(), binding.client_streaming)?;
+            check_content_type(head.headers.get(header::CONTENT_TYPE), binding.client_streaming)?;
         }
         check_content_encoding(&head.headers)?;
         if binding.server_streaming {
@@ -50,12 +43,16 @@ impl Frontend for Rest {
         }
         let timeout = deadline::client_timeout(&head.headers)?;
         let is_streaming = binding.client_streaming || binding.server_streaming;
-        let bound = (!is_streaming).then_some(snapshot.bounds.timeout);
+        let bound = (!is_streaming).then_some(snapshot.rule(&binding).timeout);
         let timeout = timeout.into_iter().chain(bound).min();
+        let peer = Peer {
+            address: exchange.client.address_text.clone(),
+            scheme: HeaderValue::from_static(exchange.client.scheme),
+        };
         let (metadata, dropped) = snapshot.metadata.request(
             &head.headers,
             head.uri.authority().map(http::uri::Authority::as_str),
-            &exchange.peer,
+            &peer,
             &exchange.request_id,
         );
         exchange.dropped_headers += dropped;
@@ -63,7 +60,15 @@ impl Frontend for Rest {
             binding,
             metadata,
             deadline: timeout.and_then(|timeout| exchange.started.checked_add(timeout)),
-            payload: Payload { uri: head.uri, captures, content_type, body },
+            payload: Payload { captures, body },
+            head: Arc::new(Head {
+                method: head.method,
+                uri: head.uri,
+                headers: head.headers,
+                client: exchange.client.clone(),
+            }),
+            identity: None,
+            notes: exchange.notes.clone(),
             snapshot,
         })
     }
@@ -74,10 +79,35 @@ impl Frontend for Rest {
             Err(told) => failure(exchange, &told),
         };
         response.headers_mut().insert(X_REQUEST_ID, exchange.request_id.clone());
+        for (name, value) in exchange.notes.take_reply_headers() {
+            response.headers_mut().append(name, value);
+        }
         if exchange.is_head {
             strip_body(&mut response);
         }
         response
+    }
+}
+
+/// Room 3: the surface by listener and host, its binding by verb and path.
+fn route(exchange: &Exchange, snapshot: &Snapshot, head: &Parts) -> Result<(Arc<Binding>, Captures), Status> {
+    let host = call::host(&head.uri, &head.headers).unwrap_or_default();
+    let surfaces = &snapshot.surfaces;
+    let found = surfaces.find(exchange.listener, host, head.method.as_str(), head.uri.path());
+    let Ok((_surface, found)) = found else {
+        return Err(
+            Status::client(Code::NotFound, "this host is not served here").with_reason("HOST_NOT_SERVED")
+        );
+    };
+    match found {
+        Match::Found { binding, captures } => Ok((binding.clone(), captures)),
+        Match::MethodNotAllowed { allow } => Err(method_not_allowed(&head.method, allow)),
+        Match::NotFound => {
+            Err(Status::client(Code::NotFound, "no route matches this path").with_reason("ROUTE_NOT_FOUND"))
+        }
+        Match::BadPath(reason) => {
+            Err(Status::client(Code::InvalidArgument, reason.to_string()).with_reason("BAD_PATH"))
+        }
     }
 }
 

@@ -4,21 +4,22 @@
 //! Config → sources → Snapshot → Gateway::start → listeners → Worker::call, once a request
 //! ```
 
+mod background;
 mod settings;
 mod snapshot;
+mod surfaces;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use tower::ServiceExt;
 
-use crate::call::{BoundedBody, ClientBody, ResponseBody};
+use crate::call::{BoundedBody, Client, ClientBody, ResponseBody};
 use crate::config::Config;
 use crate::config::finding::Finding;
 use crate::frontend::{self, Exchange};
-use crate::policy::metadata::Peer;
 use crate::policy::request_id::RequestIds;
 use crate::server::{
     self, Handler, HandlerWorker, LimitedBody, Running, ServerConfig, StartError, WorkerContext,
@@ -31,13 +32,16 @@ use crate::upstream::{Proofs, Upstream, UpstreamConfig};
 
 pub use crate::server::ListenerAddress;
 
+use background::Background;
+
 /// A gateway that is ready to serve: everything is loaded, nothing is bound yet.
 #[derive(Debug)]
 pub struct Gateway {
     catalog: Arc<Catalog>,
     warnings: Vec<String>,
     server: ServerConfig,
-    upstream: Option<UpstreamConfig>,
+    upstreams: Vec<UpstreamConfig>,
+    background: Background,
 }
 
 impl Gateway {
@@ -47,12 +51,17 @@ impl Gateway {
     ///
     /// Every finding at once.
     pub async fn build(config: &Config) -> Result<Self, Vec<Finding>> {
-        let (snapshot, warnings) = snapshot::build(config).await?;
+        let background = Background::start().map_err(|error| {
+            vec![snapshot::finding(config, None, format_args!("cannot start a thread: {error}"))]
+        })?;
+        let (snapshot, mut warnings) = snapshot::build(config, background.handle()).await?;
+        warnings.extend(config.warnings.iter().map(ToString::to_string));
         Ok(Self {
             catalog: Arc::new(Catalog::new(snapshot)),
             warnings,
             server: settings::server(config),
-            upstream: config.services.first().map(settings::upstream),
+            upstreams: config.services.iter().map(settings::upstream).collect(),
+            background,
         })
     }
 
@@ -72,9 +81,12 @@ impl Gateway {
     ///
     /// See [`GatewayError`].
     pub fn start(self) -> Result<Running, GatewayError> {
-        let upstream = self.upstream.ok_or(GatewayError::NoBackend)?;
+        if self.upstreams.is_empty() {
+            return Err(GatewayError::NoBackend);
+        }
+        let upstreams = self.upstreams.into_iter().map(|config| (config, Proofs::default())).collect();
         let rooms =
-            Rooms { catalog: self.catalog, calls: Calls::default(), upstream, proofs: Proofs::default() };
+            Rooms { catalog: self.catalog, calls: Calls::default(), upstreams, _background: self.background };
         Ok(server::start(self.server, Arc::new(rooms), Metrics::new())?)
     }
 }
@@ -92,8 +104,9 @@ pub enum GatewayError {
 struct Rooms {
     catalog: Arc<Catalog>,
     calls: Calls,
-    upstream: UpstreamConfig,
-    proofs: Proofs,
+    /// One a service, and what the workers learn about it together.
+    upstreams: Vec<(UpstreamConfig, Proofs)>,
+    _background: Background,
 }
 
 /// Rooms 2 to 8 of one thread.
@@ -109,10 +122,13 @@ impl Handler for Rooms {
 
     fn worker(&self, context: &WorkerContext) -> Worker {
         let metrics = context.metrics.clone();
-        let upstream = Upstream::beside(self.proofs.clone(), self.upstream.clone(), metrics.clone());
+        let upstream = |(config, proofs): &(UpstreamConfig, Proofs)| {
+            Upstream::beside(proofs.clone(), config.clone(), metrics.clone())
+        };
+        let transcoder = Transcoder::new(self.upstreams.iter().map(upstream).collect());
         Worker {
             catalog: self.catalog.clone(),
-            stages: stage::stack(Transcoder::new(upstream), &self.calls),
+            stages: stage::stack(transcoder, &self.calls),
             request_ids: context.request_ids.clone(),
             metrics,
         }
@@ -128,7 +144,7 @@ impl HandlerWorker for Worker {
         let frontend = frontend::classify(&head);
         let snapshot = self.catalog.current();
         let request_id = self.request_ids.choose(&head.headers);
-        let mut exchange = Exchange::new(snapshot, &head, vouch(peer), request_id, started);
+        let mut exchange = Exchange::new(snapshot, &head, client(peer), peer.listener, request_id, started);
         let outcome = match frontend.open(&mut exchange, head, ClientBody::new(body)) {
             Ok(call) => self.stages.clone().oneshot(call).await,
             Err(status) => Err(status.into()),
@@ -139,9 +155,10 @@ impl HandlerWorker for Worker {
     }
 }
 
-/// What backends are told of the connection.
-fn vouch(peer: &server::Peer) -> Peer {
-    Peer { address: peer.text.clone(), scheme: HeaderValue::from_static(peer.scheme) }
+/// Where a request comes from.
+fn client(peer: &server::Peer) -> Client {
+    let address = peer.address.ip().to_canonical();
+    Client { peer: address, address, address_text: peer.text.clone(), scheme: peer.scheme }
 }
 
 impl BoundedBody for LimitedBody {

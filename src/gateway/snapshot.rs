@@ -2,18 +2,26 @@
 
 use std::fmt::Display;
 
+use http::Extensions;
+use tokio::runtime::Handle;
+
+use super::surfaces;
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
+use crate::config::effective::Effective;
 use crate::config::finding::{Finding, Position};
 use crate::policy::metadata::MetadataPolicy;
 use crate::route::service_config::{self, SelectedRules};
-use crate::route::{self, BindingOptions, Rules};
+use crate::route::{BindingOptions, Rules};
 use crate::schema::Schema;
 use crate::snapshot::{Bounds, Snapshot};
 use crate::source::{self, Source};
 
 /// Derives a snapshot, and says what was left out although it stands.
-pub(super) async fn build(config: &Config) -> Result<(Snapshot, Vec<String>), Vec<Finding>> {
+pub(super) async fn build(
+    config: &Config,
+    background: &Handle,
+) -> Result<(Snapshot, Vec<String>), Vec<Finding>> {
     let mut findings = Vec::new();
     let service_config = read_service_config(config, &mut findings);
     let schema = read_sources(config, &mut findings).await;
@@ -25,11 +33,12 @@ pub(super) async fn build(config: &Config) -> Result<(Snapshot, Vec<String>), Ve
         path_segments_max: config.listeners.largest(|public| public.limits.path_segments_max),
         binding: binding_options(config),
     };
-    let (routes, warnings) = route::build(&schema, &rules)
-        .map_err(|errors| errors.iter().map(|error| finding(config, None, error)).collect::<Vec<_>>())?;
+    let effective = Effective::all(config);
+    let (surfaces, warnings) = surfaces::build(config, &effective, &schema, &rules)?;
     let snapshot = Snapshot {
         schema,
-        routes,
+        surfaces,
+        rules: surfaces::rules(config, &effective),
         json: config.json,
         binding: rules.binding,
         metadata: MetadataPolicy {
@@ -37,8 +46,18 @@ pub(super) async fn build(config: &Config) -> Result<(Snapshot, Vec<String>), Ve
             back: config.headers.back.clone(),
         },
         bounds: bounds(config),
+        live: live(config, &effective, background)?,
     };
-    Ok((snapshot, warnings.iter().map(ToString::to_string).collect()))
+    Ok((snapshot, warnings))
+}
+
+/// What the stages hold: each owner's tables by rule, made of the file's words here.
+fn live(
+    _config: &Config,
+    _effective: &[Effective<'_>],
+    _background: &Handle,
+) -> Result<Extensions, Vec<Finding>> {
+    Ok(Extensions::new())
 }
 
 async fn read_sources(config: &Config, findings: &mut Vec<Finding>) -> Option<Schema> {
@@ -98,29 +117,23 @@ fn binding_options(config: &Config) -> BindingOptions {
 }
 
 fn bounds(config: &Config) -> Bounds {
-    let defaults = Bounds::default();
-    let service = config.services.first();
     Bounds {
-        timeout: service.map_or(defaults.timeout, |service| service.timeout),
-        stream_idle: service.map_or(defaults.stream_idle, |service| service.stream_idle_timeout),
         body_bytes_max: config.listeners.largest(|public| public.limits.body_bytes_max),
         calls_max: config.listeners.largest(|public| public.limits.calls_max),
     }
 }
 
-fn finding(config: &Config, position: Option<Position>, message: impl Display) -> Finding {
+pub(super) fn finding(config: &Config, position: Option<Position>, message: impl Display) -> Finding {
     Finding { file: config.file.clone(), position, message: message.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::services::Service;
 
     #[test]
     fn without_keys_the_rooms_have_their_own_defaults() {
-        let service = Service::new("api", "http://b:3".parse().expect("a URL"));
-        let config = Config { services: vec![service], ..Config::default() };
+        let config = Config::default();
         assert_eq!(bounds(&config), Bounds::default());
         assert_eq!(binding_options(&config), BindingOptions::default());
         assert_eq!(config.listeners.public.limits.path_segments_max, Rules::default().path_segments_max);

@@ -3,6 +3,7 @@
 //! All that a rule names is resolved here, when routes are built, and by descriptor alone: a message type
 //! is compiled to a plan no sooner than a request needs it. Fields are remembered by number.
 
+use http::uri::PathAndQuery;
 use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use smallvec::SmallVec;
 
@@ -18,7 +19,9 @@ pub struct Binding {
     /// `package.Service.Method`.
     pub method: Box<str>,
     /// `/package.Service/Method`.
-    pub grpc_path: Box<str>,
+    pub grpc_path: PathAndQuery,
+    /// What the builder of the routes was told for this method: which of its caller's rules holds.
+    pub rule: u32,
     /// `GET`, …; `*` is any verb.
     pub verb: Box<str>,
     /// As declared.
@@ -97,6 +100,7 @@ impl Binding {
         method: &MethodDescriptor,
         rule: &HttpRule,
         template: &PathTemplate,
+        rule_index: u32,
     ) -> Result<Self, Vec<BindingError>> {
         let (input, output) = (method.input(), method.output());
         let mut errors = Vec::new();
@@ -116,7 +120,8 @@ impl Binding {
         };
         Ok(Self {
             method: method.full_name().into(),
-            grpc_path: format!("/{}/{}", method.parent_service().full_name(), method.name()).into(),
+            grpc_path: grpc_path(method),
+            rule: rule_index,
             verb: rule.verb.as_str().into(),
             template: rule.template.as_str().into(),
             input: id(&input),
@@ -135,6 +140,12 @@ impl Binding {
             update_mask: body_field.and_then(|field| update_mask(&input, rule, &field)),
         })
     }
+}
+
+/// gRPC over HTTP/2: `Path = "/" Service-Name "/" {method name}`.
+fn grpc_path(method: &MethodDescriptor) -> PathAndQuery {
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    PathAndQuery::try_from(path).expect("the schema lets only identifiers be names")
 }
 
 fn captures(

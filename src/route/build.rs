@@ -72,11 +72,28 @@ pub struct Route {
 
 /// Builds all routes of a schema.
 pub fn build(schema: &Schema, rules: &Rules) -> Result<(RouteTree, Vec<Warning>), Vec<RouteError>> {
-    let mut builder =
-        Builder { schema, rules, seedling: Seedling::new(), errors: Vec::new(), warnings: Vec::new() };
+    build_selected(schema, rules, |_| Some(0))
+}
+
+/// Builds the routes of the methods that `select` gives a number, which becomes their [`Binding::rule`].
+pub fn build_selected(
+    schema: &Schema,
+    rules: &Rules,
+    select: impl Fn(&str) -> Option<u32>,
+) -> Result<(RouteTree, Vec<Warning>), Vec<RouteError>> {
+    let mut builder = Builder {
+        schema,
+        rules,
+        rule_index: 0,
+        seedling: Seedling::new(),
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
     let overrides = builder.overrides();
     for service in schema.pool().services() {
         for method in service.methods() {
+            let Some(rule_index) = select(method.full_name()) else { continue };
+            builder.rule_index = rule_index;
             builder.method(&method, overrides.get(method.full_name()).copied());
         }
     }
@@ -90,6 +107,8 @@ pub fn build(schema: &Schema, rules: &Rules) -> Result<(RouteTree, Vec<Warning>)
 struct Builder<'a> {
     schema: &'a Schema,
     rules: &'a Rules,
+    /// Of the method that is being built.
+    rule_index: u32,
     seedling: Seedling,
     errors: Vec<RouteError>,
     warnings: Vec<Warning>,
@@ -141,7 +160,7 @@ impl<'a> Builder<'a> {
             Ok(template) => template,
             Err(error) => return self.refuse(method, rule, error.into()),
         };
-        match Binding::new(self.schema, method, rule, &template) {
+        match Binding::new(self.schema, method, rule, &template, self.rule_index) {
             Err(errors) => errors.into_iter().for_each(|error| self.refuse(method, rule, error)),
             Ok(binding) => {
                 if let Err(conflict) = self.seedling.add(&template, binding) {

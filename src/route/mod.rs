@@ -28,7 +28,7 @@ mod tests;
 mod tree;
 
 pub use binding::{Binding, Body};
-pub use build::{Conflicts, RouteError, Rules, Warning, build};
+pub use build::{Conflicts, RouteError, Rules, Warning, build, build_selected};
 pub use captures::Captures;
 pub use path::BadPath;
 pub use request::{BindingOptions, OnConflict, Request, RequestBody, UnboundBody, UnknownQuery};

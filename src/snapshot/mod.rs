@@ -4,48 +4,74 @@
 //! changes a request in flight. Building a snapshot is the composition root's affair; installing one is a
 //! single store. May import whatever is pure.
 
+mod surfaces;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::Extensions;
 
 use crate::codec::options::JsonOptions;
 use crate::policy::metadata::MetadataPolicy;
-use crate::route::{BindingOptions, RouteTree};
+use crate::route::{Binding, BindingOptions};
 use crate::schema::Schema;
+
+pub use surfaces::{HostPattern, NoSurface, Surface, Surfaces};
 
 /// What exists and how it is served. Immutable.
 #[derive(Debug)]
 pub struct Snapshot {
     pub schema: Schema,
-    pub routes: RouteTree,
+    pub surfaces: Surfaces,
+    /// What holds for some methods of a surface; [`Binding::rule`] is the index.
+    pub rules: Box<[Rule]>,
     pub json: JsonOptions,
     pub binding: BindingOptions,
     pub metadata: MetadataPolicy,
     pub bounds: Bounds,
+    /// What the stages hold for this snapshot: tables by rule, lists, keys. Each owner has a type of its own
+    /// here; what outlives a snapshot stands behind an `Arc` in it.
+    pub live: Extensions,
+}
+
+/// What holds for the methods of one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Index of the service that is called.
+    pub service: usize,
+    /// A unary call as a whole; the client may ask for less, never for more.
+    pub timeout: Duration,
+    /// How long a stream may go without a message in either direction.
+    pub stream_idle: Duration,
 }
 
 /// Bounds on one call that do not depend on its route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// A unary call as a whole; the client may ask for less, never for more.
-    pub timeout: Duration,
-    /// How long a stream may go without a message in either direction.
-    pub stream_idle: Duration,
     /// A request body, or one record of a streamed one.
     pub body_bytes_max: usize,
     /// Calls in flight, in the whole process.
     pub calls_max: usize,
 }
 
+impl Snapshot {
+    /// What holds for the method of a binding.
+    pub fn rule(&self, binding: &Binding) -> &Rule {
+        let index = usize::try_from(binding.rule).unwrap_or(usize::MAX);
+        self.rules.get(index).expect("the routes were built with the rules of their snapshot")
+    }
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self { service: 0, timeout: Duration::from_secs(30), stream_idle: Duration::from_secs(300) }
+    }
+}
+
 impl Default for Bounds {
     fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(30),
-            stream_idle: Duration::from_secs(300),
-            body_bytes_max: 4 << 20,
-            calls_max: 10_000,
-        }
+        Self { body_bytes_max: 4 << 20, calls_max: 10_000 }
     }
 }
 

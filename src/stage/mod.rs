@@ -6,6 +6,7 @@
 
 pub mod auth;
 mod in_flight;
+pub mod judge;
 
 use tower::Service;
 

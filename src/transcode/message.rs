@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::uri::PathAndQuery;
 
 use crate::codec;
 use crate::route::{Binding, Captures, Request, RequestBody};
@@ -39,11 +38,6 @@ pub(super) fn frame(
         codec::check_required(&snapshot.schema, binding.input, &out[start..])
     })?;
     Ok(out.into())
-}
-
-/// Where a binding's calls go.
-pub(super) fn path(binding: &Binding) -> PathAndQuery {
-    PathAndQuery::try_from(&*binding.grpc_path).expect("names of services and methods are identifiers")
 }
 
 /// Room for the prefix, captures and query; more of them only costs a reallocation.

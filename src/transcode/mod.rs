@@ -13,6 +13,7 @@ mod streaming;
 mod unary;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tower::Service;
@@ -20,15 +21,16 @@ use tower::Service;
 use crate::call::{Call, Failure, Reply};
 use crate::upstream::Upstream;
 
-/// Carries calls to a worker's upstream.
+/// Carries calls to a worker's upstreams.
 #[derive(Clone)]
 pub struct Transcoder {
-    upstream: Upstream,
+    /// One a service, in the order of the snapshot's.
+    upstreams: Arc<[Upstream]>,
 }
 
 impl Transcoder {
-    pub fn new(upstream: Upstream) -> Self {
-        Self { upstream }
+    pub fn new(upstreams: Arc<[Upstream]>) -> Self {
+        Self { upstreams }
     }
 }
 
@@ -42,7 +44,8 @@ impl Service<Call> for Transcoder {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let upstream = self.upstream.clone();
+        let service = call.snapshot.rule(&call.binding).service;
+        let upstream = self.upstreams.get(service).expect("a rule leads to a service of its gateway").clone();
         if call.binding.client_streaming || call.binding.server_streaming {
             Box::pin(streaming::transcode(upstream, call))
         } else {

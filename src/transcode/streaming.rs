@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use http::header::CONTENT_TYPE;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::http_body::{self, HttpBody};
 use super::{message, unary};
-use crate::call::{Call, ClientBody, Failure, Messages, Payload, Piece, Reply, ReplyBody};
+use crate::call::{Call, ClientBody, Failure, Head, Messages, Payload, Piece, Reply, ReplyBody};
 use crate::codec::records::Records;
 use crate::route::{Binding, Body, Captures};
 use crate::snapshot::Snapshot;
@@ -30,16 +31,16 @@ use crate::status::{Code, Status};
 use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream};
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
-    let Call { snapshot, binding, metadata, deadline, payload } = call;
+    let Call { snapshot, binding, metadata, deadline, head, payload, .. } = call;
     let session = Arc::new(Session::new(snapshot, binding));
     let (snapshot, binding) = (&session.snapshot, &session.binding);
     let messages = if binding.client_streaming {
-        RequestMessages::Stream(Box::pin(RequestStream::new(session.clone(), payload)))
+        RequestMessages::Stream(Box::pin(RequestStream::new(session.clone(), head, payload)))
     } else {
-        unary::request(snapshot, binding, payload, deadline).await?
+        unary::request(snapshot, binding, &head, payload, deadline).await?
     };
     let timeout = unary::time_left(deadline)?;
-    let request = GrpcRequest { path: message::path(binding), metadata, timeout, messages };
+    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, timeout, messages };
     let mut reply = pin!(async {
         let reply = upstream.call(request).await?;
         if binding.server_streaming {
@@ -99,7 +100,7 @@ impl Session {
 
     fn idle_ends(&self) -> Instant {
         let active = Duration::from_millis(self.active_ms.load(Ordering::Relaxed));
-        self.opened + active + self.snapshot.bounds.stream_idle
+        self.opened + active + self.snapshot.rule(&self.binding).stream_idle
     }
 
     fn idle(&self) -> Pin<Box<Sleep>> {
@@ -176,15 +177,10 @@ impl Stream for ReplyStream {
 struct RequestStream {
     session: Arc<Session>,
     source: Source,
-    content_type: Option<http::HeaderValue>,
-    /// Gone once the first message is made.
-    opening: Option<Opening>,
+    head: Arc<Head>,
+    /// Of the path; gone once the first message is made.
+    opening: Option<Captures>,
     idle: Pin<Box<Sleep>>,
-}
-
-struct Opening {
-    captures: Captures,
-    uri: http::Uri,
 }
 
 enum Source {
@@ -199,8 +195,8 @@ enum Source {
 }
 
 impl RequestStream {
-    fn new(session: Arc<Session>, payload: Payload) -> Self {
-        let Payload { uri, captures, content_type, mut body } = payload;
+    fn new(session: Arc<Session>, head: Arc<Head>, payload: Payload) -> Self {
+        let Payload { captures, mut body } = payload;
         let source = match session.binding.body {
             Body::None => Source::Unbound { body },
             _ => {
@@ -213,7 +209,7 @@ impl RequestStream {
             }
         };
         let idle = session.idle();
-        Self { session, source, content_type, opening: Some(Opening { captures, uri }), idle }
+        Self { session, source, head, opening: Some(captures), idle }
     }
 
     /// The body of the next message; `None` when there is no other.
@@ -245,9 +241,9 @@ impl RequestStream {
         let opening = self.opening.take();
         let nothing = Captures::default();
         let parts = message::Parts {
-            captures: opening.as_ref().map_or(&nothing, |opening| &opening.captures),
-            query: opening.as_ref().and_then(|opening| opening.uri.query()),
-            content_type: self.content_type.as_ref(),
+            captures: opening.as_ref().unwrap_or(&nothing),
+            query: opening.as_ref().and_then(|_| self.head.uri.query()),
+            content_type: self.head.headers.get(CONTENT_TYPE),
         };
         message::frame(&self.session.snapshot, &self.session.binding, parts, body)
     }

@@ -3,20 +3,21 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use tokio::time::timeout_at;
 
 use super::{http_body, message};
-use crate::call::{Call, Failure, Payload, Reply, ReplyBody};
+use crate::call::{Call, Failure, Head, Payload, Reply, ReplyBody};
 use crate::route::Binding;
 use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
 use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream, protocol_error};
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
-    let Call { snapshot, binding, metadata, deadline, payload } = call;
-    let messages = request(&snapshot, &binding, payload, deadline).await?;
+    let Call { snapshot, binding, metadata, deadline, head, payload, .. } = call;
+    let messages = request(&snapshot, &binding, &head, payload, deadline).await?;
     let timeout = time_left(deadline)?;
-    let request = GrpcRequest { path: message::path(&binding), metadata, timeout, messages };
+    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, timeout, messages };
     reply(&snapshot, &binding, upstream.call(request).await?).await
 }
 
@@ -24,16 +25,20 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, F
 pub(super) async fn request(
     snapshot: &Snapshot,
     binding: &Binding,
+    head: &Head,
     payload: Payload,
     deadline: Option<Instant>,
 ) -> Result<RequestMessages, Status> {
-    let Payload { uri, captures, content_type, body } = payload;
+    let Payload { captures, body } = payload;
     let body = match deadline {
         Some(deadline) => timeout_at(deadline.into(), body.collect()).await.map_err(|_| too_late())??,
         None => body.collect().await?,
     };
-    let parts =
-        message::Parts { captures: &captures, query: uri.query(), content_type: content_type.as_ref() };
+    let parts = message::Parts {
+        captures: &captures,
+        query: head.uri.query(),
+        content_type: head.headers.get(CONTENT_TYPE),
+    };
     Ok(RequestMessages::One(message::frame(snapshot, binding, parts, &body)?))
 }
 

@@ -30,4 +30,5 @@ mod set_text;
 mod sources;
 mod streams;
 mod support;
+mod surfaces;
 mod upstream;

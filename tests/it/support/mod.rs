@@ -121,17 +121,21 @@ impl Gateway {
 
     /// As [`configured`](Self::configured), whatever listens at `backend`.
     pub(crate) async fn in_front_of(backend: SocketAddr, public: &str, service: &str, rest: &str) -> Self {
+        let url = format!("http://{backend}");
+        Self::with_file(&format!(
+            "listeners: {{ public: {{ {public} }} }}\n\
+             services: {{ door: {{ endpoints: {{ static: [{url:?}] }}, {service} }} }}\n\
+             {rest}\n"
+        ))
+        .await
+    }
+
+    /// With the routes of `tests/data/door.proto` and a configuration file of these sections.
+    pub(crate) async fn with_file(sections: &str) -> Self {
         let directory = Directory::new("configuration");
         let file = directory.path().join("transom.yaml");
         let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/door.proto");
-        let url = format!("http://{backend}");
-        let text = format!(
-            "version: 1\n\
-             listeners: {{ public: {{ {public} }} }}\n\
-             descriptors: [{{ proto: {proto:?} }}]\n\
-             services: {{ door: {{ endpoints: {{ static: [{url:?}] }}, {service} }} }}\n\
-             {rest}\n"
-        );
+        let text = format!("version: 1\ndescriptors: [{{ proto: {proto:?} }}]\n{sections}");
         std::fs::write(&file, text).expect("a configuration file");
         Self::start(&["--config", file.to_str().expect("a path in UTF-8")]).await
     }

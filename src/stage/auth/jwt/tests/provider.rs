@@ -112,6 +112,6 @@ fn head(token: &str) -> Head {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).expect("a header"));
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let client = Client { peer: address, address, scheme: "https", host: None };
+    let client = Client::new(address, address, "https");
     Head { method: Method::GET, uri: Uri::from_static("/"), headers, client }
 }

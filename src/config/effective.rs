@@ -1,0 +1,84 @@
+//! What holds for a method on a surface, and which line of the file says so.
+//!
+//! ```text
+//! the rule's own key, if it has it ── otherwise ── policies, from left to right:
+//!     `single`: the last one that says it          `all`: each one that says it
+//! ```
+//!
+//! The one place of this rule: stages are built from it, and `transom explain` prints it.
+
+use super::Config;
+use super::policies::{Clauses, Policy};
+use super::surfaces::{Named, Rule, Surface};
+
+/// The rule of a surface, or the lack of one, with the policies that hold under it.
+#[derive(Clone, Debug)]
+pub struct Effective<'c> {
+    pub surface: &'c Surface,
+    /// The index of the surface in the file.
+    pub surface_index: usize,
+    /// `None`: the surface has no rules.
+    pub rule: Option<&'c Rule>,
+    /// The policies, from left to right.
+    pub policies: Vec<&'c Policy>,
+}
+
+/// Who says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin<'c> {
+    Rule,
+    Policy(&'c str),
+}
+
+impl<'c> Effective<'c> {
+    /// Every rule of every surface, in the order of the file. Their indexes are those of
+    /// [`Binding::rule`](crate::route::Binding::rule).
+    pub fn all(config: &'c Config) -> Vec<Self> {
+        let surfaces = config.surfaces.iter().enumerate();
+        surfaces.flat_map(|(index, surface)| Self::of(config, index, surface)).collect()
+    }
+
+    fn of(config: &'c Config, surface_index: usize, surface: &'c Surface) -> Vec<Self> {
+        let one = |rule: Option<&'c Rule>| {
+            let named = rule.and_then(|rule| rule.policies.as_ref()).unwrap_or(&surface.policies);
+            let policies = named.iter().filter_map(|named| config.policy(named)).collect();
+            Self { surface, surface_index, rule, policies }
+        };
+        if surface.rules.is_empty() {
+            return vec![one(None)];
+        }
+        surface.rules.iter().map(|rule| one(Some(rule))).collect()
+    }
+
+    /// Of a thing of which there is only one: the rule's own, or that of the last policy that says it.
+    pub fn single<T>(&self, read: impl Fn(&'c Clauses) -> Option<&'c T>) -> Option<(&'c T, Origin<'c>)> {
+        if let Some(own) = self.rule.and_then(|rule| read(&rule.clauses)) {
+            return Some((own, Origin::Rule));
+        }
+        let said = |policy: &&'c Policy| Some((read(&policy.clauses)?, Origin::Policy(policy.name.as_str())));
+        self.policies.iter().rev().find_map(said)
+    }
+
+    /// Of a thing of which there may be many: the rule's own, or that of every policy that says it.
+    pub fn all_of<T>(&self, read: impl Fn(&'c Clauses) -> Option<&'c T>) -> Vec<(&'c T, Origin<'c>)> {
+        if let Some(own) = self.rule.and_then(|rule| read(&rule.clauses)) {
+            return vec![(own, Origin::Rule)];
+        }
+        let said = |policy: &&'c Policy| Some((read(&policy.clauses)?, Origin::Policy(policy.name.as_str())));
+        self.policies.iter().filter_map(said).collect()
+    }
+
+    /// The index in `config.services` of the service that is called; `None` where a name dangles.
+    pub fn service(&self, config: &Config) -> Option<usize> {
+        match self.rule.and_then(|rule| rule.to.as_ref()) {
+            Some(named) => config.services.iter().position(|service| service.name == named.name),
+            None => (config.services.len() <= 1).then_some(0),
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn policy(&self, named: &Named) -> Option<&Policy> {
+        self.policies.iter().find(|policy| policy.name == named.name)
+    }
+}

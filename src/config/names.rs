@@ -1,0 +1,105 @@
+//! Names that lead nowhere, and names that nothing leads to.
+//!
+//! A dangling name is a finding at the place that uses it, with the nearest name that exists. A name that
+//! nothing uses is a warning at its own place: it is most likely a misspelling somewhere else.
+
+use std::collections::BTreeSet;
+
+use super::Config;
+use super::finding::Report;
+use super::section::{listed, nearest};
+use super::surfaces::Named;
+
+/// One kind of thing that has names.
+struct Kind<'c> {
+    /// `policy`, as messages say it.
+    what: &'static str,
+    names: Vec<&'c str>,
+    used: BTreeSet<&'c str>,
+}
+
+/// Checks every name of the file.
+pub(super) fn check(config: &Config, report: &mut Report) {
+    listeners(config, report);
+    policies(config, report);
+    services(config, report);
+}
+
+fn listeners(config: &Config, report: &mut Report) {
+    let mut kind = Kind::new("listener", config.listeners.publics().map(|public| &*public.name));
+    config
+        .surfaces
+        .iter()
+        .filter_map(|surface| surface.listener.as_ref())
+        .for_each(|named| kind.uses(named, report));
+}
+
+fn policies(config: &Config, report: &mut Report) {
+    let mut kind = Kind::new("policy", config.policies.iter().map(|policy| policy.name.as_str()));
+    for surface in &config.surfaces {
+        let of_rules = surface.rules.iter().filter_map(|rule| rule.policies.as_ref()).flatten();
+        for named in surface.policies.iter().chain(of_rules) {
+            kind.uses(named, report);
+        }
+    }
+    for policy in &config.policies {
+        if !kind.used.contains(policy.name.as_str()) {
+            report.warn(policy.position, format!("no surface uses the policy `{}`", policy.name));
+        }
+    }
+}
+
+fn services(config: &Config, report: &mut Report) {
+    let mut kind = Kind::new("service", config.services.iter().map(|service| service.name.as_str()));
+    let is_choice = config.services.len() > 1;
+    for surface in &config.surfaces {
+        if is_choice && surface.rules.is_empty() {
+            let position = surface.position.or(config.services.get(1).and_then(|second| second.position));
+            let message = format!(
+                "there are several services: write rules with `to:` in the surface `{}`",
+                surface.name
+            );
+            position.into_iter().for_each(|position| report.add(position, message.as_str()));
+        }
+        for rule in &surface.rules {
+            match &rule.to {
+                Some(named) => kind.uses(named, report),
+                None if is_choice && rule.expose => {
+                    let expected = listed(&kind.names);
+                    report.add(rule.position, format!("`to` is missing: expected {expected}"));
+                }
+                None => {}
+            }
+        }
+    }
+    if is_choice {
+        for service in &config.services {
+            if let (false, Some(position)) = (kind.used.contains(service.name.as_str()), service.position) {
+                report.warn(position, format!("no rule leads to the service `{}`", service.name));
+            }
+        }
+    }
+}
+
+impl<'c> Kind<'c> {
+    fn new(what: &'static str, names: impl Iterator<Item = &'c str>) -> Self {
+        Self { what, names: names.collect(), used: BTreeSet::new() }
+    }
+
+    fn uses(&mut self, named: &'c Named, report: &mut Report) {
+        let name = named.name.as_str();
+        if self.names.contains(&name) {
+            self.used.insert(name);
+            return;
+        }
+        let what = self.what;
+        let advice = match nearest(name, &self.names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if self.names.is_empty() => format!("no {what} is defined"),
+            None => format!("expected {}", listed(&self.names)),
+        };
+        if let Some(position) = named.position {
+            report.add(position, format!("there is no {what} `{name}`: {advice}"));
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! `policies`: named bundles of what is asked of a call, which surfaces and rules refer to.
+//!
+//! ```yaml
+//! policies:
+//!   edge: { deny: { cidr: file:deny.txt }, rate: { by: ip, limit: 50/s } }
+//!   signed-in: { auth: corp, scopes: [orders] }
+//! ```
+//!
+//! The same keys stand in a rule of a surface. A policy's lists and limits add to those of the other
+//! policies of a surface; of single things, such as `auth`, the last policy's holds; what a rule says itself
+//! takes the place of all of them. Nothing is ever merged key by key: `config::effective` has the rule.
+
+use super::finding::{Position, Report};
+use super::section::Section;
+use super::value;
+use super::yaml::{Node, Value};
+
+/// A bundle with a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub name: String,
+    /// Where the file names it.
+    pub position: Position,
+    pub clauses: Clauses,
+}
+
+/// What a policy or a rule asks of a call; what is absent asks nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clauses {}
+
+/// The policies by name.
+pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Policy>> {
+    let Value::Map(entries) = &node.value else {
+        return value::expected(node, report, "a mapping of names to policies");
+    };
+    let read = |(key, node): &(super::yaml::Key, Node)| {
+        let name = key.name.clone();
+        let mut section = Section::open(node, format!("policies.{name}"), report)?;
+        let clauses = Clauses::read(&mut section);
+        section.close(&[]);
+        Some(Policy { name, position: key.position, clauses })
+    };
+    Some(entries.iter().filter_map(read).collect())
+}
+
+impl Clauses {
+    /// Reads the keys that policies and rules have in common.
+    pub(super) fn read(_section: &mut Section<'_>) -> Self {
+        Self::default()
+    }
+}

@@ -1,0 +1,260 @@
+//! `surfaces`: front ends, each with its hosts, its protocols and the methods that it shows.
+//!
+//! ```yaml
+//! surfaces:
+//!   web:
+//!     hosts: [api.shop.example, "*.shop.example"]
+//!     policies: [edge, signed-in]
+//!     rules:
+//!       - { match: shop.v1.Orders.*, to: orders }
+//!       - { match: [shop.v1.Catalog.Get*, shop.v1.Catalog.List*], to: catalog, auth: none }
+//!       - { match: shop.v1.Admin.*, expose: false }
+//! ```
+//!
+//! The first rule that matches a method holds. A surface with rules shows what they match and nothing
+//! else, so that a method that is new in the descriptors is not public before somebody says so; one
+//! without rules shows everything. Without any surface there is one, with every host and no rules.
+
+use std::time::Duration;
+
+use super::finding::{Position, Report};
+use super::policies::Clauses;
+use super::section::Section;
+use super::value;
+use super::yaml::{Key, Node, Value};
+
+/// One front end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surface {
+    pub name: String,
+    /// Where the file names it; `None` for the one that is there without the section.
+    pub position: Option<Position>,
+    /// The listener by which it is reached. Default: every public one.
+    pub listener: Option<Named>,
+    /// Host names, lower-case; `*.example.com` is every name below. Default: every host.
+    pub hosts: Vec<Host>,
+    /// What clients may speak. Default REST, the only one in this version.
+    pub protocols: Vec<Protocol>,
+    /// Names of policies; they hold from left to right.
+    pub policies: Vec<Named>,
+    pub rules: Vec<Rule>,
+}
+
+/// A name, and where the file has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    pub name: String,
+    pub position: Option<Position>,
+}
+
+/// A host name, or all names below one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Without the `*.` of a wildcard.
+    pub name: String,
+    pub is_wildcard: bool,
+    pub position: Position,
+}
+
+/// What clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Rest,
+}
+
+/// What holds for some methods of a surface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub position: Position,
+    /// Patterns of `package.Service.Method`; `*` stands for any text. One of them suffices.
+    pub matches: Vec<Named>,
+    /// The service that is called. Default: the only one.
+    pub to: Option<Named>,
+    /// Whether the methods can be reached at all. Default true.
+    pub expose: bool,
+    /// Policies in the place of the surface's.
+    pub policies: Option<Vec<Named>>,
+    /// A unary call from its first byte to its last, where that is less than the service's.
+    pub timeout: Option<Duration>,
+    /// What the rule itself says, in the place of what its policies say.
+    pub clauses: Clauses,
+}
+
+/// Protocols of the format that a later version serves.
+const PROTOCOLS_LATER: [&str; 4] = ["grpc", "grpc-web", "connect", "graphql"];
+
+const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+impl Surface {
+    /// The surface that is there when the file names none.
+    pub fn whole() -> Self {
+        Self {
+            name: "default".to_owned(),
+            position: None,
+            listener: None,
+            hosts: Vec::new(),
+            protocols: vec![Protocol::Rest],
+            policies: Vec::new(),
+            rules: Vec::new(),
+        }
+    }
+
+    fn read(key: &Key, node: &Node, report: &mut Report) -> Option<Self> {
+        let name = &key.name;
+        let mut surface = Self { name: name.clone(), position: Some(key.position), ..Self::whole() };
+        let mut section = Section::open(node, format!("surfaces.{name}"), report)?;
+        section.read("listener", &mut surface.listener, |node, report| named(node, report).map(Some));
+        section.read("hosts", &mut surface.hosts, value::list(host));
+        section.read("protocols", &mut surface.protocols, protocols);
+        section.read("policies", &mut surface.policies, value::list(named));
+        section.read("rules", &mut surface.rules, value::list(Rule::read));
+        section.close(&["graphql"]);
+        Some(surface)
+    }
+}
+
+impl Rule {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let mut rule = Self {
+            position: node.position,
+            matches: Vec::new(),
+            to: None,
+            expose: true,
+            policies: None,
+            timeout: None,
+            clauses: Clauses::default(),
+        };
+        let mut section = Section::open(node, "surfaces.NAME.rules[]", report)?;
+        section.read("match", &mut rule.matches, patterns);
+        section.read("to", &mut rule.to, service);
+        section.read("expose", &mut rule.expose, value::boolean);
+        section
+            .read("policies", &mut rule.policies, |node, report| value::list(named)(node, report).map(Some));
+        section.read("timeout", &mut rule.timeout, |node, report| {
+            value::duration(TIMEOUT_MIN..=TIMEOUT_MAX)(node, report).map(Some)
+        });
+        rule.clauses = Clauses::read(&mut section);
+        section.require("match", "name methods, such as `shop.v1.Orders.*`");
+        section.close(&["cache", "mirror", "sticky"]);
+        Some(rule)
+    }
+}
+
+/// The surfaces by name.
+pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Surface>> {
+    let Value::Map(entries) = &node.value else {
+        return value::expected(node, report, "a mapping of names to surfaces");
+    };
+    if entries.is_empty() {
+        return value::refuse(node, report, "expected at least one surface, found none");
+    }
+    Some(entries.iter().filter_map(|(key, node)| Surface::read(key, node, report)).collect())
+}
+
+/// A name that something else in the file must have.
+pub(super) fn named(node: &Node, report: &mut Report) -> Option<Named> {
+    value::text(node, report).map(|name| Named { name, position: Some(node.position) })
+}
+
+fn host(node: &Node, report: &mut Report) -> Option<Host> {
+    let text = value::text(node, report)?.to_ascii_lowercase();
+    let (name, is_wildcard) = match text.strip_prefix("*.") {
+        Some(rest) => (rest, true),
+        None => (text.as_str(), false),
+    };
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let is_address = name.starts_with('[') && name.ends_with(']');
+    if !is_address && !name.split('.').all(is_label) {
+        let expected = "a host name without a port, such as `api.example.com` or `*.example.com`";
+        return value::expected(node, report, expected);
+    }
+    Some(Host { name: name.to_owned(), is_wildcard, position: node.position })
+}
+
+fn protocols(node: &Node, report: &mut Report) -> Option<Vec<Protocol>> {
+    let one = |node: &Node, report: &mut Report| match &node.value {
+        Value::Text(text) if PROTOCOLS_LATER.contains(&text.as_str()) => {
+            value::refuse(node, report, format!("`{text}` is not served by this version"))
+        }
+        _ => value::choice(&[("rest", Protocol::Rest)])(node, report),
+    };
+    let protocols = value::list(one)(node, report)?;
+    if let Value::List(items) = &node.value
+        && items.is_empty()
+    {
+        return value::refuse(node, report, "expected at least one protocol, found none");
+    }
+    Some(protocols)
+}
+
+/// One pattern, or a list of them.
+fn patterns(node: &Node, report: &mut Report) -> Option<Vec<Named>> {
+    match &node.value {
+        Value::List(items) if items.is_empty() => {
+            value::refuse(node, report, "expected at least one pattern, found none")
+        }
+        Value::List(_) => value::list(pattern)(node, report),
+        _ => pattern(node, report).map(|pattern| vec![pattern]),
+    }
+}
+
+fn pattern(node: &Node, report: &mut Report) -> Option<Named> {
+    let pattern = named(node, report)?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._*".contains(&byte);
+    if pattern.name.bytes().all(is_name) {
+        return Some(pattern);
+    }
+    value::expected(node, report, "a gRPC name such as `shop.v1.Orders.*`, not a path")
+}
+
+fn service(node: &Node, report: &mut Report) -> Option<Option<Named>> {
+    if let Value::Map(_) = node.value {
+        return value::refuse(node, report, "weights between services are not served by this version");
+    }
+    named(node, report).map(Some)
+}
+
+/// Whether `pattern` is that of `name`, a `package.Service.Method`; `*` stands for any text, dots included.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(start) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        match name.find(part) {
+            Some(at) => name = &name[at + part.len()..],
+            None => return false,
+        }
+    }
+    name.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        let check = |pattern: &str, name: &str, expected: bool| {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        };
+        check("a.B.C", "a.B.C", true);
+        check("a.B.C", "a.B.CD", false);
+        check("a.B.*", "a.B.C", true);
+        check("a.B.*", "a.BB.C", false);
+        check("a.*", "a.b.C.D", true);
+        check("a.B.Get*", "a.B.GetX", true);
+        check("a.B.Get*", "a.B.Get", true);
+        check("a.B.Get*", "a.B.ListX", false);
+        check("*", "a.B.C", true);
+        check("*.C", "a.B.C", true);
+        check("a.*.C", "a.B.C", true);
+        check("a.*.C", "a.C", false);
+        check("*B*B*", "aBB", true);
+        check("*B*B*", "aB", false);
+        check("a*a", "a", false);
+    }
+}

@@ -1,0 +1,132 @@
+//! From the configuration's surfaces to the snapshot's: who shows which methods, by which rule.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use super::snapshot::finding;
+use crate::config::Config;
+use crate::config::effective::Effective;
+use crate::config::finding::Finding;
+use crate::config::surfaces::{self as file, Host};
+use crate::route::{self, Rules};
+use crate::schema::Schema;
+use crate::snapshot::{HostPattern, Rule, Surface, Surfaces};
+
+/// The surfaces with their routes, and what was left out although they stand.
+pub(super) fn build(
+    config: &Config,
+    effective: &[Effective<'_>],
+    schema: &Schema,
+    routes: &Rules,
+) -> Result<(Surfaces, Vec<String>), Vec<Finding>> {
+    let mut findings = Vec::new();
+    let mut warnings = BTreeSet::new();
+    let mut surfaces = Vec::with_capacity(config.surfaces.len());
+    for (index, surface) in config.surfaces.iter().enumerate() {
+        let shown = Shown::new(surface, effective, index);
+        match route::build_selected(schema, routes, |method| shown.select(method)) {
+            Ok((tree, left_out)) => {
+                warnings.extend(left_out.iter().map(ToString::to_string));
+                surfaces.push(Surface {
+                    name: surface.name.as_str().into(),
+                    listener: surface.listener.as_ref().and_then(|named| listener(config, &named.name)),
+                    hosts: surface.hosts.iter().map(host).collect(),
+                    routes: tree,
+                });
+            }
+            Err(errors) => {
+                findings.extend(errors.iter().map(|error| finding(config, surface.position, error)));
+            }
+        }
+        findings
+            .extend(shown.unmatched().map(|(position, message)| finding(config, Some(position), message)));
+    }
+    // Surfaces that show the same method say the same of it.
+    let mut told = BTreeSet::new();
+    findings.retain(|finding| told.insert((finding.position, finding.message.clone())));
+    if findings.is_empty() {
+        Ok((Surfaces::new(surfaces), warnings.into_iter().collect()))
+    } else {
+        Err(findings)
+    }
+}
+
+/// What holds under each rule, in the order of [`Effective::all`].
+pub(super) fn rules(config: &Config, effective: &[Effective<'_>]) -> Box<[Rule]> {
+    let rule = |effective: &Effective<'_>| {
+        // A method that is not shown leads nowhere, and so may a rule that hides it.
+        let index = effective.service(config).unwrap_or(0);
+        let service = config.services.get(index);
+        let timeout = service.map_or(Rule::default().timeout, |service| service.timeout);
+        let own = effective.rule.and_then(|rule| rule.timeout);
+        Rule {
+            service: index,
+            timeout: own.map_or(timeout, |own| own.min(timeout)),
+            stream_idle: service.map_or(Rule::default().stream_idle, |service| service.stream_idle_timeout),
+        }
+    };
+    effective.iter().map(rule).collect()
+}
+
+/// Which methods a surface shows, while its routes are built.
+struct Shown<'c> {
+    surface: &'c file::Surface,
+    /// The index of the surface's first rule among those of all.
+    first: u32,
+    /// Patterns that have matched some method: by rule and place in the rule.
+    matched: RefCell<BTreeSet<(usize, usize)>>,
+}
+
+impl<'c> Shown<'c> {
+    fn new(surface: &'c file::Surface, effective: &[Effective<'_>], index: usize) -> Self {
+        let first = effective.iter().position(|one| one.surface_index == index).unwrap_or(0);
+        let first = u32::try_from(first).expect("a file has less than 2³² rules");
+        Self { surface, first, matched: RefCell::default() }
+    }
+
+    /// The index of the rule that holds for a method; `None` where it is not shown.
+    fn select(&self, method: &str) -> Option<u32> {
+        if self.surface.rules.is_empty() {
+            return Some(self.first);
+        }
+        let mut chosen = None;
+        for (index, (offset, rule)) in (0..).zip(&self.surface.rules).enumerate() {
+            for (place, pattern) in rule.matches.iter().enumerate() {
+                if file::matches(&pattern.name, method) {
+                    self.matched.borrow_mut().insert((index, place));
+                    chosen = chosen.or(Some((self.first + offset, rule.expose)));
+                }
+            }
+        }
+        chosen.and_then(|(index, expose)| expose.then_some(index))
+    }
+
+    /// Patterns that match no method of the descriptors.
+    fn unmatched(&self) -> impl Iterator<Item = (crate::config::finding::Position, String)> {
+        let matched = self.matched.borrow();
+        let patterns = self.surface.rules.iter().enumerate().flat_map(|(index, rule)| {
+            rule.matches.iter().enumerate().map(move |(place, pattern)| ((index, place), pattern))
+        });
+        let unmatched: Vec<_> = patterns
+            .filter(|(key, _)| !matched.contains(key))
+            .filter_map(|(_, pattern)| {
+                let message = format!("`{}` matches no method of the descriptors", pattern.name);
+                Some((pattern.position?, message))
+            })
+            .collect();
+        unmatched.into_iter()
+    }
+}
+
+/// The place of a listener among the public ones.
+fn listener(config: &Config, name: &str) -> Option<usize> {
+    config.listeners.publics().position(|public| *public.name == *name)
+}
+
+fn host(host: &Host) -> HostPattern {
+    if host.is_wildcard {
+        HostPattern::Below(host.name.as_str().into())
+    } else {
+        HostPattern::Exact(host.name.as_str().into())
+    }
+}
