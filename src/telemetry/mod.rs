@@ -5,6 +5,7 @@
 //! No label is looked up while a request runs: a field or an array index is the handle.
 
 mod export;
+pub mod stats;
 pub mod timestamp;
 pub mod usage;
 

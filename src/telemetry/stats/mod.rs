@@ -1,0 +1,289 @@
+//! Statistics for people: who calls what, how it ends, how long it takes; since the start and lately.
+//!
+//! ```text
+//! worker ─▶ its Shard: a row a route, a row a consumer ─▶ merged when somebody reads ─▶ `/stats`, `/metrics`
+//!                                                        └ every ten seconds ─▶ what was, for "last minute"
+//! ```
+//!
+//! A route is resolved to its [`Route`] once, when a snapshot is built; while a call runs there is one
+//! lookup, of its consumer. The number of rows is bounded; what does not fit is counted as `other`.
+//! Consumers are rows here and never labels of a metric: there may be very many of them.
+
+mod cell;
+mod view;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::timestamp::Timestamp;
+use crate::status::Code;
+use cell::{Cell, Sum};
+
+pub use cell::Outcome;
+pub use view::View;
+
+/// Pairs of surface and method with a row of their own.
+const ROUTES_MAX: usize = if cfg!(test) { 4 } else { 2000 };
+/// Consumers with a row of their own, in each worker and in the view.
+const CONSUMERS_MAX: usize = if cfg!(test) { 4 } else { 1000 };
+/// Pairs of stage and reason, in each worker.
+const REFUSALS_MAX: usize = if cfg!(test) { 4 } else { 200 };
+/// What does not fit.
+const OTHER: &str = "other";
+
+/// How often what was is noted, and how far back "lately" reaches.
+pub const NOTED_EVERY: Duration = Duration::from_secs(10);
+const LATELY: Duration = Duration::from_secs(60);
+
+/// The statistics of the process.
+#[derive(Debug)]
+pub struct Stats {
+    started: Timestamp,
+    routes: Mutex<Routes>,
+    shards: Mutex<Vec<Arc<Shard>>>,
+    past: Mutex<VecDeque<(Instant, Rows)>>,
+}
+
+/// The row of a surface's method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route(usize);
+
+impl Route {
+    /// The row of those that have none of their own.
+    pub const OTHER: Self = Self(0);
+}
+
+/// The names behind [`Route`]s.
+#[derive(Debug)]
+struct Routes {
+    names: Vec<RouteName>,
+    indexes: HashMap<RouteName, usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct RouteName {
+    surface: Arc<str>,
+    method: Arc<str>,
+}
+
+/// What one worker counts.
+#[derive(Debug, Default)]
+pub struct Shard(Mutex<Cells>);
+
+#[derive(Debug, Default)]
+struct Cells {
+    routes: Vec<Option<Arc<Cell>>>,
+    consumers: HashMap<Arc<str>, Arc<Cell>>,
+    consumers_other: Option<Arc<Cell>>,
+    refusals: HashMap<&'static str, HashMap<Box<str>, u64>>,
+    refusals_count: usize,
+}
+
+/// All rows of all shards.
+#[derive(Clone, Debug, Default)]
+struct Rows {
+    routes: HashMap<usize, Sum>,
+    consumers: HashMap<Arc<str>, Sum>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        let other = RouteName { surface: OTHER.into(), method: OTHER.into() };
+        let routes = Routes { indexes: HashMap::from([(other.clone(), 0)]), names: vec![other] };
+        let past = VecDeque::from([(Instant::now(), Rows::default())]);
+        Self {
+            started: Timestamp::now(),
+            routes: Mutex::new(routes),
+            shards: Mutex::default(),
+            past: Mutex::new(past),
+        }
+    }
+}
+
+impl Stats {
+    /// The row of a method in a surface: the same one after every reload.
+    pub fn route(&self, surface: &str, method: &str) -> Route {
+        let name = RouteName { surface: surface.into(), method: method.into() };
+        let mut routes = lock(&self.routes);
+        if let Some(index) = routes.indexes.get(&name) {
+            return Route(*index);
+        }
+        // The first row is that of the others.
+        if routes.names.len() > ROUTES_MAX {
+            return Route::OTHER;
+        }
+        let index = routes.names.len();
+        routes.names.push(name.clone());
+        routes.indexes.insert(name, index);
+        Route(index)
+    }
+
+    /// A fresh shard, for one worker thread.
+    pub fn shard(&self) -> Arc<Shard> {
+        let shard = Arc::new(Shard::default());
+        lock(&self.shards).push(Arc::clone(&shard));
+        shard
+    }
+
+    /// Notes what has been counted until now; to be called every [`NOTED_EVERY`].
+    pub fn note(&self, now: Instant) {
+        let rows = self.rows();
+        let mut past = lock(&self.past);
+        past.push_back((now, rows));
+        // The oldest that stays is the youngest that is old enough.
+        while past.get(1).is_some_and(|(moment, _)| now.duration_since(*moment) >= LATELY) {
+            past.pop_front();
+        }
+    }
+
+    /// Everything counted, as of now.
+    pub fn view(&self, now: Instant) -> View {
+        let rows = self.rows();
+        let past = lock(&self.past);
+        let (moment, earlier) = past.front().expect("the start is noted");
+        let lately = rows.since(earlier);
+        let lately_s = now.duration_since(*moment).as_secs_f64();
+        drop(past);
+        let names = lock(&self.routes).names.clone();
+        view::make(self.started, lately_s, &names, &rows, &lately, self.refusals())
+    }
+
+    /// Calls by surface, method and code; only those that occurred.
+    pub fn calls(&self) -> Vec<(Arc<str>, Arc<str>, Code, u64)> {
+        let names = lock(&self.routes).names.clone();
+        let mut calls = Vec::new();
+        let cells = self.route_cells();
+        for (index, name) in names.iter().enumerate() {
+            for code in Code::ALL {
+                let count = cells.get(&index).into_iter().flatten().map(|cell| cell.calls(code)).sum();
+                if count > 0 {
+                    calls.push((Arc::clone(&name.surface), Arc::clone(&name.method), code, count));
+                }
+            }
+        }
+        calls
+    }
+
+    /// Refused calls by stage and reason.
+    pub fn refusals(&self) -> Vec<(&'static str, Box<str>, u64)> {
+        let mut sums: HashMap<(&'static str, Box<str>), u64> = HashMap::new();
+        for shard in lock(&self.shards).iter() {
+            for (stage, reasons) in &lock(&shard.0).refusals {
+                for (reason, count) in reasons {
+                    *sums.entry((stage, reason.clone())).or_default() += count;
+                }
+            }
+        }
+        let mut refusals: Vec<_> =
+            sums.into_iter().map(|((stage, reason), count)| (stage, reason, count)).collect();
+        refusals.sort();
+        refusals
+    }
+
+    fn route_cells(&self) -> HashMap<usize, Vec<Arc<Cell>>> {
+        let mut cells: HashMap<usize, Vec<Arc<Cell>>> = HashMap::new();
+        for shard in lock(&self.shards).iter() {
+            for (index, cell) in lock(&shard.0).routes.iter().enumerate() {
+                if let Some(cell) = cell {
+                    cells.entry(index).or_default().push(Arc::clone(cell));
+                }
+            }
+        }
+        cells
+    }
+
+    fn rows(&self) -> Rows {
+        let mut rows = Rows::default();
+        for (index, cells) in self.route_cells() {
+            let sum = rows.routes.entry(index).or_default();
+            cells.iter().for_each(|cell| sum.add(cell));
+        }
+        for shard in lock(&self.shards).iter() {
+            // Pointers only: a worker must not wait while rows are added up.
+            let (consumers, other) = {
+                let cells = lock(&shard.0);
+                let consumers: Vec<_> =
+                    cells.consumers.iter().map(|(name, cell)| (Arc::clone(name), Arc::clone(cell))).collect();
+                (consumers, cells.consumers_other.clone())
+            };
+            let other = other.map(|cell| (Arc::from(OTHER), cell));
+            for (name, cell) in consumers.into_iter().chain(other) {
+                rows.consumers.entry(name).or_default().add(&cell);
+            }
+        }
+        rows
+    }
+}
+
+impl Shard {
+    /// Counts one call.
+    pub fn record(&self, route: Route, consumer: Option<&Arc<str>>, outcome: &Outcome) {
+        let mut cells = lock(&self.0);
+        cells.route(route).record(outcome);
+        if let Some(consumer) = consumer {
+            cells.consumer(consumer).record(outcome);
+        }
+    }
+
+    /// Counts one refusal.
+    pub fn refused(&self, stage: &'static str, reason: &str) {
+        let mut cells = lock(&self.0);
+        let cells = &mut *cells;
+        let reasons = cells.refusals.entry(stage).or_default();
+        if let Some(count) = reasons.get_mut(reason) {
+            *count += 1;
+            return;
+        }
+        let fits = cells.refusals_count < REFUSALS_MAX;
+        cells.refusals_count += usize::from(fits);
+        *reasons.entry(if fits { reason.into() } else { OTHER.into() }).or_default() += 1;
+    }
+}
+
+impl Cells {
+    fn route(&mut self, route: Route) -> &Cell {
+        if self.routes.len() <= route.0 {
+            self.routes.resize(route.0 + 1, None);
+        }
+        self.routes[route.0].get_or_insert_default()
+    }
+
+    fn consumer(&mut self, name: &Arc<str>) -> &Cell {
+        // Twice, because the borrow of the first would last.
+        if !self.consumers.contains_key(name) {
+            if self.consumers.len() >= CONSUMERS_MAX {
+                return self.consumers_other.get_or_insert_default();
+            }
+            self.consumers.insert(Arc::clone(name), Arc::default());
+        }
+        &self.consumers[name]
+    }
+}
+
+impl Rows {
+    /// What was counted after `earlier`; rows without a call are left out.
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            routes: since(&self.routes, &earlier.routes),
+            consumers: since(&self.consumers, &earlier.consumers),
+        }
+    }
+}
+
+fn since<K: Clone + Eq + std::hash::Hash>(
+    now: &HashMap<K, Sum>,
+    earlier: &HashMap<K, Sum>,
+) -> HashMap<K, Sum> {
+    let rows = now.iter().map(|(key, sum)| {
+        (key.clone(), earlier.get(key).map_or_else(|| sum.clone(), |earlier| sum.since(earlier)))
+    });
+    rows.filter(|(_, sum)| sum.calls() > 0).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

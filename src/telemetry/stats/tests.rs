@@ -1,0 +1,111 @@
+//! Rows, their bounds, and what "lately" means.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn outcome(code: Code) -> Outcome {
+    Outcome { code, bytes_in: 10, bytes_out: 20, messages: 1, duration: MS }
+}
+
+fn json(stats: &Stats, now: Instant) -> Value {
+    serde_json::from_str(&stats.view(now).json()).expect("JSON")
+}
+
+#[test]
+fn shards_are_one_view() {
+    let stats = Stats::default();
+    let route = stats.route("web", "a.B/C");
+    let acme: Arc<str> = "acme".into();
+    for shard in [stats.shard(), stats.shard()] {
+        shard.record(route, Some(&acme), &outcome(Code::Ok));
+        shard.record(route, None, &outcome(Code::NotFound));
+        shard.refused("auth", "INVALID_TOKEN");
+    }
+    stats.shard().record(stats.route("mobile", "a.B/C"), None, &outcome(Code::Ok));
+    let view = json(&stats, Instant::now());
+    assert_eq!(view["methods"]["a.B/C"]["total"]["codes"], json!({ "OK": 3, "NOT_FOUND": 2 }));
+    assert_eq!(view["surfaces"]["web"]["total"]["calls"], 4);
+    assert_eq!(view["surfaces"]["mobile"]["lately"]["calls"], 1);
+    assert_eq!(view["consumers"]["acme"]["total"]["bytes_out"], 40);
+    assert_eq!(view["consumers"]["acme"]["total"]["latency_ms"]["mean"], 1.0);
+    assert_eq!(view["refused"], json!({ "auth": { "INVALID_TOKEN": 2 } }));
+    let calls = stats.calls();
+    assert_eq!(calls.len(), 3, "{calls:?}");
+    assert!(calls.contains(&("web".into(), "a.B/C".into(), Code::NotFound, 2)), "{calls:?}");
+}
+
+#[test]
+fn lately_is_a_minute() {
+    let stats = Stats::default();
+    let (shard, route) = (stats.shard(), stats.route("web", "a.B/C"));
+    let start = Instant::now();
+    let lately = |second: u64| {
+        let view = json(&stats, start + Duration::from_secs(second));
+        view["methods"]["a.B/C"]["lately"]["calls"].as_u64().unwrap_or_default()
+    };
+    for tick in 1..=20 {
+        shard.record(route, None, &outcome(Code::Ok));
+        stats.note(start + tick * NOTED_EVERY);
+        assert_eq!(lately(tick as u64 * 10), tick.min(6) as u64, "after {tick} times ten seconds");
+    }
+    shard.record(route, None, &outcome(Code::Ok));
+    assert_eq!(lately(205), 7, "up to now, not up to the last note");
+    assert!(stats.past.lock().expect("one test").len() <= 8);
+}
+
+#[test]
+fn rows_are_bounded() {
+    let stats = Stats::default();
+    let shard = stats.shard();
+    let routes: Vec<_> =
+        (0..ROUTES_MAX + 2).map(|index| stats.route("web", &format!("a.B/M{index}"))).collect();
+    assert_eq!(routes.iter().filter(|route| **route == Route::OTHER).count(), 2);
+    assert_eq!(stats.route("web", "a.B/M0"), routes[0], "the same after a reload");
+    for (index, route) in routes.into_iter().enumerate() {
+        let consumer = format!("c{index}").into();
+        shard.record(route, Some(&consumer), &outcome(Code::Ok));
+        shard.refused("auth", &format!("R{index}"));
+    }
+    let view = json(&stats, Instant::now());
+    for rows in ["methods", "consumers"] {
+        let rows = view[rows].as_object().expect("rows");
+        assert_eq!((rows.len(), &rows["other"]["total"]["calls"]), (5, &json!(2)), "{rows:?}");
+    }
+    assert_eq!(view["refused"]["auth"]["other"], 2);
+}
+
+#[test]
+fn busiest_consumers_are_shown() {
+    let stats = Stats::default();
+    // Each worker has room for its own; together they have more than is shown.
+    for worker in 0..3 {
+        let shard = stats.shard();
+        for index in 0..CONSUMERS_MAX {
+            let consumer = format!("w{worker}-{index}").into();
+            for _ in 0..=worker {
+                shard.record(Route::OTHER, Some(&consumer), &outcome(Code::Ok));
+            }
+        }
+    }
+    let view = json(&stats, Instant::now());
+    let consumers = view["consumers"].as_object().expect("rows");
+    assert_eq!(consumers.len(), CONSUMERS_MAX + 1);
+    assert!(consumers.keys().all(|name| name.starts_with("w2-") || name == "other"), "{consumers:?}");
+    assert_eq!(consumers["other"]["total"]["calls"], 3 * CONSUMERS_MAX);
+}
+
+#[test]
+fn tables_show_names_and_no_markup() {
+    let stats = Stats::default();
+    let shard = stats.shard();
+    let consumer = "<b>\u{1b}[31m&".into();
+    shard.record(stats.route("web", "a.B/C"), Some(&consumer), &outcome(Code::Unavailable));
+    let view = stats.view(Instant::now());
+    let line = view.text().lines().find(|line| line.starts_with("a.B/C")).map(str::to_owned);
+    let words: Vec<_> = line.as_deref().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(words[..5], ["a.B/C", "1", "1", "1", "1"]);
+    assert!(view.html().contains("&lt;b&gt;\u{fffd}[31m&amp;"), "{}", view.html());
+}

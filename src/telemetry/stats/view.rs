@@ -1,0 +1,197 @@
+//! The statistics as JSON for programs and as a table for people.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::cell::Sum;
+use super::{CONSUMERS_MAX, OTHER, RouteName, Rows};
+use crate::telemetry::timestamp::Timestamp;
+
+/// Everything counted, as of one moment.
+#[derive(Debug, Serialize)]
+pub struct View {
+    /// When the process started.
+    since: String,
+    now: String,
+    /// How far back `lately` reaches: 60 to 70 seconds, less after the start.
+    lately_s: f64,
+    surfaces: BTreeMap<Box<str>, Row>,
+    methods: BTreeMap<Box<str>, Row>,
+    consumers: BTreeMap<Box<str>, Row>,
+    /// By stage and reason.
+    refused: BTreeMap<&'static str, BTreeMap<Box<str>, u64>>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Row {
+    total: Numbers,
+    lately: Numbers,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Numbers {
+    calls: u64,
+    /// By gRPC code.
+    codes: BTreeMap<&'static str, u64>,
+    bytes_in: u64,
+    bytes_out: u64,
+    messages: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<Latency>,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    mean: f64,
+    p50: f64,
+    p95: f64,
+    p99: f64,
+}
+
+pub(super) fn make(
+    started: Timestamp,
+    lately_s: f64,
+    names: &[RouteName],
+    total: &Rows,
+    lately: &Rows,
+    refusals: Vec<(&'static str, Box<str>, u64)>,
+) -> View {
+    let by = |name: fn(&RouteName) -> &Arc<str>| {
+        let merged = |rows: &HashMap<usize, Sum>| {
+            let mut merged: HashMap<Arc<str>, Sum> = HashMap::new();
+            for (index, sum) in rows {
+                if let Some(route) = names.get(*index) {
+                    merged.entry(Arc::clone(name(route))).or_default().merge(sum);
+                }
+            }
+            merged
+        };
+        rows(merged(&total.routes), &merged(&lately.routes))
+    };
+    let mut refused: BTreeMap<&'static str, BTreeMap<Box<str>, u64>> = BTreeMap::new();
+    for (stage, reason, count) in refusals {
+        refused.entry(stage).or_default().insert(reason, count);
+    }
+    View {
+        since: started.to_string(),
+        now: Timestamp::now().to_string(),
+        lately_s: (lately_s * 1000.0).round() / 1000.0,
+        surfaces: by(|route| &route.surface),
+        methods: by(|route| &route.method),
+        consumers: rows(most_called(&total.consumers), &most_called(&lately.consumers)),
+        refused,
+    }
+}
+
+fn rows(total: HashMap<Arc<str>, Sum>, lately: &HashMap<Arc<str>, Sum>) -> BTreeMap<Box<str>, Row> {
+    let row = |(name, sum): (Arc<str>, Sum)| {
+        let lately = lately.get(&name).map(Numbers::of).unwrap_or_default();
+        ((&*name).into(), Row { total: Numbers::of(&sum), lately })
+    };
+    total.into_iter().map(row).collect()
+}
+
+/// The consumers with the most calls, and the sum of the others: each worker has its own that fit.
+fn most_called(consumers: &HashMap<Arc<str>, Sum>) -> HashMap<Arc<str>, Sum> {
+    let mut by_calls: Vec<_> = consumers.iter().collect();
+    // What a worker had no room for has no name to be shown by, however much it is.
+    by_calls.sort_by_key(|(name, sum)| (***name == *OTHER, std::cmp::Reverse(sum.calls()), Arc::clone(name)));
+    let mut shown: HashMap<Arc<str>, Sum> = HashMap::new();
+    for (index, (name, sum)) in by_calls.into_iter().enumerate() {
+        let name = if index < CONSUMERS_MAX { Arc::clone(name) } else { OTHER.into() };
+        shown.entry(name).or_default().merge(sum);
+    }
+    shown
+}
+
+impl Numbers {
+    fn of(sum: &Sum) -> Self {
+        let round = |milliseconds: f64| (milliseconds * 1000.0).round() / 1000.0;
+        let percentile = |share| sum.percentile_ms(share).map(round);
+        let latency = || {
+            Some(Latency {
+                mean: round(sum.mean_ms()?),
+                p50: percentile(0.5)?,
+                p95: percentile(0.95)?,
+                p99: percentile(0.99)?,
+            })
+        };
+        Self {
+            calls: sum.calls(),
+            codes: sum.codes().map(|(code, calls)| (code.name(), calls)).collect(),
+            bytes_in: sum.bytes_in(),
+            bytes_out: sum.bytes_out(),
+            messages: sum.messages(),
+            latency_ms: latency(),
+        }
+    }
+
+    fn failed(&self) -> u64 {
+        self.calls - self.codes.get("OK").copied().unwrap_or_default()
+    }
+}
+
+impl View {
+    /// For programs.
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("names and numbers are JSON")
+    }
+
+    /// For people: one table of surfaces, methods and consumers, the busiest of late first.
+    pub fn text(&self) -> String {
+        let mut out = format!("since {}, lately = the last {:.0} s\n", self.since, self.lately_s);
+        for (title, rows) in
+            [("surface", &self.surfaces), ("method", &self.methods), ("consumer", &self.consumers)]
+        {
+            let width = rows.keys().map(|name| shown(name).chars().count()).max().unwrap_or(0).max(10);
+            let _ = writeln!(
+                out,
+                "\n{title:<width$} {:>12} {:>10} {:>10} {:>8} {:>9} {:>9} {:>9}",
+                "calls", "failed", "lately", "failed", "p50 ms", "p95 ms", "p99 ms"
+            );
+            let mut rows: Vec<_> = rows.iter().collect();
+            rows.sort_by_key(|(name, row)| {
+                (std::cmp::Reverse((row.lately.calls, row.total.calls)), (*name).clone())
+            });
+            for (name, Row { total, lately }) in rows {
+                let name = shown(name);
+                let _ = write!(
+                    out,
+                    "{name:<width$} {:>12} {:>10} {:>10} {:>8}",
+                    total.calls,
+                    total.failed(),
+                    lately.calls,
+                    lately.failed()
+                );
+                let latency = lately.latency_ms.as_ref().or(total.latency_ms.as_ref());
+                for value in latency.iter().flat_map(|latency| [latency.p50, latency.p95, latency.p99]) {
+                    let _ = write!(out, " {value:>9.1}");
+                }
+                out.push('\n');
+            }
+        }
+        if !self.refused.is_empty() {
+            out.push_str("\nrefused\n");
+        }
+        for (stage, reasons) in &self.refused {
+            for (reason, count) in reasons {
+                let _ = writeln!(out, "{stage:<16} {reason:<40} {count:>10}");
+            }
+        }
+        out
+    }
+
+    /// The same table as a page.
+    pub fn html(&self) -> String {
+        let text = self.text().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        format!("<!doctype html>\n<meta charset=\"utf-8\">\n<title>transom</title>\n<pre>\n{text}</pre>\n")
+    }
+}
+
+/// A name as a table can show it: claims of tokens become names of consumers.
+fn shown(name: &str) -> String {
+    name.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
