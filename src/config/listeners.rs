@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use super::finding::{Position, Report};
@@ -37,8 +38,10 @@ pub struct Public {
     pub name: Arc<str>,
     /// Default `127.0.0.1:8080` for `public`, required of any other; port 0 lets the system choose.
     pub bind: SocketAddr,
-    /// Whose `X-Forwarded-For` is believed. Default nobody's.
+    /// Whose word about clients is believed. Default nobody's.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they name the client. Default `x-forwarded-for`.
+    pub address_header: HeaderName,
     /// How long calls in flight may go on after SIGTERM. Default 30 s; the longest of all listeners holds.
     pub drain: Duration,
     /// Between the 503 of `/readyz` and the moment when accepting stops, for balancers to notice. Default 0 s;
@@ -60,6 +63,7 @@ impl Default for Public {
             name: PUBLIC.into(),
             bind: loopback(8080),
             trusted_proxies: Vec::new(),
+            address_header: HeaderName::from_static("x-forwarded-for"),
             drain: Duration::from_secs(30),
             drain_grace: Duration::ZERO,
             limits: Limits::default(),
@@ -158,6 +162,10 @@ impl Public {
             section.require("bind", "write `bind: \"ADDRESS:PORT\"`");
         }
         section.read("trusted_proxies", &mut public.trusted_proxies, value::list(network::read_trusted));
+        section.read("address_header", &mut public.address_header, address_header);
+        if !section.has("trusted_proxies") {
+            section.forbid("address_header", "without `trusted_proxies` nobody is believed");
+        }
         section.read("drain", &mut public.drain, value::duration(Duration::ZERO..=*TIMEOUTS.end()));
         section.read(
             "drain_grace",
@@ -167,6 +175,15 @@ impl Public {
         section.read("limits", &mut public.limits, |node, report| Limits::read(name, node, report));
         section.close(&["tls", "proxy_protocol"]);
         Some(public)
+    }
+}
+
+/// The header in which proxies name the client: `x-forwarded-for`, `forwarded`, or one that holds one address.
+fn address_header(node: &Node, report: &mut Report) -> Option<HeaderName> {
+    let text = value::text(node, report)?;
+    match HeaderName::try_from(&text) {
+        Ok(name) => Some(name),
+        Err(_) => value::refuse(node, report, format!("`{text}` is not a header name")),
     }
 }
 

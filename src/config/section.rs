@@ -68,6 +68,13 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Makes the presence of `key` a finding that says why it has no effect here.
+    pub(super) fn forbid(&mut self, key: &str, reason: &str) {
+        if let Some((found, _)) = self.entries.iter().find(|(candidate, _)| candidate.name == key) {
+            self.report.add(found.position, format!("`{}`: {reason}", self.name(key)));
+        }
+    }
+
     /// Gives every key that was not read to `reader`, in the order of the file: names of the operator's choice.
     pub(super) fn read_named(self, mut reader: impl FnMut(&Key, &Node, &mut Report)) {
         for (key, node) in self.entries.iter().filter(|(key, _)| !self.known.contains(&key.name.as_str())) {

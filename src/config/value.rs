@@ -13,9 +13,12 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::finding::Report;
 use super::section::{listed, nearest};
 use super::yaml::{Node, Value};
+use crate::policy::networks;
 
 pub(super) const KIB: usize = 1 << 10;
 pub(super) const MIB: usize = 1 << 20;
@@ -132,6 +135,15 @@ pub(super) fn address(node: &Node, report: &mut Report) -> Option<SocketAddr> {
             }
         },
         _ => expected(node, report, "an IP address and a port such as `127.0.0.1:8080`"),
+    }
+}
+
+/// A network, or one address, in canonical form.
+pub(super) fn network(node: &Node, report: &mut Report) -> Option<IpNet> {
+    let text = text(node, report)?;
+    match networks::network(&text) {
+        Ok(network) => Some(network),
+        Err(error) => refuse(node, report, error.to_string()),
     }
 }
 

@@ -32,9 +32,9 @@ pub struct Networks(JointPrefixSet<IpNet>);
 /// Why a text is no network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
-    #[error("expected a network such as `10.0.0.0/8`, `2001:db8::/32` or one address, found `{}`", shown(.0))]
+    #[error("expected a network such as `10.0.0.0/8` or `fd00::/8`, found `{}`", shown(.0))]
     Malformed(String),
-    #[error("`{written}` has bits behind its prefix: write `{meant}`")]
+    #[error("`{written}` has bits behind its prefix: did you mean `{meant}`?")]
     HostBits { written: String, meant: IpNet },
 }
 

@@ -36,7 +36,7 @@ fn what_is_no_network_is_refused_with_words() {
         assert_eq!(network(text).expect_err(text).to_string(), expected, "{text}");
     };
     let malformed = |text: &str| {
-        let words = "expected a network such as `10.0.0.0/8`, `2001:db8::/32` or one address, found";
+        let words = "expected a network such as `10.0.0.0/8` or `fd00::/8`, found";
         check(text, &format!("{words} `{text}`"));
     };
     malformed("");
@@ -58,9 +58,12 @@ fn what_is_no_network_is_refused_with_words() {
     malformed("fe80::1%eth0");
     malformed("localhost");
     malformed("10.0.0.0 /8");
-    check("10.0.0.1/8", "`10.0.0.1/8` has bits behind its prefix: write `10.0.0.0/8`");
-    check("2001:db8::1/64", "`2001:db8::1/64` has bits behind its prefix: write `2001:db8::/64`");
-    check("::ffff:10.0.0.1/104", "`::ffff:10.0.0.1/104` has bits behind its prefix: write `10.0.0.0/8`");
+    check("10.0.0.1/8", "`10.0.0.1/8` has bits behind its prefix: did you mean `10.0.0.0/8`?");
+    check("2001:db8::1/64", "`2001:db8::1/64` has bits behind its prefix: did you mean `2001:db8::/64`?");
+    check(
+        "::ffff:10.0.0.1/104",
+        "`::ffff:10.0.0.1/104` has bits behind its prefix: did you mean `10.0.0.0/8`?",
+    );
 }
 
 #[test]
