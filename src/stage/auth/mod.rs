@@ -2,6 +2,7 @@
 //!
 //! [`provider`] is what every way of authenticating has in common.
 
+pub mod introspect;
 pub mod jwt;
 mod object;
 pub mod provider;

@@ -66,7 +66,7 @@ impl Rules {
         if claims.get("iss").and_then(Value::as_str) != Some(self.issuer.as_str()) {
             return Err(ClaimsError::Issuer);
         }
-        if !self.is_for_us(claims.get("aud")) {
+        if !claims.get("aud").is_some_and(|audience| is_for_one_of(&self.audiences, audience)) {
             return Err(ClaimsError::Audience);
         }
         let expires_s = seconds(claims, "exp")?.ok_or(ClaimsError::NoExpiry)?;
@@ -79,17 +79,17 @@ impl Rules {
         }
         within(expires_s, [seconds(claims, "nbf")?, issued_s], self.skew, now_s)
     }
+}
 
-    /// RFC 7519, section 4.1.3: one text or a list of texts, one of which is ours.
-    fn is_for_us(&self, audience: Option<&Value>) -> bool {
-        let ours = |text: &str| self.audiences.iter().any(|audience| audience == text);
-        match audience {
-            Some(Value::String(text)) => ours(text),
-            Some(Value::Array(list)) => {
-                list.iter().all(Value::is_string) && list.iter().filter_map(Value::as_str).any(ours)
-            }
-            _ => false,
+/// RFC 7519, section 4.1.3: one text or a list of texts, one of which is ours.
+pub(in crate::stage::auth) fn is_for_one_of(audiences: &[String], audience: &Value) -> bool {
+    let is_ours = |text: &str| audiences.iter().any(|ours| ours == text);
+    match audience {
+        Value::String(text) => is_ours(text),
+        Value::Array(list) => {
+            list.iter().all(Value::is_string) && list.iter().filter_map(Value::as_str).any(is_ours)
         }
+        _ => false,
     }
 }
 
@@ -100,7 +100,7 @@ pub(in crate::stage::auth) fn within(
     skew: Duration,
     now_s: u64,
 ) -> Result<u64, ClaimsError> {
-    let end_s = expires_s + skew.as_secs();
+    let end_s = expires_s.saturating_add(skew.as_secs());
     if now_s >= end_s {
         return Err(ClaimsError::Expired);
     }

@@ -52,7 +52,7 @@ pub struct Keyring {
     waiting: AtomicUsize,
     counts: Counts,
     /// None: the keys are given.
-    task: OnceLock<AbortHandle>,
+    pub(super) task: OnceLock<AbortHandle>,
 }
 
 /// What an operator wants to know of a keyring.

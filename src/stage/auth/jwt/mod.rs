@@ -10,7 +10,7 @@
 //! duplicates, and its validation ignores `nbf` by default, passes tokens without `iss` and `aud`, and
 //! asks the system's clock. What is believed of a token is decided in [`token`] and [`claims`].
 
-mod claims;
+pub(super) mod claims;
 mod fetch;
 pub mod keyring;
 pub mod keys;
@@ -34,7 +34,7 @@ pub use claims::Rules;
 pub use fetch::Origin;
 pub use keyring::Keyring;
 use keys::KeySet;
-pub use revoked::Revoked;
+pub use revoked::{Lists, Revoked};
 use token::{Header, Token};
 
 /// A verdict is remembered for this long at most, and never past the token's own end.
@@ -259,4 +259,4 @@ pub fn self_test() -> Result<(), &'static str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -36,7 +36,7 @@ impl Revoked {
         self.0.store(lists.into());
     }
 
-    pub(super) fn has(&self, identity: &Identity) -> bool {
+    pub(in crate::stage::auth) fn has(&self, identity: &Identity) -> bool {
         let lists = self.0.load();
         !lists.subjects.is_empty() && lists.subjects.contains(&*identity.subject)
             || !lists.tokens.is_empty() && lists.tokens.contains(&*identity.credential)

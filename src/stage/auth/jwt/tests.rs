@@ -3,3 +3,5 @@
 mod forge;
 mod hostile;
 mod provider;
+mod refresh;
+pub(in crate::stage::auth) mod website;

@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use serde_json::json;
 
-use super::super::revoked::Lists;
+use super::super::Lists;
 use super::super::{Jwt, Refusal, Settings, Trouble, self_test};
 use super::forge::{KEYS, Signer, base64, token};
 use super::hostile::{NOW_S, claims, provider, settings};
