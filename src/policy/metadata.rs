@@ -27,7 +27,7 @@ pub struct Peer {
     pub scheme: HeaderValue,
 }
 
-const PREFIX: &str = "grpc-metadata-";
+pub(super) const PREFIX: &str = "grpc-metadata-";
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

@@ -17,4 +17,5 @@ pub mod networks;
 pub mod quota;
 pub mod request_id;
 pub mod secret;
+pub mod strip;
 pub mod web_address;
