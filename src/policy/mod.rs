@@ -3,6 +3,7 @@
 //! May import `status` and the base64 of `codec`, beside std, the `http` vocabulary and
 //! crates of plain data.
 
+pub mod api_key;
 pub mod backoff;
 pub mod bucket;
 pub mod claims;
