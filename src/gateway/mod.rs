@@ -128,7 +128,7 @@ impl Handler for Rooms {
         let transcoder = Transcoder::new(self.upstreams.iter().map(upstream).collect());
         Worker {
             catalog: self.catalog.clone(),
-            stages: stage::stack(transcoder, &self.calls),
+            stages: stage::stack(transcoder, &self.calls, &metrics),
             request_ids: context.request_ids.clone(),
             metrics,
         }

@@ -150,6 +150,7 @@ impl KeyGrant {
             scopes: Box::default(),
             expires: self.expires,
             consumer: Some(self.consumer.clone()),
+            withheld: Box::default(),
         }
     }
 }
@@ -235,11 +236,16 @@ pub fn id(key: &str) -> Option<&str> {
     (is_ours && check_of(body) == check).then_some(id)
 }
 
+/// Whether a text means to be a key of ours, good or not.
+pub fn is_ours(text: &str) -> bool {
+    text.starts_with(START)
+}
+
 /// Whether a text can be a key at all.
 pub fn is_plausible(key: &str) -> bool {
     (KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&key.len())
         && key.bytes().all(|byte| byte.is_ascii_graphic())
-        && (!key.starts_with(START) || id(key).is_some())
+        && (!is_ours(key) || id(key).is_some())
 }
 
 fn check_of(body: &str) -> String {

@@ -28,6 +28,8 @@ pub struct Identity {
     pub expires: Option<u64>,
     /// Metadata for the backend, by the provider's `forward:` table.
     pub forward: HeaderMap,
+    /// What the client sent and the backend is not to see, as an external service said.
+    pub withheld: Box<[HeaderName]>,
 }
 
 /// Who is served and counted: plans, limits and usage go by it, whatever the credential was.
@@ -48,6 +50,8 @@ pub struct Proven {
     pub expires: Option<u64>,
     /// The consumer that the credential itself belongs to; otherwise the claims may name one.
     pub consumer: Option<Arc<Consumer>>,
+    /// See [`Identity::withheld`].
+    pub withheld: Box<[HeaderName]>,
 }
 
 /// What the configuration makes of the identities of one provider.
@@ -58,6 +62,8 @@ pub struct Profile {
     pub provider: Arc<str>,
     /// Named in challenges.
     pub realm: Arc<str>,
+    /// Whether the backend is given the credential too.
+    pub pass_token: bool,
     pub forward: Forward,
     pub consumers: Option<ClaimConsumers>,
 }
@@ -68,6 +74,7 @@ impl Profile {
         Self {
             provider: provider.into(),
             realm: "transom".into(),
+            pass_token: false,
             forward: Forward::default(),
             consumers: None,
         }
@@ -86,6 +93,7 @@ impl Profile {
             consumer,
             credential: proven.credential,
             expires: proven.expires,
+            withheld: proven.withheld,
         })
     }
 }
@@ -139,6 +147,39 @@ impl Plan {
                 plans.iter().find(|plan| ***plan == *value).cloned()
             }
         }
+    }
+}
+
+impl Identity {
+    /// One identity of several credentials that a request must carry together.
+    ///
+    /// The first one names subject and credential; of claims that several have, the first one's hold. Scopes
+    /// and metadata add up, and it ends when the first of them does.
+    pub fn join(all: &[Arc<Self>]) -> Option<Arc<Self>> {
+        let (first, rest) = all.split_first()?;
+        if rest.is_empty() {
+            return Some(first.clone());
+        }
+        let mut joined = Self::clone(first);
+        let mut claims = Map::clone(&joined.claims);
+        let mut scopes = std::mem::take(&mut joined.scopes).into_vec();
+        for next in rest {
+            for (name, value) in next.claims.iter() {
+                claims.entry(name).or_insert_with(|| value.clone());
+            }
+            scopes.extend(next.scopes.iter().cloned());
+            for (name, value) in &next.forward {
+                joined.forward.entry(name).or_insert_with(|| value.clone());
+            }
+            joined.withheld = joined.withheld.iter().chain(&next.withheld).cloned().collect();
+            joined.consumer = joined.consumer.or_else(|| next.consumer.clone());
+            joined.expires = joined.expires.into_iter().chain(next.expires).min();
+        }
+        scopes.sort();
+        scopes.dedup();
+        joined.claims = Arc::new(claims);
+        joined.scopes = scopes.into();
+        Some(Arc::new(joined))
     }
 }
 
@@ -198,6 +239,29 @@ mod tests {
         check(plan(), of(json!("pro")), Some(("corp:a", Some("pro"))));
         check(plan(), of(json!("gratis")), Some(("corp:a", None)));
         check(plan(), of(json!(null)), Some(("corp:a", None)));
+    }
+
+    #[test]
+    fn identities_that_are_needed_together_are_one() {
+        let identity = |provider: &str, value: Value, scopes: &[&str], expires: Option<u64>| {
+            let mut profile = Profile::new(provider);
+            profile.forward.add("sub", &format!("x-{provider}")).expect("a name");
+            let scopes = scopes.iter().map(|scope| Box::from(*scope)).collect();
+            let subject = provider.into();
+            profile.identify(Proven { subject, claims: claims(value), scopes, expires, ..Proven::default() })
+        };
+        let first = identity("a", json!({ "sub": 1, "x": 1 }), &["r"], Some(9));
+        let second = identity("b", json!({ "sub": 2, "y": 2 }), &["r", "w"], Some(5));
+        let joined = Identity::join(&[first.clone(), second]).expect("two identities");
+        assert_eq!((&*joined.provider, &*joined.subject, joined.expires), ("a", "a", Some(5)));
+        assert_eq!(joined.claims, claims(json!({ "sub": 1, "x": 1, "y": 2 })));
+        assert_eq!(joined.scopes, ["r".into(), "w".into()].into());
+        let written: Vec<_> =
+            joined.forward.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(written, [("x-a", &b"1"[..]), ("x-b", b"2")]);
+        let alone = Identity::join(std::slice::from_ref(&first)).expect("one identity");
+        assert!(Arc::ptr_eq(&alone, &first));
+        assert!(Identity::join(&[]).is_none());
     }
 
     #[test]

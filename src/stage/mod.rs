@@ -8,20 +8,26 @@ pub mod auth;
 mod in_flight;
 pub mod judge;
 
+use std::sync::Arc;
+
 use tower::Service;
 
 use crate::call::{Call, Failure, Reply};
+use crate::telemetry::WorkerMetrics;
 
+use auth::Authenticate;
 use in_flight::InFlight;
+use judge::Judged;
 
 pub use in_flight::Calls;
 
 /// The stages around the innermost service, outermost first.
-pub type Stages<S> = InFlight<S>;
+pub type Stages<S> = Judged<Authenticate, InFlight<S>>;
 
-/// Puts the stages around `inner`; `calls` is what all workers count together.
-pub fn stack<S>(inner: S, calls: &Calls) -> Stages<S> {
-    InFlight::new(inner, calls.clone())
+/// Puts the stages around `inner`; `calls` is what all workers count together, `metrics` what one counts.
+pub fn stack<S>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> Stages<S> {
+    let in_flight = InFlight::new(inner, calls.clone());
+    Judged::new(Authenticate::new(metrics.clone()), in_flight)
 }
 
 /// A service that answers calls.

@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{DURATION_BOUNDS_US, FILES, HTTP_NUMBERS, Metrics, WorkerMetrics};
+use super::{AuthVerdict, DURATION_BOUNDS_US, FILES, HTTP_NUMBERS, Metrics, WorkerMetrics};
 use crate::status::Code;
 
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
@@ -105,6 +105,18 @@ impl Metrics {
             if count > 0 {
                 let labels = [("code", (index + 100).to_string())];
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "auth_verdicts",
+            "Calls that were asked for a credential, by what came of it",
+            None,
+            MetricType::Counter,
+        )?;
+        for (verdict, name) in AuthVerdict::ALL {
+            let count = self.sum(|worker| worker.auth_verdicts[verdict as usize].value());
+            if count > 0 {
+                ConstCounter::new(count).encode(family.encode_family(&[("result", name)])?)?;
             }
         }
         let mut family = encoder.encode_descriptor(

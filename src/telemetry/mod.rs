@@ -75,9 +75,23 @@ pub struct WorkerMetrics {
     /// Attempts to deliver usage events that failed.
     pub usage_delivery_failures: Counter,
     pub usage_spool_bytes: Gauge,
+    auth_verdicts: [Counter; AuthVerdict::ALL.len()],
     replies: [Counter; HTTP_NUMBERS],
     upstream_calls: [Counter; Code::ALL.len()],
     duration: Histogram,
+}
+
+/// What came of asking who is calling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthVerdict {
+    Accepted,
+    /// Nobody in particular, where that is allowed.
+    Anonymous,
+    Missing,
+    Invalid,
+    Expired,
+    Unavailable,
+    Denied,
 }
 
 /// A number that only grows.
@@ -124,6 +138,13 @@ impl WorkerMetrics {
         self.duration.record(duration);
     }
 
+    /// Counts what came of asking who is calling.
+    pub fn authenticated(&self, verdict: AuthVerdict) {
+        if let Some(counter) = self.auth_verdicts.get(verdict as usize) {
+            counter.add(1);
+        }
+    }
+
     /// Counts one finished call to a backend.
     pub fn upstream_called(&self, code: Code) {
         if let Some(counter) = self.upstream_calls.get(usize::from(code.number())) {
@@ -154,11 +175,25 @@ impl Default for WorkerMetrics {
             usage_rejected: Counter::default(),
             usage_delivery_failures: Counter::default(),
             usage_spool_bytes: Gauge::default(),
+            auth_verdicts: std::array::from_fn(|_| Counter::default()),
             replies: std::array::from_fn(|_| Counter::default()),
             upstream_calls: std::array::from_fn(|_| Counter::default()),
             duration: Histogram::default(),
         }
     }
+}
+
+impl AuthVerdict {
+    /// Each with its name in metrics, in the order of their declaration.
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Accepted, "accepted"),
+        (Self::Anonymous, "anonymous"),
+        (Self::Missing, "missing"),
+        (Self::Invalid, "invalid"),
+        (Self::Expired, "expired"),
+        (Self::Unavailable, "unavailable"),
+        (Self::Denied, "denied"),
+    ];
 }
 
 impl Counter {

@@ -72,6 +72,8 @@ pub struct Denial {
     pub status: StatusCode,
     /// Headers for the client, checked.
     pub headers: HeaderMap,
+    /// Words for the client, checked.
+    pub message: Option<String>,
 }
 
 /// The authentication scheme of a challenge (RFC 9110, section 11.6.1).
@@ -79,8 +81,10 @@ pub struct Denial {
 pub enum Scheme {
     Bearer,
     ApiKey,
-    /// Nothing that a header could ask for: a certificate, an external service.
-    None,
+    /// The connection itself; no registered scheme asks for it.
+    Certificate,
+    /// Whatever an external service takes.
+    External,
 }
 
 /// The bearer token of a request (RFC 6750, section 2.1); no other place for it is known.

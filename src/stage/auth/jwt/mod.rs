@@ -209,7 +209,7 @@ impl Inner {
             scopes: claims::scopes(&claims),
             expires: claims::seconds(&claims, "exp")?,
             claims: Arc::new(claims),
-            consumer: None,
+            ..Proven::default()
         };
         Ok((self.settings.profile.identify(proven), end_s))
     }
