@@ -22,7 +22,7 @@ pub use library::Library;
 /// The messages and the service, as prost and tonic generate them.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::too_many_lines)]
 pub mod proto {
-    include!(concat!(env!("OUT_DIR"), "/demo.rs"));
+    include!(concat!(env!("OUT_DIR"), "/demo/demo.rs"));
 }
 
 /// The descriptor set of the service, with its imports and comments.

@@ -234,6 +234,7 @@ impl Inner {
             expires,
             claims: Arc::new(reply),
             consumer: None,
+            withheld: Box::default(),
         };
         Ok((proven, end_s.min(now_s + settings.keep.as_secs())))
     }
