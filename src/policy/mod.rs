@@ -12,6 +12,7 @@ pub mod deadline;
 pub mod geo;
 pub mod header_rules;
 pub mod identity;
+pub mod lease;
 pub mod limit;
 pub mod metadata;
 pub mod networks;
