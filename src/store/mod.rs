@@ -4,5 +4,7 @@
 //! say. All limits of one request are debited together or not at all, and nothing that is forgotten, lost
 //! or given back ever admits a request that would not have been admitted otherwise.
 
+pub mod clock;
 pub mod key;
 pub mod memory;
+pub mod redis;

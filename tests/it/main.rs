@@ -28,6 +28,7 @@ mod retries;
 mod server;
 mod set_text;
 mod sources;
+mod store;
 mod streams;
 mod support;
 mod surfaces;

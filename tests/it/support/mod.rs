@@ -4,6 +4,7 @@ pub(crate) mod backend;
 pub(crate) mod http;
 pub(crate) mod mmdb;
 pub(crate) mod raw;
+pub(crate) mod redis;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -42,6 +43,12 @@ pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     }
     skipped(format_args!("`../shared/{file}` does not exist beside the repository"));
     None
+}
+
+/// Tells a figure that a test has measured, whether it passes or not.
+pub(crate) fn figure(text: impl std::fmt::Display) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "figure: {test}: {text}");
 }
 
 /// Says that a test is left out. Not by `eprintln!`, which is shown only when a test fails.

@@ -1,0 +1,437 @@
+//! Cells in a Redis or Valkey that several nodes share: exact by a script, cheap by leases.
+//!
+//! ```text
+//! begin: the lease of the key spends or refuses ─ or ─▶ ask: one script, one round trip, all limits of a key
+//! ```
+//!
+//! A [`RedisStore`] belongs to the process, a [`Link`] to a worker. Whoever gets [`StoreError`] decides by
+//! `on_store_error`; [`RedisStore::fall_back`] is the node's own share of the limits, counted here.
+
+mod breaker;
+mod link;
+mod script;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::hash::BuildHasherDefault;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
+use tokio::runtime::Handle;
+
+use super::clock;
+use super::key::{Hashed, Key};
+use super::memory::{Few, KEYS_DEFAULT, MemoryStore};
+use crate::policy::lease::{self, Lease, Question, Step};
+use crate::policy::limit::{Limit, Standing};
+use crate::policy::secret::Secret;
+use script::{Answer, Told};
+
+pub use link::Link;
+
+/// Where a store is and how it is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisSettings {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    pub host: Box<str>,
+    pub port: u16,
+    pub tls: bool,
+    pub database: u32,
+    pub user: Option<Box<str>>,
+    pub password: Option<Secret>,
+    /// Certificates (PEM) to trust instead of the system's.
+    pub ca: Option<Box<[u8]>>,
+    /// For one question, whatever it takes.
+    pub timeout: Duration,
+    /// Before every key, so that several gateways can share one server.
+    pub prefix: Box<str>,
+    /// How many nodes share the limits; `None`: as many as say so in the store.
+    pub nodes: Option<u32>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct RedisStore {
+    settings: RedisSettings,
+    client: Client,
+    shards: Box<[Mutex<Entries>]>,
+    /// Last count of nodes that are alive.
+    nodes: AtomicU32,
+    /// The node's own share while the store does not answer.
+    local: MemoryStore,
+    told_ns: AtomicU64,
+}
+
+/// The limits of one policy for one subject: what one question asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Group<'a> {
+    /// The policy: its name is the bucket.
+    pub name: &'a str,
+    /// What the subject is made of, the same on every node.
+    pub words: &'a [u8],
+    /// The same for this process.
+    pub key: Key,
+    pub limits: &'a [Limit],
+    pub cost: u64,
+}
+
+/// What is known without asking.
+#[derive(Debug)]
+pub enum Begun {
+    Taken(Few<Standing>),
+    Refused { retry_ns: u64 },
+    Ask(Box<Asking>),
+}
+
+/// What the store said.
+#[derive(Debug)]
+pub enum Verdict {
+    Taken(Few<Standing>, Box<Paid>),
+    Refused { retry_ns: u64 },
+}
+
+/// A debit at the store, with what it takes to give it back.
+#[derive(Clone, Debug)]
+pub struct Paid {
+    tag: Arc<str>,
+    limits: Few<Limit>,
+    states: Few<u64>,
+    key: Key,
+    cost: u64,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StoreError {
+    #[error("no connection")]
+    Down,
+    #[error("no answer in time")]
+    Timeout,
+    #[error("{0}")]
+    Failed(String),
+}
+
+type Entries = HashMap<Key, Entry, BuildHasherDefault<Hashed>>;
+
+/// What this node knows of one key.
+#[derive(Debug)]
+struct Entry {
+    lease: Lease,
+    /// What the store said last, and when.
+    told: Few<Told>,
+    told_ns: u64,
+    tag: Arc<str>,
+    limits: Few<Limit>,
+}
+
+const SHARDS: usize = 64;
+
+/// Keys with a lease or a remembered refusal; further ones ask each time.
+const ENTRIES_MAX: usize = 100_000 / SHARDS;
+
+/// How often a node says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// How long the others believe it.
+const BELIEVED_S: u64 = 7;
+
+/// Between two log lines about a store that does not answer.
+const TELL_INTERVAL_NS: u64 = 60_000_000_000;
+
+impl RedisStore {
+    /// A store, and on `runtime` the heartbeat that counts its nodes.
+    ///
+    /// # Errors
+    ///
+    /// In words: what is wrong with the certificates to trust.
+    pub fn start(settings: RedisSettings, runtime: &Handle) -> Result<Arc<Self>, String> {
+        let store = Arc::new(Self {
+            client: client(&settings)?,
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            nodes: AtomicU32::new(settings.nodes.unwrap_or(1)),
+            local: MemoryStore::new(KEYS_DEFAULT),
+            told_ns: AtomicU64::new(0),
+            settings,
+        });
+        runtime.spawn(beat(Arc::downgrade(&store)));
+        Ok(store)
+    }
+
+    pub fn settings(&self) -> &RedisSettings {
+        &self.settings
+    }
+
+    /// A worker's connection; it opens when it is first used.
+    pub fn link(&self) -> Arc<Link> {
+        Link::new(self.client.clone(), self.settings.timeout)
+    }
+
+    /// How many nodes share the limits.
+    pub fn nodes(&self) -> u32 {
+        self.nodes.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Where the node counts its own share of the limits while the store does not answer.
+    pub fn fall_back(&self) -> &MemoryStore {
+        &self.local
+    }
+
+    /// Spends what is leased, or says what to ask.
+    pub fn begin(self: &Arc<Self>, group: &Group<'_>) -> Begun {
+        let now_ns = clock::now_ns();
+        let mut entries = self.entries(group.key);
+        let has_room = entries.len() < ENTRIES_MAX;
+        let entry = match entries.get_mut(&group.key) {
+            Some(entry) => entry,
+            None if has_room => entries.entry(group.key).or_insert(Entry {
+                lease: Lease::default(),
+                told: Few::new(),
+                told_ns: now_ns,
+                tag: self.tag(group),
+                limits: Few::from_slice(group.limits),
+            }),
+            None => {
+                drop(entries);
+                let tag = self.tag(group);
+                return Begun::Ask(self.asking(group, tag, Few::new(), Question::alone(group.cost), now_ns));
+            }
+        };
+        let left = entry.told.iter().map(|told| told.left).chain(std::iter::repeat(0));
+        let most = lease::most(group.limits.iter().copied().zip(left), self.nodes());
+        match entry.lease.step(now_ns, group.cost, most) {
+            Step::Spend => Begun::Taken(entry.standings(now_ns)),
+            Step::Refuse { retry_ns } => Begun::Refused { retry_ns },
+            Step::Ask(question) => {
+                let (tag, told) = (entry.tag.clone(), entry.told.clone());
+                drop(entries);
+                Begun::Ask(self.asking(group, tag, told, question, now_ns))
+            }
+        }
+    }
+
+    fn asking(
+        self: &Arc<Self>,
+        group: &Group<'_>,
+        tag: Arc<str>,
+        told: Few<Told>,
+        question: Question,
+        asked_ns: u64,
+    ) -> Box<Asking> {
+        let (key, limits) = (group.key, Few::from_slice(group.limits));
+        let store = self.clone();
+        Box::new(Asking {
+            store,
+            tag,
+            told,
+            limits,
+            key,
+            cost: group.cost,
+            question,
+            asked_ns,
+            is_answered: false,
+        })
+    }
+
+    /// Gives back what the lease of a key spent, or nothing when the lease is over.
+    pub fn unspend(&self, key: Key, cost: u64) -> bool {
+        let mut entries = self.entries(key);
+        entries.get_mut(&key).is_some_and(|entry| entry.lease.give_back(clock::now_ns(), cost))
+    }
+
+    /// Gives back what was debited at the store: to the lease, or in the background by a script.
+    pub fn give_back(&self, link: &Arc<Link>, paid: Box<Paid>) {
+        if self.unspend(paid.key, paid.cost) {
+            return;
+        }
+        let link = link.clone();
+        tokio::spawn(async move {
+            let script = script::give_back(&paid.tag, &paid.limits, &paid.states, paid.cost);
+            // What cannot be given back was taken: that admits less, never more.
+            let _ = link.run::<i64>(&script).await;
+        });
+    }
+
+    /// Whether it is time to tell the operator once more that the store does not answer.
+    pub fn is_time_to_tell(&self) -> bool {
+        let now_ns = clock::now_ns();
+        let told_ns = self.told_ns.load(Ordering::Relaxed);
+        (told_ns == 0 || now_ns.saturating_sub(told_ns) >= TELL_INTERVAL_NS)
+            && self.told_ns.compare_exchange(told_ns, now_ns, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The part of a key that is the same for all limits of a subject; a cluster places it by what is in braces.
+    fn tag(&self, group: &Group<'_>) -> Arc<str> {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, group.words);
+        let mut tag = format!("{}:{{{}:", self.settings.prefix, group.name);
+        for byte in digest.as_ref().iter().take(16) {
+            write!(tag, "{byte:02x}").expect("writing to a String does not fail");
+        }
+        tag.push('}');
+        tag.into()
+    }
+
+    /// Forgets keys that nobody uses; units that their quotas were charged for and nobody spent go back.
+    async fn sweep(&self, link: &Arc<Link>) {
+        for shard in &self.shards {
+            let now_ns = clock::now_ns();
+            let mut unspent = Vec::new();
+            lock(shard).retain(|_, entry| {
+                let is_idle = entry.lease.is_idle(now_ns);
+                if is_idle && entry.lease.left() > 0 && entry.has_quota() {
+                    unspent.push((
+                        entry.tag.clone(),
+                        entry.limits.clone(),
+                        entry.states(),
+                        entry.lease.left(),
+                    ));
+                }
+                !is_idle
+            });
+            for (tag, limits, states, left) in unspent {
+                let _ = link.run::<i64>(&script::give_back(&tag, &limits, &states, left)).await;
+            }
+        }
+    }
+
+    fn entries(&self, key: Key) -> MutexGuard<'_, Entries> {
+        lock(&self.shards[key.shard(SHARDS)])
+    }
+}
+
+/// A question under way. Dropped without an answer it lets the next call ask.
+#[derive(Debug)]
+pub struct Asking {
+    store: Arc<RedisStore>,
+    tag: Arc<str>,
+    told: Few<Told>,
+    limits: Few<Limit>,
+    key: Key,
+    cost: u64,
+    question: Question,
+    asked_ns: u64,
+    is_answered: bool,
+}
+
+impl Asking {
+    /// Asks the store, within its timeout.
+    ///
+    /// # Errors
+    ///
+    /// There is no answer; nothing is known to be debited.
+    pub async fn ask(mut self: Box<Self>, link: &Arc<Link>) -> Result<Verdict, StoreError> {
+        let unix_s = clock::now().unix_s;
+        let script = script::take(&self.tag, &self.limits, &self.told, self.cost, self.question, unix_s);
+        let numbers: Vec<i64> = link.run(&script).await?;
+        let answer = Answer::read(&numbers, &self.limits)?;
+        self.is_answered = true;
+        let now_ns = clock::now_ns();
+        let states = answer.told.iter().map(|told| told.state).collect();
+        let standings = standings(&answer.told, 0, 0);
+        let mut entries = self.store.entries(self.key);
+        if let Some(entry) = entries.get_mut(&self.key) {
+            if answer.granted == 0 {
+                entry.lease.refused(now_ns, self.question, answer.wait_ns, self.cost);
+            } else {
+                entry.lease.granted(self.asked_ns, self.question, answer.granted, self.cost);
+            }
+            (entry.told, entry.told_ns) = (answer.told, now_ns);
+        }
+        drop(entries);
+        if answer.granted == 0 {
+            return Ok(Verdict::Refused { retry_ns: answer.wait_ns });
+        }
+        let (tag, limits) = (self.tag.clone(), self.limits.clone());
+        Ok(Verdict::Taken(standings, Box::new(Paid { tag, limits, states, key: self.key, cost: self.cost })))
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if !self.is_answered
+            && let Some(entry) = self.store.entries(self.key).get_mut(&self.key)
+        {
+            entry.lease.unanswered(self.question);
+        }
+    }
+}
+
+impl Entry {
+    fn standings(&self, now_ns: u64) -> Few<Standing> {
+        standings(&self.told, self.lease.left(), now_ns.saturating_sub(self.told_ns))
+    }
+
+    fn states(&self) -> Few<u64> {
+        self.told.iter().map(|told| told.state).collect()
+    }
+
+    fn has_quota(&self) -> bool {
+        self.limits.iter().any(|limit| matches!(limit, Limit::Quota(_)))
+    }
+}
+
+/// What a client is told, from what the store said and what the node holds beside it.
+fn standings(told: &[Told], leased: u64, elapsed_ns: u64) -> Few<Standing> {
+    let standing = |told: &Told| Standing {
+        remaining: told.left + leased,
+        reset_ns: told.full_in_ns.saturating_sub(elapsed_ns),
+    };
+    told.iter().map(standing).collect()
+}
+
+/// Counts nodes and forgets idle keys, for as long as somebody holds the store.
+async fn beat(store: Weak<RedisStore>) {
+    let node: String = (0..2).fold(String::new(), |mut node, _| {
+        use std::hash::{BuildHasher, Hasher};
+        let word = std::hash::RandomState::new().build_hasher().finish();
+        write!(node, "{word:016x}").expect("writing to a String does not fail");
+        node
+    });
+    let Some(link) = store.upgrade().map(|store| store.link()) else { return };
+    loop {
+        let Some(store) = store.upgrade() else { return };
+        let script = script::nodes(&store.settings.prefix, &node, BELIEVED_S);
+        // Of a store that does not answer, the last count is the best.
+        if let Ok(count) = link.run::<u32>(&script).await {
+            store.nodes.store(store.settings.nodes.unwrap_or(count), Ordering::Relaxed);
+        }
+        store.sweep(&link).await;
+        drop(store);
+        tokio::time::sleep(HEARTBEAT).await;
+    }
+}
+
+fn client(settings: &RedisSettings) -> Result<Client, String> {
+    let (host, port) = (settings.host.to_string(), settings.port);
+    let address = if settings.tls {
+        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+    } else {
+        ConnectionAddr::Tcp(host, port)
+    };
+    let mut login = RedisConnectionInfo::default().set_db(settings.database.into());
+    if let Some(user) = &settings.user {
+        login = login.set_username(user);
+    }
+    if let Some(password) = &settings.password {
+        login = login.set_password(password.expose());
+    }
+    let connection = address.into_connection_info().map_err(words)?.set_redis_settings(login);
+    match settings.ca.as_deref().filter(|_| settings.tls) {
+        Some(ca) => {
+            let certificates = TlsCertificates { client_tls: None, root_cert: Some(ca.to_vec()) };
+            Client::build_with_tls(connection, certificates).map_err(words)
+        }
+        None => Client::open(connection).map_err(words),
+    }
+}
+
+/// Without the details, which may repeat what was given.
+fn words(error: redis::RedisError) -> String {
+    error.category().to_owned()
+}
+
+fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}
