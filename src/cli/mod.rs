@@ -1,4 +1,4 @@
-//! The command line: `transom serve | demo | check | routes`, one file a subcommand.
+//! The command line: `transom serve | demo | check | routes | schema`, one file a subcommand.
 //!
 //! Flags become a [`Config`], which [`gateway`](crate::gateway) turns into a running
 //! gateway. What a program may read goes to standard output, everything else to standard error.
@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod flags;
 mod routes;
+mod schema;
 mod serve;
 
 use std::fmt::Display;
@@ -34,6 +35,7 @@ enum Command {
     Demo(demo::Demo),
     Check(check::Check),
     Routes(routes::Routes),
+    Schema(schema::Schema),
 }
 
 /// Does what the command line asks for.
@@ -43,6 +45,7 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Routes(routes) => routes.run(),
+        Command::Schema(schema) => schema.run(),
     };
     done.unwrap_or_else(|failure| failure.report())
 }

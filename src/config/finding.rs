@@ -4,6 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::shape::Shape;
+use super::yaml::Node;
+
 /// One problem, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -46,6 +49,8 @@ pub(super) struct Report {
     directory: PathBuf,
     findings: Vec<Finding>,
     warnings: Vec<Finding>,
+    /// What readers draw instead of reading.
+    shapes: Vec<Shape>,
 }
 
 impl Report {
@@ -55,6 +60,7 @@ impl Report {
             directory: file.parent().unwrap_or(Path::new("")).to_owned(),
             findings: Vec::new(),
             warnings: Vec::new(),
+            shapes: Vec::new(),
         }
     }
 
@@ -74,6 +80,18 @@ impl Report {
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.sort_by_key(|warning| warning.position);
         warnings
+    }
+
+    /// Draws what a reader expects.
+    pub(super) fn draw(&mut self, shape: Shape) {
+        self.shapes.push(shape);
+    }
+
+    /// What `reader` draws.
+    pub(super) fn drawn(&mut self, reader: impl FnOnce(&Node, &mut Self)) -> Vec<Shape> {
+        let around = std::mem::take(&mut self.shapes);
+        reader(&Node::unwritten(), self);
+        std::mem::replace(&mut self.shapes, around)
     }
 
     /// A path as the file means it: relative to the file's own directory.

@@ -13,7 +13,7 @@
 use super::finding::{Position, Report};
 use super::section::Section;
 use super::value;
-use super::yaml::{Node, Value};
+use super::yaml::{Key, Node};
 
 /// A bundle with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,17 +30,15 @@ pub struct Clauses {}
 
 /// The policies by name.
 pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Policy>> {
-    let Value::Map(entries) = &node.value else {
-        return value::expected(node, report, "a mapping of names to policies");
-    };
-    let read = |(key, node): &(super::yaml::Key, Node)| {
-        let name = key.name.clone();
-        let mut section = Section::open(node, format!("policies.{name}"), report)?;
-        let clauses = Clauses::read(&mut section);
-        section.close(&[]);
-        Some(Policy { name, position: key.position, clauses })
-    };
-    Some(entries.iter().filter_map(read).collect())
+    value::by_name("policies", read_one)(node, report)
+}
+
+fn read_one(key: &Key, node: &Node, report: &mut Report) -> Option<Policy> {
+    let name = key.name.clone();
+    let mut section = Section::open(node, format!("policies.{name}"), report)?;
+    let clauses = Clauses::read(&mut section);
+    section.close(&[]);
+    Some(Policy { name, position: key.position, clauses })
 }
 
 impl Clauses {

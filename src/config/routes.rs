@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::finding::{Position, Report};
 use super::section::Section;
 use super::value;
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 pub use crate::route::{Conflicts, OnConflict, UnboundBody, UnknownQuery};
 
 /// How annotations become routes and how requests bind. The defaults refuse whatever is ambiguous.
@@ -48,7 +48,11 @@ impl Routes {
         let mut section = Section::open(node, "routes", report)?;
         section.read("unannotated", &mut routes.unannotated, value::boolean);
         section.read("conflicts", &mut routes.conflicts, value::choice(&CONFLICTS));
-        section.read("service_config", &mut routes.service_config, read_service_config);
+        section.read(
+            "service_config",
+            &mut routes.service_config,
+            value::one_or_more("file", service_config),
+        );
         section.read("unknown_query", &mut routes.unknown_query, value::choice(&UNKNOWN_QUERY));
         section.read("ignored_query", &mut routes.ignored_query, value::list(value::text));
         section.read("on_conflict", &mut routes.on_conflict, value::choice(&ON_CONFLICT));
@@ -58,13 +62,6 @@ impl Routes {
     }
 }
 
-/// One file, or a list of them.
-fn read_service_config(node: &Node, report: &mut Report) -> Option<Vec<ServiceConfig>> {
-    let one = |node: &Node, report: &mut Report| {
-        value::path(node, report).map(|file| ServiceConfig { file, position: Some(node.position) })
-    };
-    match &node.value {
-        Value::List(_) => value::list(one)(node, report),
-        _ => one(node, report).map(|file| vec![file]),
-    }
+fn service_config(node: &Node, report: &mut Report) -> Option<ServiceConfig> {
+    value::path(node, report).map(|file| ServiceConfig { file, position: Some(node.position) })
 }

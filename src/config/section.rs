@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::finding::Report;
+use super::shape::{self, Map, NAME, Shape};
 use super::yaml::{Key, Node, Value};
 
 /// A mapping that is being read. [`Section::close`] reports what nobody asked for.
@@ -12,6 +13,8 @@ pub(super) struct Section<'a> {
     node: &'a Node,
     entries: &'a [(Key, Node)],
     known: Vec<&'static str>,
+    /// Drawn instead of read.
+    map: Option<Map>,
     report: &'a mut Report,
 }
 
@@ -25,7 +28,7 @@ impl<'a> Section<'a> {
         let path = path.into();
         let entries = match &node.value {
             Value::Map(entries) => entries.as_slice(),
-            Value::Null => &[],
+            Value::Null | Value::Unwritten => &[],
             other => {
                 let what = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
                 report.add(node.position, format!("{what}: expected a mapping, found {}", other.kind()));
@@ -38,7 +41,9 @@ impl<'a> Section<'a> {
                 report.add(key.position, format!("`{}` is given twice, first on line {line}", key.name));
             }
         }
-        Some(Self { path, node, entries, known: Vec::new(), report })
+        let is_drawn = matches!(node.value, Value::Unwritten);
+        let map = is_drawn.then(|| Map { path: path.to_string(), ..Map::default() });
+        Some(Self { path, node, entries, known: Vec::new(), map, report })
     }
 
     /// Reads `key` into `slot`; the default stays where the key is absent or its value is refused.
@@ -49,6 +54,11 @@ impl<'a> Section<'a> {
         reader: impl FnOnce(&Node, &mut Report) -> Option<T>,
     ) {
         self.known.push(key);
+        if let Some(map) = &mut self.map {
+            let shapes = self.report.drawn(|node, report| drop(reader(node, report)));
+            map.keys.push(shape::Key { name: key.to_owned(), shapes, is_required: false });
+            return;
+        }
         if let Some((_, node)) = self.entries.iter().find(|(candidate, _)| candidate.name == key)
             && let Some(value) = reader(node, self.report)
         {
@@ -63,6 +73,10 @@ impl<'a> Section<'a> {
 
     /// Makes the absence of `key` a finding that says what to write.
     pub(super) fn require(&mut self, key: &str, advice: &str) {
+        if let Some(map) = &mut self.map {
+            map.keys.iter_mut().filter(|drawn| drawn.name == key).for_each(|drawn| drawn.is_required = true);
+            return;
+        }
         if !self.has(key) {
             self.report.add(self.node.position, format!("`{}` is missing: {advice}", self.name(key)));
         }
@@ -77,13 +91,21 @@ impl<'a> Section<'a> {
 
     /// Gives every key that was not read to `reader`, in the order of the file: names of the operator's choice.
     pub(super) fn read_named(self, mut reader: impl FnMut(&Key, &Node, &mut Report)) {
+        if let Some(mut map) = self.map {
+            let key = Key { position: self.node.position, name: NAME.to_owned() };
+            map.named = Some(self.report.drawn(|node, report| reader(&key, node, report)));
+            return self.report.draw(Shape::Map(map));
+        }
         for (key, node) in self.entries.iter().filter(|(key, _)| !self.known.contains(&key.name.as_str())) {
             reader(key, node, self.report);
         }
     }
 
     /// Reports every key that was not read: those of `later` by name, others with the nearest name.
-    pub(super) fn close(self, later: &[&str]) {
+    pub(super) fn close(mut self, later: &[&str]) {
+        if let Some(map) = self.map.take() {
+            return self.report.draw(Shape::Map(map));
+        }
         for (key, _) in self.entries {
             let name = key.name.as_str();
             if self.known.contains(&name) {

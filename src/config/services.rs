@@ -99,13 +99,10 @@ impl Service {
 
 /// The backends by name.
 pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Service>> {
-    let Value::Map(entries) = &node.value else {
-        return value::expected(node, report, "a mapping of names to services");
-    };
-    if entries.is_empty() {
+    if matches!(&node.value, Value::Map(entries) if entries.is_empty()) {
         return value::refuse(node, report, "expected at least one service, found none");
     }
-    Some(entries.iter().filter_map(|(key, node)| Service::read(&key.name, node, report)).collect())
+    value::by_name("services", |key, node, report| Service::read(&key.name, node, report))(node, report)
 }
 
 fn read_endpoints(name: &str, node: &Node, report: &mut Report) -> Option<Uri> {
@@ -120,6 +117,10 @@ fn read_endpoints(name: &str, node: &Node, report: &mut Report) -> Option<Uri> {
 }
 
 fn read_static(node: &Node, report: &mut Report) -> Option<Uri> {
+    if let Value::Unwritten = node.value {
+        value::list(backend)(node, report);
+        return None;
+    }
     let Value::List(items) = &node.value else {
         return value::expected(node, report, "a list of one URL such as `http://127.0.0.1:50051`");
     };

@@ -126,7 +126,7 @@ impl Rule {
             clauses: Clauses::default(),
         };
         let mut section = Section::open(node, "surfaces.NAME.rules[]", report)?;
-        section.read("match", &mut rule.matches, patterns);
+        section.read("match", &mut rule.matches, value::one_or_more("pattern", pattern));
         section.read("to", &mut rule.to, service);
         section.read("expose", &mut rule.expose, value::boolean);
         section
@@ -143,13 +143,10 @@ impl Rule {
 
 /// The surfaces by name.
 pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Surface>> {
-    let Value::Map(entries) = &node.value else {
-        return value::expected(node, report, "a mapping of names to surfaces");
-    };
-    if entries.is_empty() {
+    if matches!(&node.value, Value::Map(entries) if entries.is_empty()) {
         return value::refuse(node, report, "expected at least one surface, found none");
     }
-    Some(entries.iter().filter_map(|(key, node)| Surface::read(key, node, report)).collect())
+    value::by_name("surfaces", Surface::read)(node, report)
 }
 
 /// A name that something else in the file must have.
@@ -188,17 +185,6 @@ fn protocols(node: &Node, report: &mut Report) -> Option<Vec<Protocol>> {
         return value::refuse(node, report, "expected at least one protocol, found none");
     }
     Some(protocols)
-}
-
-/// One pattern, or a list of them.
-fn patterns(node: &Node, report: &mut Report) -> Option<Vec<Named>> {
-    match &node.value {
-        Value::List(items) if items.is_empty() => {
-            value::refuse(node, report, "expected at least one pattern, found none")
-        }
-        Value::List(_) => value::list(pattern)(node, report),
-        _ => pattern(node, report).map(|pattern| vec![pattern]),
-    }
 }
 
 fn pattern(node: &Node, report: &mut Report) -> Option<Named> {

@@ -17,7 +17,8 @@ use ipnet::IpNet;
 
 use super::finding::Report;
 use super::section::{listed, nearest};
-use super::yaml::{Node, Value};
+use super::shape::{Map, NAME, Shape};
+use super::yaml::{Key, Node, Value};
 use crate::policy::networks;
 
 pub(super) const KIB: usize = 1 << 10;
@@ -28,6 +29,10 @@ pub(super) const GIB: usize = 1 << 30;
 pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl Fn(&Node, &mut Report) -> Option<Duration> {
     move |node, report| {
         let parsed = match &node.value {
+            Value::Unwritten => {
+                report.draw(Shape::Duration { least: *bounds.start(), most: *bounds.end() });
+                return None;
+            }
             Value::Text(text) => parse_duration(text),
             _ => None,
         };
@@ -46,6 +51,10 @@ pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl Fn(&Node, &mut 
 pub(super) fn bytes(bounds: RangeInclusive<usize>) -> impl Fn(&Node, &mut Report) -> Option<usize> {
     move |node, report| {
         let parsed = match &node.value {
+            Value::Unwritten => {
+                report.draw(Shape::Bytes { least: *bounds.start(), most: *bounds.end() });
+                return None;
+            }
             Value::Text(text) => parse_bytes(text),
             Value::Integer(number) => usize::try_from(*number).ok(),
             _ => None,
@@ -69,9 +78,15 @@ pub(super) fn bytes_u32(bounds: RangeInclusive<usize>) -> impl Fn(&Node, &mut Re
 /// A whole number within bounds.
 pub(super) fn integer<T>(bounds: RangeInclusive<T>) -> impl Fn(&Node, &mut Report) -> Option<T>
 where
-    T: TryFrom<i128> + PartialOrd + std::fmt::Display,
+    T: TryFrom<i128> + TryInto<i128> + Copy + PartialOrd + std::fmt::Display,
 {
     move |node, report| {
+        if let Value::Unwritten = node.value {
+            let [least, most] =
+                [*bounds.start(), *bounds.end()].map(|bound| bound.try_into().unwrap_or(i128::MAX));
+            report.draw(Shape::Integer { least, most });
+            return None;
+        }
         let Value::Integer(number) = node.value else {
             return expected(node, report, "a whole number");
         };
@@ -90,6 +105,10 @@ where
 pub(super) fn boolean(node: &Node, report: &mut Report) -> Option<bool> {
     match node.value {
         Value::Bool(value) => Some(value),
+        Value::Unwritten => {
+            report.draw(Shape::Boolean);
+            None
+        }
         _ => expected(node, report, "`true` or `false`"),
     }
 }
@@ -98,6 +117,10 @@ pub(super) fn boolean(node: &Node, report: &mut Report) -> Option<bool> {
 pub(super) fn choice<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&Node, &mut Report) -> Option<T> {
     move |node, report| {
         let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
+        if let Value::Unwritten = node.value {
+            report.draw(Shape::Choice(names));
+            return None;
+        }
         let Value::Text(text) = &node.value else {
             return expected(node, report, &listed(&names));
         };
@@ -115,6 +138,10 @@ pub(super) fn choice<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&Node, &mu
 pub(super) fn text(node: &Node, report: &mut Report) -> Option<String> {
     match &node.value {
         Value::Text(text) if !text.is_empty() => Some(text.clone()),
+        Value::Unwritten => {
+            report.draw(Shape::Text);
+            None
+        }
         Value::Text(_) => refuse(node, report, "expected text, found none"),
         _ => expected(node, report, "text"),
     }
@@ -153,12 +180,58 @@ pub(super) fn list<T>(
 ) -> impl Fn(&Node, &mut Report) -> Option<Vec<T>> {
     move |node, report| match &node.value {
         Value::List(items) => Some(items.iter().filter_map(|node| item(node, report)).collect()),
+        Value::Unwritten => {
+            let items = report.drawn(|node, report| drop(item(node, report)));
+            report.draw(Shape::List(items));
+            None
+        }
         _ => expected(node, report, "a list"),
+    }
+}
+
+/// One item, or a list of at least one; `what` is what an item is called.
+pub(super) fn one_or_more<T>(
+    what: &'static str,
+    item: impl Fn(&Node, &mut Report) -> Option<T>,
+) -> impl Fn(&Node, &mut Report) -> Option<Vec<T>> {
+    move |node, report| match &node.value {
+        Value::List(items) if items.is_empty() => {
+            refuse(node, report, format!("expected at least one {what}, found none"))
+        }
+        Value::List(_) => list(&item)(node, report),
+        Value::Unwritten => {
+            item(node, report);
+            list(&item)(node, report)
+        }
+        _ => item(node, report).map(|item| vec![item]),
+    }
+}
+
+/// A mapping of names of the operator's choice; entries that are refused are left out, each with its finding.
+pub(super) fn by_name<T>(
+    what: &'static str,
+    entry: impl Fn(&Key, &Node, &mut Report) -> Option<T>,
+) -> impl Fn(&Node, &mut Report) -> Option<Vec<T>> {
+    move |node, report| match &node.value {
+        Value::Map(entries) => {
+            Some(entries.iter().filter_map(|(key, node)| entry(key, node, report)).collect())
+        }
+        Value::Unwritten => {
+            let key = Key { position: node.position, name: NAME.to_owned() };
+            let named = report.drawn(|node, report| drop(entry(&key, node, report)));
+            report.draw(Shape::Map(Map { named: Some(named), ..Map::default() }));
+            None
+        }
+        _ => expected(node, report, &format!("a mapping of names to {what}")),
     }
 }
 
 /// Adds the finding that something else was expected here.
 pub(super) fn expected<T>(node: &Node, report: &mut Report, what: &str) -> Option<T> {
+    if let Value::Unwritten = node.value {
+        report.draw(Shape::Words(what.to_owned()));
+        return None;
+    }
     refuse(node, report, format!("expected {what}, found {}", written(node)))
 }
 
@@ -209,7 +282,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
 }
 
 /// In the largest unit that leaves no rest.
-fn show_duration(value: Duration) -> String {
+pub(super) fn show_duration(value: Duration) -> String {
     let millis = value.as_millis();
     for (factor, unit) in [(3_600_000, "h"), (60_000, "m")] {
         if millis >= factor && millis.is_multiple_of(factor) {
@@ -220,7 +293,7 @@ fn show_duration(value: Duration) -> String {
 }
 
 /// In the largest unit that leaves no rest.
-fn show_bytes(value: usize) -> String {
+pub(super) fn show_bytes(value: usize) -> String {
     for (factor, unit) in [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")] {
         if value >= factor && value.is_multiple_of(factor) {
             return format!("{}{unit}", value / factor);

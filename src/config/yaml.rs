@@ -29,6 +29,15 @@ pub(super) enum Value {
     Text(String),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
+    /// There is no file: the reader draws what it expects, see [`shape`](super::shape).
+    Unwritten,
+}
+
+impl Node {
+    /// What a reader is given to draw what it expects.
+    pub(super) const fn unwritten() -> Self {
+        Self { position: Position { line: 0, column: 0 }, value: Value::Unwritten }
+    }
 }
 
 /// A mapping's key and where it stands.
@@ -75,6 +84,7 @@ impl Value {
             Self::Text(_) => "text",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
+            Self::Unwritten => "what is not written",
         }
     }
 }

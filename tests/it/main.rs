@@ -25,6 +25,7 @@ mod metrics;
 mod oracle;
 mod process;
 mod retries;
+mod schema;
 mod server;
 mod set_text;
 mod sources;
