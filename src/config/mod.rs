@@ -9,6 +9,8 @@
 //! if it is unknown, and by its own name if a later version serves it, so that nothing that was written
 //! is ever silently without effect. Reading is all there is here: no descriptor is opened, no address bound.
 
+pub mod auth_introspect;
+pub mod auth_jwt;
 pub mod descriptors;
 pub mod effective;
 pub mod finding;

@@ -3,8 +3,6 @@
 //! A reference is read when the file is read, so that a missing one is found at its line. One trailing
 //! newline of a file is not part of the secret, because editors write it.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the first section with a secret removes this line"))]
-
 use std::path::Path;
 
 use super::finding::Report;

@@ -152,6 +152,15 @@ pub(super) fn path(node: &Node, report: &mut Report) -> Option<PathBuf> {
     text(node, report).map(|text| report.path(&text))
 }
 
+/// `file:PATH`, relative to the directory of the configuration file.
+pub(super) fn file(node: &Node, report: &mut Report) -> Option<PathBuf> {
+    let text = text(node, report)?;
+    match text.strip_prefix("file:").filter(|path| !path.is_empty()) {
+        Some(path) => Some(report.path(path)),
+        None => expected(node, report, "`file:PATH`"),
+    }
+}
+
 /// `127.0.0.1:8080`, `[::]:8443`; port 0 lets the system choose.
 pub(super) fn address(node: &Node, report: &mut Report) -> Option<SocketAddr> {
     match &node.value {
