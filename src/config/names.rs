@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use super::Config;
 use super::finding::Report;
-use super::section::{listed, nearest};
+use super::section::listed;
 use super::surfaces::Named;
+use crate::policy::nearest::nearest;
 
 /// One kind of thing that has names.
 struct Kind<'c> {

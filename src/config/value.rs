@@ -16,9 +16,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::finding::Report;
-use super::section::{listed, nearest};
+use super::section::listed;
 use super::shape::{Map, NAME, Shape};
 use super::yaml::{Key, Node, Value};
+use crate::policy::nearest::nearest;
 use crate::policy::networks;
 
 pub(super) const KIB: usize = 1 << 10;

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod lease;
 pub mod limit;
 pub mod metadata;
+pub mod nearest;
 pub mod networks;
 pub mod quota;
 pub mod request_id;
