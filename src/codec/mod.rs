@@ -8,7 +8,7 @@ mod encode;
 mod mask;
 pub mod options;
 pub mod records;
-mod time;
+pub(crate) mod time;
 pub mod wire;
 
 pub use decode::{TextError, check_required, field_to_wire, json_to_wire, leaf_paths, text_to_wire};

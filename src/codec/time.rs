@@ -10,7 +10,7 @@
 
 /// Seconds and nanoseconds, with the sign rules of the type they belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Instant {
+pub(crate) struct Instant {
     pub seconds: i64,
     pub nanos: i32,
 }
@@ -37,7 +37,7 @@ const NANOS_MAX: i32 = 999_999_999;
 const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Reads the text of a `Timestamp`; the result's nanos count forward, before 1970 too.
-pub(super) fn parse_timestamp(text: &[u8]) -> Result<Instant, TimeError> {
+pub(crate) fn parse_timestamp(text: &[u8]) -> Result<Instant, TimeError> {
     let (civil, rest) = read_civil(text).ok_or(TimeError::Timestamp)?;
     let (nanos, rest) = read_fraction(rest).ok_or(TimeError::Timestamp)?;
     let offset = read_offset(rest).ok_or(TimeError::Timestamp)?;
@@ -49,7 +49,7 @@ pub(super) fn parse_timestamp(text: &[u8]) -> Result<Instant, TimeError> {
 }
 
 /// Appends the text of a `Timestamp`, in UTC, without quotes.
-pub(super) fn put_timestamp(instant: Instant, out: &mut Vec<u8>) -> Result<(), TimeError> {
+pub(crate) fn put_timestamp(instant: Instant, out: &mut Vec<u8>) -> Result<(), TimeError> {
     let Instant { seconds, nanos } = instant;
     if !(TIMESTAMP_SECONDS_MIN..=TIMESTAMP_SECONDS_MAX).contains(&seconds)
         || !(0..=NANOS_MAX).contains(&nanos)
@@ -95,7 +95,7 @@ pub(super) fn parse_duration(text: &[u8]) -> Result<Instant, TimeError> {
 }
 
 /// Appends the text of a `Duration`, without quotes.
-pub(super) fn put_duration(instant: Instant, out: &mut Vec<u8>) -> Result<(), TimeError> {
+pub(crate) fn put_duration(instant: Instant, out: &mut Vec<u8>) -> Result<(), TimeError> {
     let Instant { seconds, nanos } = instant;
     let one_sign = seconds == 0 || nanos == 0 || (seconds < 0) == (nanos < 0);
     if !(-DURATION_SECONDS_MAX..=DURATION_SECONDS_MAX).contains(&seconds)
@@ -200,7 +200,7 @@ fn days_in_month(year: i64, month: i64) -> i64 {
 ///
 /// Years are counted from March, so that the leap day is a year's last, and in eras of 400 years,
 /// which all have 146,097 days.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let month_from_march = (month + 9) % 12;
@@ -210,7 +210,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// The reverse of [`days_from_civil`].
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

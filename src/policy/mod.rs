@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod bucket;
 pub mod claims;
 pub mod client_address;
+pub mod condition;
 pub mod deadline;
 pub mod geo;
 pub mod header_rules;
