@@ -17,6 +17,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::policy::certificate::ClientCertificate;
 use crate::policy::identity::Identity;
 use crate::route::{Binding, Captures};
 use crate::snapshot::Snapshot;
@@ -60,13 +61,15 @@ pub struct Client {
     pub address_text: HeaderValue,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// The holder of the certificate that the peer has shown and that was verified.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Client {
     /// A client at `address`, of whom the connection to `peer` tells.
     pub fn new(peer: IpAddr, address: IpAddr, scheme: &'static str) -> Self {
         let text = HeaderValue::try_from(address.to_string()).expect("an address is printable ASCII");
-        Self { peer, address, address_text: text, scheme }
+        Self { peer, address, address_text: text, scheme, certificate: None }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod limits;
 mod network;
+mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -17,9 +18,10 @@ use ipnet::IpNet;
 use super::finding::{Position, Report};
 use super::section::Section;
 use super::value;
-use super::yaml::{Key, Node};
+use super::yaml::{Key, Node, Value};
 
 pub use limits::Limits;
+pub use tls::{CertificateFiles, ClientCertificates, Tls};
 
 /// All listeners; each has a default, so that nothing need be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +40,10 @@ pub struct Public {
     pub name: Arc<str>,
     /// Default `127.0.0.1:8080` for `public`, required of any other; port 0 lets the system choose.
     pub bind: SocketAddr,
+    /// Default none: HTTP in plain text.
+    pub tls: Option<Tls>,
+    /// Who must say whom it speaks for before anything else. Default none.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// Whose word about clients is believed. Default nobody's.
     pub trusted_proxies: Vec<IpNet>,
     /// The header in which they name the client. Default `x-forwarded-for`.
@@ -48,6 +54,13 @@ pub struct Public {
     /// the longest of all listeners holds.
     pub drain_grace: Duration,
     pub limits: Limits,
+}
+
+/// The PROXY protocol, versions 1 and 2.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Who may connect; each connection must begin with a preamble.
+    pub from: Vec<IpNet>,
 }
 
 /// The listener that operators and probes reach.
@@ -62,6 +75,8 @@ impl Default for Public {
         Self {
             name: PUBLIC.into(),
             bind: loopback(8080),
+            tls: None,
+            proxy_protocol: None,
             trusted_proxies: Vec::new(),
             address_header: HeaderName::from_static("x-forwarded-for"),
             drain: Duration::from_secs(30),
@@ -161,6 +176,10 @@ impl Public {
         if name != PUBLIC {
             section.require("bind", "write `bind: \"ADDRESS:PORT\"`");
         }
+        section.read("tls", &mut public.tls, |node, report| Tls::read(name, node, report).map(Some));
+        section.read("proxy_protocol", &mut public.proxy_protocol, |node, report| {
+            ProxyProtocol::read(name, node, report).map(Some)
+        });
         section.read("trusted_proxies", &mut public.trusted_proxies, value::list(network::read_trusted));
         section.read("address_header", &mut public.address_header, address_header);
         if !section.has("trusted_proxies") {
@@ -173,7 +192,7 @@ impl Public {
             value::duration(Duration::ZERO..=*TIMEOUTS.end()),
         );
         section.read("limits", &mut public.limits, |node, report| Limits::read(name, node, report));
-        section.close(&["tls", "proxy_protocol"]);
+        section.close(&[]);
         Some(public)
     }
 }
@@ -184,6 +203,22 @@ fn address_header(node: &Node, report: &mut Report) -> Option<HeaderName> {
     match HeaderName::try_from(&text) {
         Ok(name) => Some(name),
         Err(_) => value::refuse(node, report, format!("`{text}` is not a header name")),
+    }
+}
+
+impl ProxyProtocol {
+    fn read(name: &str, node: &Node, report: &mut Report) -> Option<Self> {
+        let mut from = Vec::new();
+        let mut section = Section::open(node, format!("listeners.{name}.proxy_protocol"), report)?;
+        section.read("from", &mut from, |node, report| {
+            if matches!(&node.value, Value::List(items) if items.is_empty()) {
+                return value::refuse(node, report, "expected at least one network, found none");
+            }
+            value::list(value::network)(node, report)
+        });
+        section.require("from", "name the networks of the balancers, such as `[10.0.0.0/8]`");
+        section.close(&[]);
+        Some(Self { from })
     }
 }
 

@@ -90,6 +90,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Adds a finding about the mapping as a whole.
+    pub(super) fn refuse(&mut self, message: &str) {
+        self.report.add(self.node.position, format!("`{}`: {message}", self.path));
+    }
+
     /// Gives every key that was not read to `reader`, in the order of the file: names of the operator's choice.
     pub(super) fn read_named(self, mut reader: impl FnMut(&Key, &Node, &mut Report)) {
         if let Some(mut map) = self.map {

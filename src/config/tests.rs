@@ -8,7 +8,7 @@ use http::{HeaderName, Uri};
 
 use super::descriptors::Source;
 use super::finding::Position;
-use super::listeners::Limits;
+use super::listeners::{CertificateFiles, ClientCertificates, Limits, ProxyProtocol, Tls};
 use super::routes::{Conflicts, OnConflict, ServiceConfig, UnboundBody, UnknownQuery};
 use super::*;
 use crate::codec::options::{Defaults, Enums, Int64, Names, Unknown};
@@ -106,8 +106,50 @@ fn listeners_are_read() {
         |config| config.listeners.public.trusted_proxies.iter().map(ToString::to_string).collect(),
         networks.to_vec(),
     );
+    let text = "listeners: { public: { proxy_protocol: { from: [10.0.0.0/8, 192.0.2.1] } } }";
+    let networks = ["10.0.0.0/8", "192.0.2.1/32"].map(|network| network.parse().expect("a network"));
+    accepted(
+        text,
+        |config| config.listeners.public.proxy_protocol,
+        Some(ProxyProtocol { from: networks.into() }),
+    );
     let text = "listeners: { public: { drain_grace: 5s } }";
     accepted(text, |config| config.listeners.public.drain_grace, Duration::from_secs(5));
+}
+
+#[test]
+fn tls_is_read() {
+    let tls = |text: &str, certificates: &[(&str, &str)], ca: Option<&str>, choice| {
+        let pair = |(chain, key): &(&str, &str)| CertificateFiles { chain: chain.into(), key: key.into() };
+        let expected = Tls {
+            certificates: certificates.iter().map(pair).collect(),
+            client_ca: ca.map(Into::into),
+            client_certificates: choice,
+            position: Position { line: 1, column: 29 },
+        };
+        let text = format!("listeners: {{ public: {{ tls: {{ {text} }} }} }}");
+        accepted(&text, |config| config.listeners.public.tls, Some(expected));
+    };
+    let one = [("etc/a.crt", "/a.key")];
+    tls("cert: file:a.crt, key: file:/a.key", &one, None, ClientCertificates::Require);
+    tls(
+        "certificates: [{ cert: file:a.crt, key: file:/a.key }, { cert: file:b, key: file:c }]",
+        &[one[0], ("etc/b", "etc/c")],
+        None,
+        ClientCertificates::Require,
+    );
+    tls(
+        "cert: file:a.crt, key: file:/a.key, client_ca: file:ca",
+        &one,
+        Some("etc/ca"),
+        ClientCertificates::Require,
+    );
+    tls(
+        "cert: file:a.crt, key: file:/a.key, client_ca: file:ca, client_certificates: optional",
+        &one,
+        Some("etc/ca"),
+        ClientCertificates::Optional,
+    );
 }
 
 #[test]

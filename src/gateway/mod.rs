@@ -5,6 +5,7 @@
 //! ```
 
 mod background;
+mod listeners;
 mod settings;
 mod snapshot;
 mod surfaces;
@@ -41,6 +42,7 @@ pub struct Gateway {
     warnings: Vec<String>,
     server: ServerConfig,
     upstreams: Vec<UpstreamConfig>,
+    metrics: Arc<Metrics>,
     background: Background,
 }
 
@@ -54,13 +56,15 @@ impl Gateway {
         let background = Background::start().map_err(|error| {
             vec![snapshot::finding(config, None, format_args!("cannot start a thread: {error}"))]
         })?;
+        let metrics = Metrics::new();
         let (snapshot, mut warnings) = snapshot::build(config, background.handle()).await?;
         warnings.extend(config.warnings.iter().map(ToString::to_string));
         Ok(Self {
             catalog: Arc::new(Catalog::new(snapshot)),
             warnings,
-            server: settings::server(config),
+            server: listeners::server(config, background.handle(), &metrics)?,
             upstreams: config.services.iter().map(settings::upstream).collect(),
+            metrics,
             background,
         })
     }
@@ -87,7 +91,7 @@ impl Gateway {
         let upstreams = self.upstreams.into_iter().map(|config| (config, Proofs::default())).collect();
         let rooms =
             Rooms { catalog: self.catalog, calls: Calls::default(), upstreams, _background: self.background };
-        Ok(server::start(self.server, Arc::new(rooms), Metrics::new())?)
+        Ok(server::start(self.server, Arc::new(rooms), self.metrics)?)
     }
 }
 
@@ -158,7 +162,13 @@ impl HandlerWorker for Worker {
 /// Where a request comes from.
 fn client(peer: &server::Peer) -> Client {
     let address = peer.address.ip().to_canonical();
-    Client { peer: address, address, address_text: peer.text.clone(), scheme: peer.scheme }
+    Client {
+        peer: address,
+        address,
+        address_text: peer.text.clone(),
+        scheme: peer.scheme,
+        certificate: peer.certificate.clone(),
+    }
 }
 
 impl BoundedBody for LimitedBody {

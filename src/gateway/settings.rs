@@ -18,7 +18,11 @@ pub(super) fn server(config: &Config) -> ServerConfig {
 }
 
 fn listener(public: &Public) -> ListenerConfig {
-    ListenerConfig { limits: limits(&public.limits), ..ListenerConfig::new(public.name.clone(), public.bind) }
+    ListenerConfig {
+        limits: limits(&public.limits),
+        proxy_protocol: public.proxy_protocol.as_ref().map(|proxies| proxies.from.clone()),
+        ..ListenerConfig::new(public.name.clone(), public.bind)
+    }
 }
 
 fn limits(limits: &Limits) -> ServerLimits {

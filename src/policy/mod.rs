@@ -6,6 +6,7 @@
 pub mod api_key;
 pub mod backoff;
 pub mod bucket;
+pub mod certificate;
 pub mod claims;
 pub mod client_address;
 pub mod condition;

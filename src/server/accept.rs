@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -13,10 +14,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::call::ConnectionContext;
 use super::connection;
-use super::door::{Door, Place};
+use super::door::Door;
 use super::drain::{Drain, Step};
+use super::opening::{Opened, Opening};
 use super::watch::Watch;
-use super::{Handler, HandlerWorker, Peer, WorkerContext};
+use super::{Handler, HandlerWorker, WorkerContext};
 use crate::policy::request_id::RequestIds;
 use crate::telemetry::WorkerMetrics;
 
@@ -45,7 +47,7 @@ struct OpenConnections {
 struct OpenConnection {
     open: Arc<OpenConnections>,
     id: u64,
-    _place: Place,
+    watch: Arc<Watch>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -128,33 +130,36 @@ async fn accept<W: HandlerWorker>(
         // Not before there is a client: a worker that nobody calls would keep a place from the others.
         let Some(permit) = door.permit().await else { return };
         open.metrics.connections.add(1);
-        let Some(place) = Door::admit(&door, address.ip()) else {
-            open.metrics.connections_refused.add(1);
-            continue;
-        };
-        let (connection, watch) = OpenConnections::add(&open, place, permit);
         if socket.set_nodelay(true).is_err() {
             continue; // It is gone already.
         }
-        let context = Arc::new(ConnectionContext {
-            worker: Arc::clone(&worker),
-            limits: Arc::clone(&door.limits),
-            metrics: Arc::clone(&open.metrics),
-            request_ids: Arc::clone(&open.request_ids),
-            watch,
-            peer: Peer::new(address, door.scheme(), door.index),
-        });
-        tokio::spawn(keep(socket, context, connection));
+        let connection = OpenConnections::add(&open, permit);
+        tokio::spawn(keep(socket, address, Arc::clone(&door), Arc::clone(&worker), connection));
     }
 }
 
+/// Opens and serves one connection.
 async fn keep<W: HandlerWorker>(
-    socket: TcpStream,
-    context: Arc<ConnectionContext<W>>,
+    tcp: TcpStream,
+    address: SocketAddr,
+    door: Arc<Door>,
+    worker: Arc<W>,
     connection: OpenConnection,
 ) {
-    connection::serve(socket, context).await;
-    drop(connection);
+    let OpenConnection { open, watch, .. } = &connection;
+    let opening = Opening { door: &door, watch, metrics: &open.metrics, request_ids: &open.request_ids };
+    let Some(Opened { socket, version, peer, place: _place }) = opening.open(tcp, address).await else {
+        return;
+    };
+    let context = Arc::new(ConnectionContext {
+        worker,
+        limits: Arc::clone(&door.limits),
+        metrics: Arc::clone(&open.metrics),
+        request_ids: Arc::clone(&open.request_ids),
+        watch: Arc::clone(watch),
+        peer,
+    });
+    connection::serve(socket, version, context).await;
 }
 
 /// No descriptors or memory: trying again at once would only burn the processor.
@@ -168,12 +173,12 @@ fn exhausts(error: &io::Error) -> bool {
 
 impl OpenConnections {
     /// Takes in a new connection.
-    fn add(open: &Arc<Self>, place: Place, permit: OwnedSemaphorePermit) -> (OpenConnection, Arc<Watch>) {
+    fn add(open: &Arc<Self>, permit: OwnedSemaphorePermit) -> OpenConnection {
         open.metrics.connections_open.increase();
         let watch = Arc::new(Watch::new());
         let id = open.next_id.fetch_add(1, Ordering::Relaxed);
         lock(&open.watches).insert(id, Arc::clone(&watch));
-        (OpenConnection { open: Arc::clone(open), id, _place: place, _permit: permit }, watch)
+        OpenConnection { open: Arc::clone(open), id, watch, _permit: permit }
     }
 
     /// Asks all connections to end, and waits for it.

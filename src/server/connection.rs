@@ -1,9 +1,9 @@
-//! One client connection, from its first byte to its close.
+//! One client connection, from its first byte of HTTP to its close.
 //!
 //! ```text
-//! sniff ─┬─ HTTP/2 preface ─▶ frame guard ─▶ hyper http2 ─┬─▶ closed
-//!        │                        └─ flood ───────────────┼─▶ GOAWAY, linger, close
-//!        └─ anything else ──▶ head guard ──▶ hyper http1 ─┤
+//! sniff or ─┬─ HTTP/2 ─────▶ frame guard ─▶ hyper http2 ─┬─▶ closed
+//! ALPN      │                        └─ flood ────────────┼─▶ GOAWAY, linger, close
+//!           └─ HTTP/1.1 ───▶ head guard ──▶ hyper http1 ──┤
 //!                                 └─ refusal, 408 ────────┴─▶ JSON reply, linger, close
 //! ```
 //!
@@ -21,8 +21,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep};
 
 use super::HandlerWorker;
@@ -31,7 +30,9 @@ use super::frame_guard::FrameGuard;
 use super::guarded::{Guard, Guarded};
 use super::head_guard::{HeadGuard, Phase};
 use super::limits::ServerLimits;
+use super::opening::HttpVersion;
 use super::refusal::Refusal;
+use super::socket::Socket;
 use super::watch::Watch;
 
 /// RFC 9113, section 3.4.
@@ -50,17 +51,29 @@ const CALM: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0,
 const GOAWAY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves `socket` until it ends.
-pub(super) async fn serve<W: HandlerWorker>(mut socket: TcpStream, context: Arc<ConnectionContext<W>>) {
+pub(super) async fn serve<W: HandlerWorker>(
+    mut socket: Socket,
+    version: HttpVersion,
+    context: Arc<ConnectionContext<W>>,
+) {
     let watch = Arc::clone(&context.watch);
-    let sniffed = tokio::time::timeout(context.limits.header_timeout, sniff(&mut socket, &watch)).await;
-    let Ok(Ok(Some(sniffed))) = sniffed else { return };
+    let (version, sniffed) = match version {
+        HttpVersion::Unknown => {
+            let sniff = watch.unless_stopping(sniff(&mut socket));
+            let sniffed = tokio::time::timeout(context.limits.header_timeout, sniff).await;
+            let Ok(Some(Ok(Some(sniffed)))) = sniffed else { return };
+            let is_http2 = sniffed.starts_with(H2_PREFACE);
+            (if is_http2 { HttpVersion::Http2 } else { HttpVersion::Http1 }, sniffed)
+        }
+        known => (known, Bytes::new()),
+    };
     // Reading on after the last words is only for those who may not have read them.
-    let last_words = if sniffed.starts_with(H2_PREFACE) {
+    let last_words = if version == HttpVersion::Http2 {
         match serve_http2(socket, sniffed, Arc::clone(&context)).await {
             End::Flooding => Some(CALM.to_vec()),
             // If this was an error, the GOAWAY is hyper's.
             End::Done => Some(Vec::new()),
-            End::Stalled => return reset(&watch),
+            End::Stalled => return watch.take_socket().map_or((), Socket::reset),
             End::Idle | End::Refused(_) => None,
         }
     } else {
@@ -69,22 +82,32 @@ pub(super) async fn serve<W: HandlerWorker>(mut socket: TcpStream, context: Arc<
             End::Idle if watch.phase() == Phase::Head => Some(refused(Refusal::HeadTimeout, &context)),
             // The reply is out and the rest of the request's body is not wanted.
             End::Done if watch.phase() == Phase::Body => Some(Vec::new()),
-            End::Stalled => return reset(&watch),
+            End::Stalled => return watch.take_socket().map_or((), Socket::reset),
             End::Done | End::Idle | End::Flooding => None,
         }
     };
-    if let Some((last_words, mut socket)) = last_words.zip(watch.take_socket()) {
-        let _ = tokio::time::timeout(LINGER, close(&mut socket, &last_words)).await;
+    match (last_words, watch.take_socket()) {
+        (Some(last_words), Some(mut socket)) => leave(&mut socket, &last_words).await,
+        // RFC 8446, section 6.1: an end without `close_notify` looks like one that somebody else has cut.
+        (None, Some(mut socket)) if socket.is_tls() => {
+            let _ = tokio::time::timeout(LINGER, socket.shutdown()).await;
+        }
+        _ => {}
     }
 }
 
+/// Writes the last words to a client that may not be reading, and gives it a while to read them.
+pub(super) async fn leave(socket: &mut Socket, last_words: &[u8]) {
+    let _ = tokio::time::timeout(LINGER, close(socket, last_words)).await;
+}
+
 async fn serve_http2<W: HandlerWorker>(
-    socket: TcpStream,
+    socket: Socket,
     sniffed: Bytes,
     context: Arc<ConnectionContext<W>>,
 ) -> End {
     let (watch, limits) = (Arc::clone(&context.watch), Arc::clone(&context.limits));
-    let guard = Guard::Frames(FrameGuard::new(&limits, sniffed.len(), Instant::now()));
+    let guard = Guard::Frames(FrameGuard::new(&limits, H2_PREFACE.len(), Instant::now()));
     let io = TokioIo::new(Guarded::new(socket, sniffed, guard, Arc::clone(&watch)));
     let service = service_fn(move |request| answer(Arc::clone(&context), request));
     let mut connection = pin!(http2_builder(&limits).serve_connection(io, service));
@@ -97,7 +120,7 @@ async fn serve_http2<W: HandlerWorker>(
 }
 
 async fn serve_http1<W: HandlerWorker>(
-    socket: TcpStream,
+    socket: Socket,
     sniffed: Bytes,
     context: Arc<ConnectionContext<W>>,
 ) -> End {
@@ -115,33 +138,17 @@ fn refused<W>(refusal: Refusal, context: &ConnectionContext<W>) -> Vec<u8> {
     refusal.http1_reply(&context.request_ids.fresh())
 }
 
-/// Gives up what the system still holds for a client that does not read.
-fn reset(watch: &Watch) {
-    if let Some(socket) = watch.take_socket() {
-        // On a socket that is gone already, there is nothing to give up.
-        let _ = socket.set_zero_linger();
-    }
-}
-
 /// The first bytes: the whole preface of HTTP/2, or enough to know that it is not; `None` at the end.
-async fn sniff(socket: &mut TcpStream, watch: &Watch) -> io::Result<Option<Bytes>> {
+async fn sniff(socket: &mut Socket) -> io::Result<Option<Bytes>> {
     let mut sniffed = BytesMut::with_capacity(H2_PREFACE.len());
     let mut buffer = [0; H2_PREFACE.len()];
     loop {
         let missing = H2_PREFACE.len() - sniffed.len();
-        let mut buffer = ReadBuf::new(buffer.get_mut(..missing).unwrap_or_default());
-        let is_stopped = poll_fn(|cx| {
-            watch.register(cx.waker());
-            if watch.is_stopping() {
-                return Poll::Ready(Ok(true));
-            }
-            Pin::new(&mut *socket).poll_read(cx, &mut buffer).map_ok(|()| false)
-        })
-        .await?;
-        if is_stopped || buffer.filled().is_empty() {
+        let count = socket.read(buffer.get_mut(..missing).unwrap_or_default()).await?;
+        if count == 0 {
             return Ok(None);
         }
-        sniffed.extend_from_slice(buffer.filled());
+        sniffed.extend_from_slice(buffer.get(..count).unwrap_or_default());
         if !H2_PREFACE.starts_with(&sniffed) || sniffed.len() == H2_PREFACE.len() {
             return Ok(Some(sniffed.freeze()));
         }
@@ -280,7 +287,7 @@ impl Clock {
 }
 
 /// Writes the last words, says that nothing follows, and reads a little so that they arrive.
-async fn close(socket: &mut TcpStream, last_words: &[u8]) -> io::Result<()> {
+async fn close(socket: &mut Socket, last_words: &[u8]) -> io::Result<()> {
     socket.write_all(last_words).await?;
     socket.shutdown().await?;
     let mut buffer = [0; 4096];

@@ -8,12 +8,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ListenerConfig;
 use super::limits::ServerLimits;
+use super::tls::CurrentTls;
+use crate::policy::networks::Networks;
 
 /// One listener of all workers.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) index: usize,
     pub(super) limits: Arc<ServerLimits>,
+    /// Who may connect and must begin with a preamble of the PROXY protocol; `None`: anyone, without.
+    pub(super) proxies: Option<Networks>,
+    pub(super) tls: Option<Arc<dyn CurrentTls>>,
     /// One permit a connection: without one, a worker keeps its newest client waiting and accepts no other.
     connections: Arc<Semaphore>,
     per_address: Mutex<HashMap<IpAddr, usize>>,
@@ -31,6 +36,8 @@ impl Door {
         Self {
             index,
             limits: Arc::new(config.limits.clone()),
+            proxies: config.proxy_protocol.as_deref().map(|from| from.iter().copied().collect()),
+            tls: config.tls.as_ref().map(|tls| Arc::clone(&tls.0)),
             connections: Arc::new(Semaphore::new(config.limits.connections_max)),
             per_address: Mutex::default(),
         }
@@ -38,7 +45,7 @@ impl Door {
 
     /// `http` or `https`.
     pub(super) fn scheme(&self) -> &'static str {
-        "http"
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Waits until there is room for one more connection.

@@ -11,19 +11,19 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::body::BrokenBody;
 use super::frame_guard::FrameGuard;
 use super::head_guard::{HeadGuard, Phase};
 use super::refusal::Refusal;
+use super::socket::Socket;
 use super::watch::Watch;
 
 #[derive(Debug)]
 pub(super) struct Guarded {
     /// Gone only on drop.
-    socket: Option<TcpStream>,
+    socket: Option<Socket>,
     replay: Bytes,
     guard: Guard,
     refused: Option<(Phase, Refusal)>,
@@ -38,11 +38,11 @@ pub(super) enum Guard {
 }
 
 impl Guarded {
-    pub(super) fn new(socket: TcpStream, replay: Bytes, guard: Guard, watch: Arc<Watch>) -> Self {
+    pub(super) fn new(socket: Socket, replay: Bytes, guard: Guard, watch: Arc<Watch>) -> Self {
         Self { socket: Some(socket), replay, guard, refused: None, watch }
     }
 
-    fn socket(&mut self) -> Pin<&mut TcpStream> {
+    fn socket(&mut self) -> Pin<&mut Socket> {
         Pin::new(self.socket.as_mut().expect("taken only on drop"))
     }
 
@@ -124,7 +124,10 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_flush(cx)
+        let flushed = self.socket().poll_flush(cx);
+        // TLS holds records back that the client has made no room for.
+        self.watch.write_blocked(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -19,8 +19,12 @@ mod frame_guard;
 mod guarded;
 mod head_guard;
 mod limits;
+mod opening;
+mod proxy_protocol;
 mod refusal;
 mod running;
+mod socket;
+mod tls;
 mod watch;
 
 use std::future::Future;
@@ -31,7 +35,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body::Body;
+use ipnet::IpNet;
 
+use door::Door;
+
+use crate::policy::certificate::ClientCertificate;
 use crate::policy::request_id::RequestIds;
 use crate::status::Status;
 use crate::telemetry::WorkerMetrics;
@@ -39,6 +47,7 @@ use crate::telemetry::WorkerMetrics;
 pub use body::LimitedBody;
 pub use limits::ServerLimits;
 pub use running::{ListenerAddress, Running, Shutdown, StartError, start};
+pub use tls::{CurrentTls, Pem, Tickets, Tls, TlsError, TlsMaterial};
 
 /// What serves the requests of all listeners.
 pub trait Handler: Send + Sync + 'static {
@@ -81,13 +90,16 @@ pub struct Peer {
     pub scheme: &'static str,
     /// The listener: its place in [`ServerConfig::listeners`].
     pub listener: usize,
+    /// The holder of the certificate that the client has shown and that was verified.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Peer {
-    fn new(address: SocketAddr, scheme: &'static str, listener: usize) -> Self {
+    fn new(address: SocketAddr, door: &Door) -> Self {
         // An IPv4 client of an IPv6 socket is the same client.
         let text = HeaderValue::try_from(address.ip().to_canonical().to_string());
-        Self { address, text: text.expect("an address is printable ASCII"), scheme, listener }
+        let text = text.expect("an address is printable ASCII");
+        Self { address, text, scheme: door.scheme(), listener: door.index, certificate: None }
     }
 }
 
@@ -113,7 +125,22 @@ pub struct ListenerConfig {
     /// Port 0 asks the system for one.
     pub bind: SocketAddr,
     pub limits: ServerLimits,
+    /// The networks of the balancers, when all connections begin with a preamble of the PROXY protocol.
+    pub proxy_protocol: Option<Vec<IpNet>>,
+    pub tls: Option<TlsHandle>,
 }
+
+/// The TLS of a listener, whatever it is at the moment; equal to itself alone.
+#[derive(Clone, Debug)]
+pub struct TlsHandle(pub Arc<dyn CurrentTls>);
+
+impl PartialEq for TlsHandle {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for TlsHandle {}
 
 impl ServerConfig {
     /// One public listener, a worker for each core.
@@ -131,6 +158,6 @@ impl ServerConfig {
 impl ListenerConfig {
     /// A listener with every default.
     pub fn new(name: impl Into<Arc<str>>, bind: SocketAddr) -> Self {
-        Self { name: name.into(), bind, limits: ServerLimits::default() }
+        Self { name: name.into(), bind, limits: ServerLimits::default(), proxy_protocol: None, tls: None }
     }
 }

@@ -19,12 +19,14 @@ pub(super) enum Refusal {
     HeadersTooLarge,
     TooManyHeaders,
     HeadTimeout,
+    /// HTTP without TLS at a listener that has it.
+    PlainText,
 }
 
 impl Refusal {
     pub(super) fn http_number(self) -> u16 {
         match self {
-            Self::Malformed(_) => 400,
+            Self::Malformed(_) | Self::PlainText => 400,
             Self::UriTooLong => 414,
             Self::HeadersTooLarge | Self::TooManyHeaders => 431,
             Self::HeadTimeout => 408,
@@ -33,7 +35,7 @@ impl Refusal {
 
     fn phrase(self) -> &'static str {
         match self {
-            Self::Malformed(_) => "Bad Request",
+            Self::Malformed(_) | Self::PlainText => "Bad Request",
             Self::UriTooLong => "URI Too Long",
             Self::HeadersTooLarge | Self::TooManyHeaders => "Request Header Fields Too Large",
             Self::HeadTimeout => "Request Timeout",
@@ -46,6 +48,7 @@ impl Refusal {
             Self::UriTooLong => "URI_TOO_LONG",
             Self::HeadersTooLarge | Self::TooManyHeaders => "HEADERS_TOO_LARGE",
             Self::HeadTimeout => "HEAD_TIMEOUT",
+            Self::PlainText => "TLS_REQUIRED",
         }
     }
 
@@ -56,14 +59,17 @@ impl Refusal {
             Self::HeadersTooLarge => "the request headers are too large",
             Self::TooManyHeaders => "the request has too many headers",
             Self::HeadTimeout => "the request head did not arrive in time",
+            Self::PlainText => "plain HTTP was sent to a port for HTTPS",
         }
     }
 
     fn code(self) -> Code {
         match self {
-            Self::Malformed(_) | Self::UriTooLong | Self::HeadersTooLarge | Self::TooManyHeaders => {
-                Code::InvalidArgument
-            }
+            Self::Malformed(_)
+            | Self::PlainText
+            | Self::UriTooLong
+            | Self::HeadersTooLarge
+            | Self::TooManyHeaders => Code::InvalidArgument,
             Self::HeadTimeout => Code::DeadlineExceeded,
         }
     }

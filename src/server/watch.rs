@@ -4,17 +4,19 @@
 //! watch is the side channel: the guard notes phases and refusals, calls note begin and end, and the
 //! drain asks for an end. It belongs to one worker, so that its lock is never contended.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::head_guard::Phase;
 use super::limits::ServerLimits;
 use super::refusal::Refusal;
+use super::socket::Socket;
 
 /// Over which given-up calls are counted.
 const CANCELLED_WINDOW: Duration = Duration::from_secs(30);
@@ -42,7 +44,7 @@ struct State {
     /// Since when each held reply is held, the oldest first.
     held: Vec<(u64, Instant)>,
     held_count: u64,
-    socket: Option<TcpStream>,
+    socket: Option<Socket>,
     waker: Option<Waker>,
     window_start: Instant,
     calls: u32,
@@ -95,6 +97,19 @@ impl Watch {
         self.is_stopping.load(Ordering::Relaxed)
     }
 
+    /// Waits for `future` for as long as the connection need not end.
+    pub(super) async fn unless_stopping<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            self.register(cx.waker());
+            if self.is_stopping() {
+                return Poll::Ready(None);
+            }
+            future.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
     /// Notes whom to wake; a task's waker stays the same, so once is enough.
     pub(super) fn register(&self, waker: &Waker) {
         self.lock().waker = Some(waker.clone());
@@ -134,11 +149,11 @@ impl Watch {
     }
 
     /// hyper has let go of the connection.
-    pub(super) fn bring_home(&self, socket: TcpStream) {
+    pub(super) fn bring_home(&self, socket: Socket) {
         self.lock().socket = Some(socket);
     }
 
-    pub(super) fn take_socket(&self) -> Option<TcpStream> {
+    pub(super) fn take_socket(&self) -> Option<Socket> {
         self.lock().socket.take()
     }
 

@@ -4,7 +4,7 @@
 //! a [`Collector`] that reads the shards when asked.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
@@ -19,11 +19,16 @@ use crate::status::Code;
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
 type Scalar = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
-const COUNTERS: [Scalar; 14] = [
+const COUNTERS: [Scalar; 17] = [
     ("http_connections", "Connections accepted", |w| w.connections.value()),
     ("http_connections_refused", "Connections over the bound of an address", |w| {
         w.connections_refused.value()
     }),
+    ("proxy_protocol_refused", "Connections without a good PROXY preamble", |w| {
+        w.proxy_protocol_refused.value()
+    }),
+    ("tls_handshakes", "TLS handshakes of clients", |w| w.tls_handshakes.value()),
+    ("tls_handshake_failures", "TLS handshakes of clients that failed", |w| w.tls_handshake_failures.value()),
     ("http_accept_failures", "Failures of accept", |w| w.accept_failures.value()),
     ("headers_dropped", "Headers and metadata that could not be carried", |w| w.headers_dropped.value()),
     ("upstream_connects", "Connections opened to backends", |w| w.upstream_connects.value()),
@@ -131,6 +136,16 @@ impl Metrics {
                 let labels = [("code", code.name())];
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
+        }
+        let mut family = encoder.encode_descriptor(
+            "file_failures",
+            "Changes of files that were refused, the old content staying",
+            None,
+            MetricType::Counter,
+        )?;
+        for files in self.files.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let labels = [("key", &*files.purpose)];
+            ConstCounter::new((files.failures)()).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

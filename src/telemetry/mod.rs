@@ -9,6 +9,7 @@ pub mod stats;
 pub mod timestamp;
 pub mod usage;
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,6 +40,14 @@ pub struct Files {
 #[derive(Debug, Default)]
 pub struct Metrics {
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
+    files: Mutex<Vec<WatchedFiles>>,
+}
+
+/// Files that are read again when they change, and how often a change was refused.
+struct WatchedFiles {
+    /// What they are for: the key of the configuration.
+    purpose: Box<str>,
+    failures: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// The counters of one worker thread.
@@ -49,6 +58,10 @@ pub struct WorkerMetrics {
     pub connections_open: Gauge,
     /// Closed at once: too many connections from one address.
     pub connections_refused: Counter,
+    /// Closed for want of a good PROXY preamble, or of a peer that may send one.
+    pub proxy_protocol_refused: Counter,
+    pub tls_handshakes: Counter,
+    pub tls_handshake_failures: Counter,
     /// `accept` failed for want of file descriptors or memory.
     pub accept_failures: Counter,
     pub calls_open: Gauge,
@@ -120,11 +133,23 @@ impl Metrics {
         worker
     }
 
+    /// Shows how often a change of the files for `purpose` was refused, a key of the configuration.
+    pub fn observe_files(&self, purpose: String, failures: impl Fn() -> u64 + Send + Sync + 'static) {
+        let files = WatchedFiles { purpose: purpose.into(), failures: Box::new(failures) };
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).push(files);
+    }
+
     /// The sum of `read` over all workers.
     pub fn sum(&self, read: impl Fn(&WorkerMetrics) -> u64) -> u64 {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         // A gauge may be negative in one shard and positive in another, hence the wrapping sum.
         workers.iter().fold(0, |sum, worker| sum.wrapping_add(read(worker)))
+    }
+}
+
+impl fmt::Debug for WatchedFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchedFiles").field("purpose", &self.purpose).finish_non_exhaustive()
     }
 }
 
@@ -159,6 +184,9 @@ impl Default for WorkerMetrics {
             connections: Counter::default(),
             connections_open: Gauge::default(),
             connections_refused: Counter::default(),
+            proxy_protocol_refused: Counter::default(),
+            tls_handshakes: Counter::default(),
+            tls_handshake_failures: Counter::default(),
             accept_failures: Counter::default(),
             calls_open: Gauge::default(),
             headers_dropped: Counter::default(),

@@ -9,7 +9,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use transom::server::{
@@ -23,7 +23,7 @@ use crate::support::soon;
 /// More than the system buffers for one connection.
 pub(crate) const LARGE_BYTES: usize = 32 << 20;
 
-/// `/hang` waits to be released, `/ignore` and `/large` answer without reading, anything else is read to its end.
+/// `/hang` waits to be released, `/peer` says who calls, `/ignore` and `/large` answer without reading, anything else is read to its end.
 struct Echo {
     started: mpsc::UnboundedSender<()>,
     dropped: mpsc::UnboundedSender<()>,
@@ -65,7 +65,7 @@ fn full(status: u16, text: String) -> Response<EchoBody> {
 impl HandlerWorker for EchoWorker {
     type Body = EchoBody;
 
-    async fn call(&self, request: Request<LimitedBody>, _peer: &Peer) -> Response<EchoBody> {
+    async fn call(&self, request: Request<LimitedBody>, peer: &Peer) -> Response<EchoBody> {
         let _on_drop = OnDrop(self.0.dropped.clone());
         match request.uri().path() {
             "/hang" => {
@@ -73,6 +73,7 @@ impl HandlerWorker for EchoWorker {
                 self.0.release.notified().await;
                 full(200, "released".to_owned())
             }
+            "/peer" => full(200, format!("{} {} {}", peer.scheme, peer.address, peer.listener)),
             "/ignore" => full(200, String::new()),
             "/large" => full(200, "x".repeat(LARGE_BYTES)),
             "/stream" => Response::new(UnsyncBoxBody::new(request.into_body())),
@@ -85,15 +86,15 @@ impl HandlerWorker for EchoWorker {
 }
 
 pub(crate) struct Fixture {
-    running: Running,
+    pub(crate) running: Running,
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) started: mpsc::UnboundedReceiver<()>,
     pub(crate) dropped: mpsc::UnboundedReceiver<()>,
-    release: Arc<Notify>,
+    pub(crate) release: Arc<Notify>,
 }
 
-fn fixture(adjust: impl FnOnce(&mut ServerConfig)) -> Fixture {
+pub(crate) fn fixture(adjust: impl FnOnce(&mut ServerConfig)) -> Fixture {
     let mut config = ServerConfig::new("127.0.0.1:0".parse().expect("an address"));
     config.workers = 2;
     adjust(&mut config);
@@ -124,7 +125,7 @@ pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     read_to_end(&mut socket).await
 }
 
-async fn read_to_end(socket: &mut TcpStream) -> String {
+pub(crate) async fn read_to_end(socket: &mut (impl AsyncRead + Unpin)) -> String {
     let mut reply = Vec::new();
     soon(socket.read_to_end(&mut reply)).await.expect("closed, not reset");
     String::from_utf8(reply).expect("text")
@@ -152,7 +153,7 @@ async fn h2(address: SocketAddr) -> hyper::client::conn::http2::SendRequest<Full
     sender
 }
 
-fn get(path: &str) -> Request<Full<Bytes>> {
+pub(crate) fn get(path: &str) -> Request<Full<Bytes>> {
     Request::get(format!("http://gateway{path}")).body(Full::default()).expect("a request")
 }
 
@@ -421,6 +422,9 @@ async fn the_drain_finishes_calls_and_says_so() {
     });
     soon(fixture.started.recv()).await.expect("a call");
     let mut idle = TcpStream::connect(fixture.address).await.expect("it listens");
+    // Whom nobody has accepted yet is reset when the socket goes.
+    let accepted = || fixture.metrics.sum(|worker| worker.connections.value());
+    crate::support::eventually("all accepted", async || accepted() == 3).await;
 
     fixture.running.shutdown().announce();
     assert!(page("/readyz").await.starts_with("HTTP/1.1 503 "));

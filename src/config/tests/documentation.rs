@@ -11,6 +11,7 @@ const READERS: &[&str] = &[
     include_str!("../mod.rs"),
     include_str!("../listeners.rs"),
     include_str!("../listeners/limits.rs"),
+    include_str!("../listeners/tls.rs"),
     include_str!("../descriptors.rs"),
     include_str!("../services.rs"),
     include_str!("../routes.rs"),

@@ -5,6 +5,7 @@ pub(crate) mod http;
 pub(crate) mod mmdb;
 pub(crate) mod raw;
 pub(crate) mod redis;
+pub(crate) mod tls;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -59,7 +60,10 @@ fn skipped(reason: impl std::fmt::Display) {
 
 /// `transom serve` as a process of its own, on ports from the system; it ends with the test.
 pub(crate) struct Gateway {
+    /// The first public listener.
     pub(crate) address: SocketAddr,
+    /// All of them, by the names that the gateway prints.
+    pub(crate) addresses: Vec<(String, SocketAddr)>,
     pub(crate) admin: SocketAddr,
     process: Child,
 }
@@ -98,14 +102,21 @@ impl Gateway {
             .expect("the gateway starts");
         let stdout = process.stdout.take().expect("a piped stdout");
         let addresses = tokio::task::spawn_blocking(move || {
-            let mut addresses = BufReader::new(stdout).lines().map_while(Result::ok).filter_map(|line| {
-                line.rsplit_once("http://").and_then(|(_, address)| address.trim().parse().ok())
-            });
-            addresses.next().zip(addresses.next())
+            let mut addresses = Vec::new();
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let Some((name, url)) = line.split_once(' ') else { continue };
+                let Some((_, address)) = url.rsplit_once("://") else { continue };
+                addresses.push((name.to_owned(), address.trim().parse().expect("an address")));
+                if name == "admin" {
+                    break;
+                }
+            }
+            addresses
         });
-        let addresses = addresses.await.expect("the reading thread lives");
-        let (address, admin) = addresses.expect("the gateway prints where it listens");
-        Self { address, admin, process }
+        let mut addresses: Vec<(String, SocketAddr)> = addresses.await.expect("the reading thread lives");
+        let (_, admin) = addresses.pop().expect("the gateway prints where it listens");
+        let (_, address) = *addresses.first().expect("the gateway has a public listener");
+        Self { address, addresses, admin, process }
     }
 
     /// In front of `backend`, with the routes of `tests/data/door.proto`.

@@ -1,0 +1,62 @@
+//! The listeners with what their files hold: certificates, keys, authorities, read again when they change.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::{settings, snapshot};
+use crate::config::Config;
+use crate::config::finding::Finding;
+use crate::config::listeners::{self, ClientCertificates};
+use crate::server::{CurrentTls, Pem, ServerConfig, Tickets, Tls, TlsHandle, TlsMaterial};
+use crate::source::watched::Watched;
+use crate::telemetry::Metrics;
+
+/// The server's settings; the files are watched on `runtime`.
+pub(super) fn server(
+    config: &Config,
+    runtime: &Handle,
+    metrics: &Metrics,
+) -> Result<ServerConfig, Vec<Finding>> {
+    let mut server = settings::server(config);
+    let mut findings = Vec::new();
+    for (listener, public) in server.listeners.iter_mut().zip(config.listeners.publics()) {
+        let Some(tls) = &public.tls else { continue };
+        match watch(tls, runtime) {
+            Ok(watched) => {
+                let failures = Arc::clone(&watched);
+                metrics.observe_files(format!("listeners.{}.tls", public.name), move || failures.failures());
+                listener.tls = Some(TlsHandle(watched));
+            }
+            Err(reason) => findings.push(snapshot::finding(config, Some(tls.position), reason)),
+        }
+    }
+    if findings.is_empty() { Ok(server) } else { Err(findings) }
+}
+
+fn watch(tls: &listeners::Tls, runtime: &Handle) -> Result<Arc<Watched<Tls>>, String> {
+    let tickets = Tickets::new().map_err(|error| error.to_string())?;
+    let pairs = tls.certificates.iter().flat_map(|pair| [&pair.chain, &pair.key]);
+    let paths: Vec<PathBuf> = pairs.chain(&tls.client_ca).cloned().collect();
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let has_authorities = tls.client_ca.is_some();
+    let is_required = tls.client_certificates == ClientCertificates::Require;
+    Watched::new(paths, runtime, move |contents| {
+        let mut texts = names.iter().zip(&contents).map(|(name, text)| Pem { name, text });
+        let client_authorities = if has_authorities { texts.next_back() } else { None };
+        let mut certificates = Vec::new();
+        while let (Some(chain), Some(key)) = (texts.next(), texts.next()) {
+            certificates.push((chain, key));
+        }
+        let material =
+            TlsMaterial { certificates, client_authorities, is_client_certificate_required: is_required };
+        Tls::new(&material, &tickets).map_err(|error| error.to_string())
+    })
+}
+
+impl CurrentTls for Watched<Tls> {
+    fn current(&self) -> Arc<Tls> {
+        Watched::current(self)
+    }
+}
