@@ -1,7 +1,7 @@
 //! `transom check`: everything a configuration says and names, and every finding with its place.
 //!
-//! Exit code 0 without findings, 1 with, 2 when the file cannot be read. What needs the network is only
-//! asked with `--online`: a build machine seldom reaches the backends.
+//! Exit code 0 without errors, 1 with, 2 when the file cannot be read; `--strict` takes warnings for errors. What
+//! needs the network is only asked with `--online`: a build machine seldom reaches the backends.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Failure, build, print, tell};
 use crate::config::descriptors::Source;
-use crate::config::finding::{Finding, lines};
+use crate::config::finding::{Finding, Position, Severity, is_fatal, lines};
 use crate::config::services::Service;
 use crate::config::{Config, Elsewhere};
 
@@ -26,6 +26,12 @@ pub(super) struct Check {
     /// Also ask backends: for their descriptors by reflection, and whether they accept connections
     #[arg(long)]
     online: bool,
+    /// Take warnings for errors
+    #[arg(long)]
+    strict: bool,
+    /// Do not look where secrets are: a build machine seldom has them
+    #[arg(long)]
+    no_secrets: bool,
     /// How findings are written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -34,7 +40,10 @@ pub(super) struct Check {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     Text,
+    /// A list of objects
     Json,
+    /// SARIF 2.1.0, which code hosts show beside the lines
+    Sarif,
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,46 +51,46 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let findings = match self.findings() {
-            Ok(()) => Vec::new(),
-            Err(Failure::Findings(findings)) => findings,
+            Ok(findings) | Err(Failure::Findings(findings)) => findings,
             Err(failure) => return Err(failure),
         };
         match self.format {
             Format::Json => print(as_json(&findings)),
+            Format::Sarif => print(as_sarif(&findings)),
             Format::Text if findings.is_empty() => {
                 print(format_args!("{}: no findings", self.config.display()))
             }
             Format::Text => print(lines(&findings)),
         }
-        Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        let is_clean = if self.strict { findings.is_empty() } else { !is_fatal(&findings) };
+        Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 
-    fn findings(&self) -> Result<(), Failure> {
-        let config = Config::load(&self.config, Elsewhere::default())?;
+    /// The warnings of a configuration that can be served; errors come as the failure.
+    fn findings(&self) -> Result<Vec<Finding>, Failure> {
+        let elsewhere = Elsewhere { secrets: self.no_secrets, ..Elsewhere::default() };
+        let config = Config::load(&self.config, elsewhere)?;
         if !self.online && asks_backends(&config) {
             tell(
                 "descriptors by reflection are only checked with --online, and so are routes that need them",
             );
-            return Ok(());
+            return Ok(config.warnings);
         }
-        for warning in build(&config)?.warnings() {
-            tell(format_args!("warning: {warning}"));
-        }
+        let mut findings = build(&config)?.warnings().to_vec();
         if self.online {
-            self.reach(&config.services)?;
+            findings.extend(self.unreachable(&config.services));
         }
-        Ok(())
+        Ok(findings)
     }
 
-    fn reach(&self, services: &[Service]) -> Result<(), Failure> {
+    fn unreachable(&self, services: &[Service]) -> Vec<Finding> {
         let unreachable = services.iter().filter_map(|service| {
             let reason = connect(service).err()?;
             let message = format!("`{}`: cannot connect to `{}`: {reason}", service.name, service.endpoint);
             let file = Some(self.config.display().to_string().into());
-            Some(Finding { file, position: service.position, message })
+            Some(Finding { file, position: service.position, severity: Severity::Error, message })
         });
-        let findings: Vec<_> = unreachable.collect();
-        if findings.is_empty() { Ok(()) } else { Err(Failure::Findings(findings)) }
+        unreachable.collect()
     }
 }
 
@@ -102,10 +111,10 @@ fn connect(service: &Service) -> std::io::Result<()> {
     Err(last)
 }
 
-/// A list of `{file, line, column, message}`; what is not known is absent.
-fn as_json(findings: &[Finding]) -> serde_json::Value {
+/// A list of `{file, line, column, severity, message}`; what is not known is absent.
+fn as_json(findings: &[Finding]) -> Value {
     let one = |finding: &Finding| {
-        let mut object = json!({ "message": finding.message });
+        let mut object = json!({ "message": finding.message, "severity": level(finding) });
         if let Some(file) = &finding.file {
             object["file"] = json!(**file);
         }
@@ -118,23 +127,56 @@ fn as_json(findings: &[Finding]) -> serde_json::Value {
     findings.iter().map(one).collect()
 }
 
+/// Static Analysis Results Interchange Format, version 2.1.0, section 3.
+fn as_sarif(findings: &[Finding]) -> Value {
+    let result = |finding: &Finding| {
+        let mut result = json!({ "level": level(finding), "message": { "text": finding.message } });
+        if let Some(file) = &finding.file {
+            let mut place = json!({ "artifactLocation": { "uri": **file } });
+            if let Some(Position { line, column }) = finding.position {
+                place["region"] = json!({ "startLine": line, "startColumn": column });
+            }
+            result["locations"] = json!([{ "physicalLocation": place }]);
+        }
+        result
+    };
+    let driver = json!({ "name": "transom", "version": env!("CARGO_PKG_VERSION") });
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{ "tool": { "driver": driver }, "results": findings.iter().map(result).collect::<Vec<_>>() }],
+    })
+}
+
+const fn level(finding: &Finding) -> &'static str {
+    match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::finding::Position;
 
     #[test]
-    fn json_findings_have_what_is_known() {
-        let finding = |file: Option<&str>, position| Finding {
+    fn findings_have_what_is_known() {
+        let finding = |file: Option<&str>, position, severity| Finding {
             file: file.map(Into::into),
             position,
+            severity,
             message: "m".to_owned(),
         };
-        let findings = [finding(Some("f"), Some(Position { line: 1, column: 2 })), finding(None, None)];
+        let place = Some(Position { line: 1, column: 2 });
+        let findings = [finding(Some("f"), place, Severity::Error), finding(None, None, Severity::Warning)];
         assert_eq!(
             as_json(&findings).to_string(),
-            r#"[{"column":2,"file":"f","line":1,"message":"m"},{"message":"m"}]"#
+            r#"[{"column":2,"file":"f","line":1,"message":"m","severity":"error"},{"message":"m","severity":"warning"}]"#
         );
         assert_eq!(as_json(&[]).to_string(), "[]");
+        let sarif = as_sarif(&findings);
+        let results = &sarif["runs"][0]["results"];
+        assert_eq!(results[0]["locations"][0]["physicalLocation"]["region"]["startColumn"], 2);
+        assert_eq!(results[1], json!({ "level": "warning", "message": { "text": "m" } }));
     }
 }

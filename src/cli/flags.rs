@@ -13,7 +13,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::codec::options::{Defaults, Enums, Names, Unknown};
 use crate::config::descriptors::{Descriptors, Source};
-use crate::config::finding::Finding;
+use crate::config::finding::{Finding, Severity};
 use crate::config::routes::{CONFLICTS, Conflicts};
 use crate::config::services::{Service, parse_backend};
 use crate::config::{Config, Elsewhere, LoadError, WORKERS_MAX, json};
@@ -120,7 +120,8 @@ impl SourceFlags {
 
     fn read(&self, service_given: bool) -> Result<Config, LoadError> {
         let sources = self.sources();
-        let elsewhere = Elsewhere { descriptors: !sources.is_empty(), services: service_given };
+        let elsewhere =
+            Elsewhere { descriptors: !sources.is_empty(), services: service_given, secrets: false };
         let mut config = match &self.config {
             Some(file) => Config::load(file, elsewhere)?,
             None => without_file(elsewhere)?,
@@ -156,7 +157,12 @@ fn without_file(elsewhere: Elsewhere) -> Result<Config, LoadError> {
     if missing.is_empty() {
         return Ok(Config::default());
     }
-    let finding = |message: &str| Finding { file: None, position: None, message: message.to_owned() };
+    let finding = |message: &str| Finding {
+        file: None,
+        position: None,
+        severity: Severity::Error,
+        message: message.to_owned(),
+    };
     Err(LoadError::Findings(missing.into_iter().map(finding).collect()))
 }
 

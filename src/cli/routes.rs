@@ -21,7 +21,7 @@ impl Routes {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let gateway = build(&self.flags.config()?)?;
         for warning in gateway.warnings() {
-            tell(format_args!("warning: {warning}"));
+            tell(warning);
         }
         let snapshot = gateway.snapshot();
         print(listing(&snapshot).trim_end());

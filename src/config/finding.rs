@@ -14,7 +14,16 @@ pub struct Finding {
     pub file: Option<Arc<str>>,
     /// `None` where the problem has no single place in the file.
     pub position: Option<Position>,
+    pub severity: Severity,
     pub message: String,
+}
+
+/// Whether a finding keeps the gateway from serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Error,
+    /// Allowed, and yet likely a mistake.
+    Warning,
 }
 
 /// A place in the configuration file, both counted from 1; columns count characters.
@@ -33,8 +42,16 @@ impl fmt::Display for Finding {
             }
             f.write_str(" ")?;
         }
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
         f.write_str(&self.message)
     }
+}
+
+/// Whether one of the findings keeps the gateway from serving.
+pub fn is_fatal(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
 }
 
 /// One finding a line.
@@ -48,7 +65,7 @@ pub(super) struct Report {
     file: Arc<str>,
     directory: PathBuf,
     findings: Vec<Finding>,
-    warnings: Vec<Finding>,
+    follows_secrets: bool,
     /// What readers draw instead of reading.
     shapes: Vec<Shape>,
 }
@@ -59,27 +76,23 @@ impl Report {
             file: file.display().to_string().into(),
             directory: file.parent().unwrap_or(Path::new("")).to_owned(),
             findings: Vec::new(),
-            warnings: Vec::new(),
+            follows_secrets: true,
             shapes: Vec::new(),
         }
     }
 
     pub(super) fn add(&mut self, position: Position, message: impl Into<String>) {
-        let file = Some(Arc::clone(&self.file));
-        self.findings.push(Finding { file, position: Some(position), message: message.into() });
+        self.push(position, Severity::Error, message.into());
     }
 
     /// Something that is allowed, and yet likely a mistake.
     pub(super) fn warn(&mut self, position: Position, message: impl Into<String>) {
-        let file = Some(Arc::clone(&self.file));
-        self.warnings.push(Finding { file, position: Some(position), message: message.into() });
+        self.push(position, Severity::Warning, message.into());
     }
 
-    /// The warnings so far, in the order of the file.
-    pub(super) fn take_warnings(&mut self) -> Vec<Finding> {
-        let mut warnings = std::mem::take(&mut self.warnings);
-        warnings.sort_by_key(|warning| warning.position);
-        warnings
+    fn push(&mut self, position: Position, severity: Severity, message: String) {
+        let file = Some(Arc::clone(&self.file));
+        self.findings.push(Finding { file, position: Some(position), severity, message });
     }
 
     /// Draws what a reader expects.
@@ -92,6 +105,15 @@ impl Report {
         let around = std::mem::take(&mut self.shapes);
         reader(&Node::unwritten(), self);
         std::mem::replace(&mut self.shapes, around)
+    }
+
+    /// Whether references to secrets are followed.
+    pub(super) fn follow_secrets(&mut self, follows: bool) {
+        self.follows_secrets = follows;
+    }
+
+    pub(super) fn follows_secrets(&self) -> bool {
+        self.follows_secrets
     }
 
     /// A path as the file means it: relative to the file's own directory.

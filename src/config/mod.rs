@@ -71,11 +71,13 @@ pub struct Config {
     pub warnings: Vec<Finding>,
 }
 
-/// What the command line says already, so that the file need not.
+/// What the file need not say or lead to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Elsewhere {
     pub descriptors: bool,
     pub services: bool,
+    /// Secrets are where the gateway will run: references to them are not followed.
+    pub secrets: bool,
 }
 
 /// Sections of the file format that a later version serves.
@@ -139,6 +141,7 @@ impl Config {
     /// Every finding at once, in the order of the file.
     pub fn parse(text: &str, file: &Path, elsewhere: Elsewhere) -> Result<Self, Vec<Finding>> {
         let mut report = Report::new(file);
+        report.follow_secrets(!elsewhere.secrets);
         let config = match yaml::parse(text) {
             Ok(root) => Self::read(&root, elsewhere, &mut report),
             Err((position, message)) => {
@@ -146,9 +149,8 @@ impl Config {
                 None
             }
         };
-        let warnings = report.take_warnings();
         match (config, report.into_findings()) {
-            (Some(config), findings) if findings.is_empty() => {
+            (Some(config), warnings) if !finding::is_fatal(&warnings) => {
                 Ok(Self { file: Some(file.display().to_string().into()), warnings, ..config })
             }
             (_, findings) => Err(findings),

@@ -73,7 +73,7 @@ fn services(config: &Config, report: &mut Report) {
             }
         }
     }
-    if is_choice {
+    if is_choice && config.surfaces.iter().any(|surface| !surface.rules.is_empty()) {
         for service in &config.services {
             if let (false, Some(position)) = (kind.used.contains(service.name.as_str()), service.position) {
                 report.warn(position, format!("no rule leads to the service `{}`", service.name));

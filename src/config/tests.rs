@@ -335,7 +335,7 @@ fn missing_sections_say_what_to_write() {
 
 #[test]
 fn the_command_line_may_complete_the_file() {
-    let elsewhere = Elsewhere { descriptors: true, services: true };
+    let elsewhere = Elsewhere { descriptors: true, services: true, secrets: false };
     let config = Config::parse("version: 1", Path::new("t.yaml"), elsewhere).expect("nothing is missing");
     assert_eq!(config, Config { file: Some("t.yaml".into()), ..Config::default() });
 }

@@ -39,7 +39,7 @@ use background::Background;
 #[derive(Debug)]
 pub struct Gateway {
     catalog: Arc<Catalog>,
-    warnings: Vec<String>,
+    warnings: Vec<Finding>,
     server: ServerConfig,
     upstreams: Vec<UpstreamConfig>,
     metrics: Arc<Metrics>,
@@ -58,7 +58,7 @@ impl Gateway {
         })?;
         let metrics = Metrics::new();
         let (snapshot, mut warnings) = snapshot::build(config, background.handle()).await?;
-        warnings.extend(config.warnings.iter().map(ToString::to_string));
+        warnings.extend(config.warnings.iter().cloned());
         Ok(Self {
             catalog: Arc::new(Catalog::new(snapshot)),
             warnings,
@@ -70,7 +70,7 @@ impl Gateway {
     }
 
     /// What was left out, although the gateway can serve: rules that lost to others.
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Finding] {
         &self.warnings
     }
 

@@ -94,7 +94,7 @@ services:
     response_message: 5KiB, response_headers: 6KiB, connections: 16, queue: 17, keepalive: 18s,
     keepalive_timeout: 7s }
 ";
-        let elsewhere = Elsewhere { descriptors: true, services: false };
+        let elsewhere = Elsewhere { descriptors: true, ..Elsewhere::default() };
         let config = Config::parse(text, Path::new("t.yaml"), elsewhere).expect("a good file");
         let seconds = Duration::from_secs;
         let limits = ServerLimits {

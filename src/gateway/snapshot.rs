@@ -9,7 +9,7 @@ use super::surfaces;
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
 use crate::config::effective::Effective;
-use crate::config::finding::{Finding, Position};
+use crate::config::finding::{Finding, Position, Severity};
 use crate::policy::metadata::MetadataPolicy;
 use crate::route::service_config::{self, SelectedRules};
 use crate::route::{BindingOptions, Rules};
@@ -21,7 +21,7 @@ use crate::source::{self, Source};
 pub(super) async fn build(
     config: &Config,
     background: &Handle,
-) -> Result<(Snapshot, Vec<String>), Vec<Finding>> {
+) -> Result<(Snapshot, Vec<Finding>), Vec<Finding>> {
     let mut findings = Vec::new();
     let service_config = read_service_config(config, &mut findings);
     let schema = read_sources(config, &mut findings).await;
@@ -124,7 +124,11 @@ fn bounds(config: &Config) -> Bounds {
 }
 
 pub(super) fn finding(config: &Config, position: Option<Position>, message: impl Display) -> Finding {
-    Finding { file: config.file.clone(), position, message: message.to_string() }
+    Finding { file: config.file.clone(), position, severity: Severity::Error, message: message.to_string() }
+}
+
+pub(super) fn warning(config: &Config, position: Option<Position>, message: impl Display) -> Finding {
+    Finding { severity: Severity::Warning, ..finding(config, position, message) }
 }
 
 #[cfg(test)]

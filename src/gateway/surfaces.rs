@@ -1,14 +1,14 @@
 //! From the configuration's surfaces to the snapshot's: who shows which methods, by which rule.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use super::snapshot::finding;
+use super::snapshot::{finding, warning};
 use crate::config::Config;
 use crate::config::effective::Effective;
 use crate::config::finding::Finding;
 use crate::config::surfaces::{self as file, Host};
-use crate::route::{self, Rules};
+use crate::route::{self, Conflicts, Rules};
 use crate::schema::Schema;
 use crate::snapshot::{HostPattern, Rule, Surface, Surfaces};
 
@@ -18,15 +18,15 @@ pub(super) fn build(
     effective: &[Effective<'_>],
     schema: &Schema,
     routes: &Rules,
-) -> Result<(Surfaces, Vec<String>), Vec<Finding>> {
+) -> Result<(Surfaces, Vec<Finding>), Vec<Finding>> {
     let mut findings = Vec::new();
-    let mut warnings = BTreeSet::new();
+    let mut left_out = BTreeSet::new();
     let mut surfaces = Vec::with_capacity(config.surfaces.len());
     for (index, surface) in config.surfaces.iter().enumerate() {
         let shown = Shown::new(surface, effective, index);
         match route::build_selected(schema, routes, |method| shown.select(method)) {
-            Ok((tree, left_out)) => {
-                warnings.extend(left_out.iter().map(ToString::to_string));
+            Ok((tree, warnings)) => {
+                left_out.extend(warnings.iter().map(ToString::to_string));
                 surfaces.push(Surface {
                     name: surface.name.as_str().into(),
                     listener: surface.listener.as_ref().and_then(|named| listener(config, &named.name)),
@@ -41,14 +41,44 @@ pub(super) fn build(
         findings
             .extend(shown.unmatched().map(|(position, message)| finding(config, Some(position), message)));
     }
+    if config.routes.conflicts == Conflicts::Refuse {
+        findings.extend(clashes(config, &surfaces));
+    }
     // Surfaces that show the same method say the same of it.
     let mut told = BTreeSet::new();
     findings.retain(|finding| told.insert((finding.position, finding.message.clone())));
     if findings.is_empty() {
-        Ok((Surfaces::new(surfaces), warnings.into_iter().collect()))
+        let warnings = left_out.into_iter().map(|message| warning(config, None, message)).collect();
+        Ok((Surfaces::new(surfaces), warnings))
     } else {
         Err(findings)
     }
+}
+
+/// Requests that two surfaces would both answer: the first would, and the second have a route that nobody reaches.
+fn clashes(config: &Config, surfaces: &[Surface]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, second) in surfaces.iter().enumerate() {
+        for first in surfaces[..index].iter().filter(|first| meet(first, second)) {
+            let taken: HashSet<_> = first.routes.bindings().map(|one| (&one.verb, &one.template)).collect();
+            let twice = second.routes.bindings().find(|one| taken.contains(&(&one.verb, &one.template)));
+            let Some(twice) = twice else { continue };
+            let message = format!(
+                "`{}` and `{}` both answer `{} {}` on the same host",
+                first.name, second.name, twice.verb, twice.template
+            );
+            findings.push(finding(config, config.surfaces.get(index).and_then(|one| one.position), message));
+        }
+    }
+    findings
+}
+
+/// Whether some request is for either of two surfaces.
+fn meet(first: &Surface, second: &Surface) -> bool {
+    let listeners =
+        first.listener.is_none() || second.listener.is_none() || first.listener == second.listener;
+    let everywhere = first.hosts.is_empty() && second.hosts.is_empty();
+    listeners && (everywhere || first.hosts.iter().any(|host| second.hosts.contains(host)))
 }
 
 /// What holds under each rule, in the order of [`Effective::all`].
