@@ -7,6 +7,7 @@
 
 use core::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -79,6 +80,8 @@ pub struct Notes {
     headers: Mutex<Vec<(HeaderName, HeaderValue)>>,
     identity: OnceLock<Arc<Identity>>,
     refused_by: OnceLock<&'static str>,
+    bytes_read: AtomicU64,
+    messages_sent: AtomicU64,
 }
 
 /// What the client sent, unread: the transcoder binds it to the request message.
@@ -143,6 +146,26 @@ impl Notes {
 
     pub fn refusing_stage(&self) -> Option<&'static str> {
         self.refused_by.get().copied()
+    }
+
+    /// Notes bytes of the request's body.
+    pub fn read_bytes(&self, count: u64) {
+        self.bytes_read.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Bytes of the request's body that were read.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Notes a message of the reply.
+    pub fn sent_message(&self) {
+        self.messages_sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Messages of the reply so far.
+    pub fn messages_sent(&self) -> u64 {
+        self.messages_sent.load(Ordering::Relaxed)
     }
 
     fn headers(&self) -> MutexGuard<'_, Vec<(HeaderName, HeaderValue)>> {

@@ -131,6 +131,14 @@ impl Status {
         self
     }
 
+    /// The reason of its `google.rpc.ErrorInfo`, if [`Self::with_reason`] gave it one.
+    pub fn reason(&self) -> Option<&str> {
+        let info = self.details.iter().find(|detail| detail.type_url.ends_with("/google.rpc.ErrorInfo"))?;
+        // ErrorInfo { reason = 1 }, the first of its fields and never as long as 128 bytes.
+        let (length, rest) = info.value.strip_prefix(&[0x0a])?.split_first()?;
+        std::str::from_utf8(rest.get(..usize::from(*length))?).ok().filter(|_| *length < 0x80)
+    }
+
     /// Sets the HTTP number that REST clients see.
     pub fn with_http(mut self, number: u16) -> Self {
         self.http = Some(number);
@@ -304,6 +312,16 @@ mod tests {
         assert_eq!(message(&"x".repeat(500)), format!("`{}`: no", "x".repeat(500)));
         assert_eq!(message(&"x".repeat(501)), format!("`{}…`: no", "x".repeat(500)));
         assert_eq!(message(&"ä".repeat(1000)), format!("`{}…`: no", "ä".repeat(250)));
+    }
+
+    #[test]
+    fn reasons_are_read_back() {
+        assert_eq!(Status::client(Code::NotFound, "").with_reason("NO_SUCH").reason(), Some("NO_SUCH"));
+        assert_eq!(Status::client(Code::NotFound, "").reason(), None);
+        for foreign in [&b""[..], b"\x0a", b"\x0a\x05ab", b"\x12\x01a", b"\x0a\xff\x01a", b"\x0a\x01\xff"] {
+            let details = vec![Detail::new("google.rpc.ErrorInfo", foreign)];
+            assert_eq!(Status { details, ..Status::client(Code::NotFound, "") }.reason(), None);
+        }
     }
 
     #[test]

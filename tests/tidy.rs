@@ -57,6 +57,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "gateway",
         rooms: &[
+            "status",
             "schema",
             "route",
             "policy",

@@ -18,6 +18,7 @@ pub mod headers;
 pub mod json;
 pub mod listeners;
 mod names;
+pub mod observe;
 pub mod policies;
 pub mod routes;
 pub mod schema;
@@ -37,6 +38,7 @@ use descriptors::Descriptors;
 use finding::{Finding, Report};
 use headers::Headers;
 use listeners::Listeners;
+use observe::Observe;
 use policies::Policy;
 use routes::Routes;
 use section::Section;
@@ -65,6 +67,8 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// The front ends. Default: one with every host and every method.
     pub surfaces: Vec<Surface>,
+    /// What is told of the work beside its replies.
+    pub observe: Observe,
     /// Threads, each with its own runtime and backend connections. `None`: one per core.
     pub workers: Option<usize>,
     /// What is allowed and yet likely a mistake.
@@ -81,7 +85,7 @@ pub struct Elsewhere {
 }
 
 /// Sections of the file format that a later version serves.
-const LATER: &[&str] = &["stores", "auth", "plans", "consumers", "observe"];
+const LATER: &[&str] = &["stores", "auth", "plans", "consumers"];
 
 /// More threads than any machine has cores.
 pub const WORKERS_MAX: usize = 1024;
@@ -112,6 +116,7 @@ impl Default for Config {
             headers: Headers::default(),
             policies: Vec::new(),
             surfaces: vec![Surface::whole()],
+            observe: Observe::default(),
             workers: None,
             warnings: Vec::new(),
         }
@@ -170,6 +175,7 @@ impl Config {
         section.read("headers", &mut config.headers, Headers::read);
         section.read("policies", &mut config.policies, policies::read);
         section.read("surfaces", &mut config.surfaces, surfaces::read);
+        section.read("observe", &mut config.observe, Observe::read);
         section.read("workers", &mut config.workers, |node, report| {
             value::integer(1..=WORKERS_MAX)(node, report).map(Some)
         });

@@ -17,6 +17,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 
 use crate::call::{Call, Client, ClientBody, Failure, Notes, Reply, ResponseBody};
+use crate::route::Binding;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 
@@ -56,6 +57,8 @@ pub struct Exchange {
     /// The listener by which the request came: its place among the public ones.
     pub listener: usize,
     pub notes: Arc<Notes>,
+    /// The route, once it is found.
+    pub binding: Option<Arc<Binding>>,
     /// Echoed in every response, forwarded in every call.
     pub request_id: HeaderValue,
     /// When the request's head was complete.
@@ -84,6 +87,7 @@ impl Exchange {
             client,
             listener,
             notes: Arc::default(),
+            binding: None,
             request_id,
             started,
             is_head: head.method == Method::HEAD,

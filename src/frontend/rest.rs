@@ -34,6 +34,7 @@ impl Frontend for Rest {
     fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Call, Status> {
         let snapshot = exchange.snapshot.clone();
         let (binding, captures) = route(exchange, &snapshot, &head)?;
+        exchange.binding = Some(binding.clone());
         if !body.is_empty() && !binding.raw_request && binding.body != Body::None {
             check_content_type(head.headers.get(header::CONTENT_TYPE), binding.client_streaming)?;
         }

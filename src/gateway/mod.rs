@@ -6,6 +6,7 @@
 
 mod background;
 mod listeners;
+mod meter;
 mod settings;
 mod snapshot;
 mod surfaces;
@@ -17,7 +18,7 @@ use std::time::Instant;
 use http::{Request, Response};
 use tower::ServiceExt;
 
-use crate::call::{BoundedBody, Client, ClientBody, ResponseBody};
+use crate::call::{BoundedBody, Client, ClientBody};
 use crate::config::Config;
 use crate::config::finding::Finding;
 use crate::frontend::{self, Exchange};
@@ -27,6 +28,8 @@ use crate::server::{
 };
 use crate::snapshot::{Catalog, Snapshot};
 use crate::stage::{self, Calls, Stages};
+use crate::telemetry::stats::NOTED_EVERY;
+use crate::telemetry::usage::{Usage, UsageConfig, UsageError};
 use crate::telemetry::{Metrics, WorkerMetrics};
 use crate::transcode::Transcoder;
 use crate::upstream::{Proofs, Upstream, UpstreamConfig};
@@ -34,6 +37,7 @@ use crate::upstream::{Proofs, Upstream, UpstreamConfig};
 pub use crate::server::ListenerAddress;
 
 use background::Background;
+use meter::{Counted, Meter, Metered};
 
 /// A gateway that is ready to serve: everything is loaded, nothing is bound yet.
 #[derive(Debug)]
@@ -42,6 +46,7 @@ pub struct Gateway {
     warnings: Vec<Finding>,
     server: ServerConfig,
     upstreams: Vec<UpstreamConfig>,
+    usage: Option<UsageConfig>,
     metrics: Arc<Metrics>,
     background: Background,
 }
@@ -57,13 +62,14 @@ impl Gateway {
             vec![snapshot::finding(config, None, format_args!("cannot start a thread: {error}"))]
         })?;
         let metrics = Metrics::new();
-        let (snapshot, mut warnings) = snapshot::build(config, background.handle()).await?;
+        let (snapshot, mut warnings) = snapshot::build(config, background.handle(), &metrics).await?;
         warnings.extend(config.warnings.iter().cloned());
         Ok(Self {
             catalog: Arc::new(Catalog::new(snapshot)),
             warnings,
             server: listeners::server(config, background.handle(), &metrics)?,
             upstreams: config.services.iter().map(settings::upstream).collect(),
+            usage: config.observe.usage.as_ref().map(settings::usage),
             metrics,
             background,
         })
@@ -89,9 +95,18 @@ impl Gateway {
             return Err(GatewayError::NoBackend);
         }
         let upstreams = self.upstreams.into_iter().map(|config| (config, Proofs::default())).collect();
-        let rooms =
-            Rooms { catalog: self.catalog, calls: Calls::default(), upstreams, _background: self.background };
-        Ok(server::start(self.server, Arc::new(rooms), self.metrics)?)
+        let metrics = self.metrics;
+        let usage = self.usage.map(|config| Usage::start(config, metrics.worker())).transpose()?;
+        keep_past(&self.background, &metrics);
+        let rooms = Rooms {
+            catalog: self.catalog,
+            calls: Calls::default(),
+            upstreams,
+            metrics: Arc::clone(&metrics),
+            usage,
+            _background: self.background,
+        };
+        Ok(server::start(self.server, Arc::new(rooms), metrics)?)
     }
 }
 
@@ -102,6 +117,21 @@ pub enum GatewayError {
     NoBackend,
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+}
+
+/// Notes the statistics of now, for those who ask later what was lately.
+fn keep_past(background: &Background, metrics: &Arc<Metrics>) {
+    let metrics = Arc::downgrade(metrics);
+    background.handle().spawn(async move {
+        let mut ticks = tokio::time::interval(NOTED_EVERY);
+        while let Some(metrics) = metrics.upgrade() {
+            metrics.stats.note(Instant::now());
+            drop(metrics);
+            ticks.tick().await;
+        }
+    });
 }
 
 /// What the workers share.
@@ -110,6 +140,9 @@ struct Rooms {
     calls: Calls,
     /// One a service, and what the workers learn about it together.
     upstreams: Vec<(UpstreamConfig, Proofs)>,
+    metrics: Arc<Metrics>,
+    /// Goes with the last worker, and writes what that one left.
+    usage: Option<Usage>,
     _background: Background,
 }
 
@@ -119,6 +152,7 @@ struct Worker {
     stages: Stages<Transcoder>,
     request_ids: Arc<RequestIds>,
     metrics: Arc<WorkerMetrics>,
+    meter: Arc<Meter>,
 }
 
 impl Handler for Rooms {
@@ -134,28 +168,38 @@ impl Handler for Rooms {
             catalog: self.catalog.clone(),
             stages: stage::stack(transcoder, &self.calls, &metrics),
             request_ids: context.request_ids.clone(),
+            meter: Meter::new(&self.metrics, self.usage.as_ref()),
             metrics,
         }
     }
 }
 
 impl HandlerWorker for Worker {
-    type Body = ResponseBody;
+    type Body = Metered;
 
-    async fn call(&self, request: Request<LimitedBody>, peer: &server::Peer) -> Response<ResponseBody> {
+    async fn call(&self, request: Request<LimitedBody>, peer: &server::Peer) -> Response<Metered> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let frontend = frontend::classify(&head);
         let snapshot = self.catalog.current();
         let request_id = self.request_ids.choose(&head.headers);
         let mut exchange = Exchange::new(snapshot, &head, client(peer), peer.listener, request_id, started);
-        let outcome = match frontend.open(&mut exchange, head, ClientBody::new(body)) {
-            Ok(call) => self.stages.clone().oneshot(call).await,
+        let mut tally = self.meter.begin(&exchange.notes, started);
+        let body = ClientBody::new(Counted { body, notes: exchange.notes.clone() });
+        let opened = frontend.open(&mut exchange, head, body);
+        if let Some(binding) = &exchange.binding {
+            tally.routed(&exchange.snapshot, binding);
+        }
+        let outcome = match opened {
+            Ok(call) => {
+                tally.opened();
+                self.stages.clone().oneshot(call).await
+            }
             Err(status) => Err(status.into()),
         };
-        let response = frontend.respond(&mut exchange, outcome);
+        let response = frontend.respond(&mut exchange, tally.judged(outcome));
         self.metrics.headers_dropped.add(exchange.dropped_headers as u64);
-        response
+        tally.measure(response)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The configuration's words in the rooms' own: one function a room.
 
-use crate::config::Config;
 use crate::config::listeners::{Limits, Public};
 use crate::config::services::Service;
+use crate::config::{Config, observe};
 use crate::server::{ListenerConfig, ServerConfig, ServerLimits};
+use crate::telemetry::usage::{Mode, SinkConfig, UsageConfig};
 use crate::upstream::UpstreamConfig;
 
 pub(super) fn server(config: &Config) -> ServerConfig {
@@ -62,6 +63,32 @@ pub(super) fn upstream(service: &Service) -> UpstreamConfig {
         keepalive_timeout: service.keepalive_timeout,
         ..UpstreamConfig::new(authority.clone())
     }
+}
+
+pub(super) fn usage(usage: &observe::Usage) -> UsageConfig {
+    UsageConfig {
+        mode: match usage.mode {
+            observe::UsageMode::Call => Mode::Call,
+            observe::UsageMode::Rollup => Mode::Rollup,
+        },
+        sink: match &usage.sink {
+            observe::UsageSink::File(path) => SinkConfig::File(path.clone()),
+            observe::UsageSink::Http { url, token } => {
+                SinkConfig::Http { url: url.to_string(), token: token.clone() }
+            }
+        },
+        spool: usage.spool.clone(),
+        spool_bytes_max: usage.spool_bytes_max as u64,
+        source: usage.source.clone(),
+        node: usage.node.clone().unwrap_or_else(node),
+    }
+}
+
+/// The name of the machine.
+fn node() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "transom".to_owned() } else { name.to_owned() }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use http::Extensions;
 use tokio::runtime::Handle;
 
-use super::surfaces;
+use super::{meter, surfaces};
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
 use crate::config::effective::Effective;
@@ -16,11 +16,13 @@ use crate::route::{BindingOptions, Rules};
 use crate::schema::Schema;
 use crate::snapshot::{Bounds, Snapshot};
 use crate::source::{self, Source};
+use crate::telemetry::Metrics;
 
 /// Derives a snapshot, and says what was left out although it stands.
 pub(super) async fn build(
     config: &Config,
     background: &Handle,
+    metrics: &Metrics,
 ) -> Result<(Snapshot, Vec<Finding>), Vec<Finding>> {
     let mut findings = Vec::new();
     let service_config = read_service_config(config, &mut findings);
@@ -35,6 +37,8 @@ pub(super) async fn build(
     };
     let effective = Effective::all(config);
     let (surfaces, warnings) = surfaces::build(config, &effective, &schema, &rules)?;
+    let mut live = live(config, &effective, background)?;
+    live.insert(meter::Routes::new(&metrics.stats, &surfaces));
     let snapshot = Snapshot {
         schema,
         surfaces,
@@ -46,7 +50,7 @@ pub(super) async fn build(
             back: config.headers.back.clone(),
         },
         bounds: bounds(config),
-        live: live(config, &effective, background)?,
+        live,
     };
     Ok((snapshot, warnings))
 }

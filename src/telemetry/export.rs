@@ -147,6 +147,26 @@ impl Metrics {
             let labels = [("key", &*files.purpose)];
             ConstCounter::new((files.failures)()).encode(family.encode_family(&labels)?)?;
         }
+        let mut family = encoder.encode_descriptor(
+            "calls",
+            "Calls by surface, method and gRPC code",
+            None,
+            MetricType::Counter,
+        )?;
+        for (surface, method, code, count) in self.stats.calls() {
+            let labels = [("surface", &*surface), ("method", &*method), ("code", code.name())];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "refused",
+            "Calls refused by a stage, by reason",
+            None,
+            MetricType::Counter,
+        )?;
+        for (stage, reason, count) in self.stats.refusals() {
+            let labels = [("stage", stage), ("reason", &*reason)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
         Ok(())
     }
 

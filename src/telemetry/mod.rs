@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::status::Code;
+use stats::Stats;
 
 /// Upper bounds of the duration histogram, in microseconds; the last bucket is unbounded.
 const DURATION_BOUNDS_US: [u64; 14] = [
@@ -39,6 +40,8 @@ pub struct Files {
 /// All counters of the process.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    /// Who calls what, and how it ends.
+    pub stats: Stats,
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
     files: Mutex<Vec<WatchedFiles>>,
 }

@@ -36,3 +36,4 @@ mod support;
 mod surfaces;
 mod tls;
 mod upstream;
+mod usage;

@@ -17,6 +17,7 @@ const READERS: &[&str] = &[
     include_str!("../routes.rs"),
     include_str!("../json.rs"),
     include_str!("../headers.rs"),
+    include_str!("../observe.rs"),
     include_str!("../policies.rs"),
     include_str!("../surfaces.rs"),
 ];
@@ -98,6 +99,9 @@ fn with_key(key: &str, value: &str) -> String {
     if let Some(key) = key.strip_prefix("surfaces.api.rules[].") {
         return format!("surfaces: {{ api: {{ rules: [{{ match: a, {key}: {value} }}] }} }}");
     }
+    if let Some(key) = key.strip_prefix("observe.usage.") {
+        return format!("observe: {{ usage: {{ file: a, {key}: {value} }} }}");
+    }
     let parts: Vec<_> = key.split('.').collect();
     format!("{}: {value}{}", parts.join(": { "), " }".repeat(parts.len() - 1))
 }
@@ -106,6 +110,7 @@ fn with_key(key: &str, value: &str) -> String {
 fn without_key(key: &str) -> String {
     for (prefix, around) in [
         ("descriptors", "descriptors: [{ proto: a }]"),
+        ("observe.usage.", "observe: { usage: { file: a } }"),
         ("surfaces.NAME.rules[].", "surfaces: { api: { rules: [{ match: a }] } }"),
         ("surfaces.NAME.", "surfaces: { api: {} }"),
         ("policies.NAME.", "policies: { api: {} }"),

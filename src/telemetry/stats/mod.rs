@@ -5,7 +5,7 @@
 //!                                                        └ every ten seconds ─▶ what was, for "last minute"
 //! ```
 //!
-//! A route is resolved to its [`Route`] once, when a snapshot is built; while a call runs there is one
+//! A surface's method is resolved to its [`Route`] once, when a snapshot is built; while a call runs there is one
 //! lookup, of its consumer. The number of rows is bounded; what does not fit is counted as `other`.
 //! Consumers are rows here and never labels of a metric: there may be very many of them.
 
@@ -45,26 +45,21 @@ pub struct Stats {
     past: Mutex<VecDeque<(Instant, Rows)>>,
 }
 
-/// The row of a surface's method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route(usize);
-
-impl Route {
-    /// The row of those that have none of their own.
-    pub const OTHER: Self = Self(0);
+/// A surface's method, by which calls are counted and billed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Route {
+    pub surface: Arc<str>,
+    /// `package.Service.Method`.
+    pub method: Arc<str>,
+    /// Its row; that of the others where there is no room for one of its own.
+    row: usize,
 }
 
-/// The names behind [`Route`]s.
-#[derive(Debug)]
+/// The rows that are given away; the first is that of the others.
+#[derive(Debug, Default)]
 struct Routes {
-    names: Vec<RouteName>,
-    indexes: HashMap<RouteName, usize>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct RouteName {
-    surface: Arc<str>,
-    method: Arc<str>,
+    rows: Vec<Arc<Route>>,
+    by_name: HashMap<(Arc<str>, Arc<str>), Arc<Route>>,
 }
 
 /// What one worker counts.
@@ -89,8 +84,8 @@ struct Rows {
 
 impl Default for Stats {
     fn default() -> Self {
-        let other = RouteName { surface: OTHER.into(), method: OTHER.into() };
-        let routes = Routes { indexes: HashMap::from([(other.clone(), 0)]), names: vec![other] };
+        let mut routes = Routes::default();
+        routes.row(&OTHER.into(), &OTHER.into());
         let past = VecDeque::from([(Instant::now(), Rows::default())]);
         Self {
             started: Timestamp::now(),
@@ -102,21 +97,9 @@ impl Default for Stats {
 }
 
 impl Stats {
-    /// The row of a method in a surface: the same one after every reload.
-    pub fn route(&self, surface: &str, method: &str) -> Route {
-        let name = RouteName { surface: surface.into(), method: method.into() };
-        let mut routes = lock(&self.routes);
-        if let Some(index) = routes.indexes.get(&name) {
-            return Route(*index);
-        }
-        // The first row is that of the others.
-        if routes.names.len() > ROUTES_MAX {
-            return Route::OTHER;
-        }
-        let index = routes.names.len();
-        routes.names.push(name.clone());
-        routes.indexes.insert(name, index);
-        Route(index)
+    /// A surface's method; its row is the same after every reload.
+    pub fn route(&self, surface: &Arc<str>, method: &str) -> Arc<Route> {
+        lock(&self.routes).row(surface, &method.into())
     }
 
     /// A fresh shard, for one worker thread.
@@ -145,20 +128,20 @@ impl Stats {
         let lately = rows.since(earlier);
         let lately_s = now.duration_since(*moment).as_secs_f64();
         drop(past);
-        let names = lock(&self.routes).names.clone();
-        view::make(self.started, lately_s, &names, &rows, &lately, self.refusals())
+        let routes = lock(&self.routes).rows.clone();
+        view::make(self.started, lately_s, &routes, &rows, &lately, self.refusals())
     }
 
     /// Calls by surface, method and code; only those that occurred.
     pub fn calls(&self) -> Vec<(Arc<str>, Arc<str>, Code, u64)> {
-        let names = lock(&self.routes).names.clone();
+        let routes = lock(&self.routes).rows.clone();
         let mut calls = Vec::new();
         let cells = self.route_cells();
-        for (index, name) in names.iter().enumerate() {
+        for route in &routes {
             for code in Code::ALL {
-                let count = cells.get(&index).into_iter().flatten().map(|cell| cell.calls(code)).sum();
+                let count = cells.get(&route.row).into_iter().flatten().map(|cell| cell.calls(code)).sum();
                 if count > 0 {
-                    calls.push((Arc::clone(&name.surface), Arc::clone(&name.method), code, count));
+                    calls.push((Arc::clone(&route.surface), Arc::clone(&route.method), code, count));
                 }
             }
         }
@@ -216,11 +199,28 @@ impl Stats {
     }
 }
 
+impl Routes {
+    fn row(&mut self, surface: &Arc<str>, method: &Arc<str>) -> Arc<Route> {
+        let name = (Arc::clone(surface), Arc::clone(method));
+        if let Some(route) = self.by_name.get(&name) {
+            return Arc::clone(route);
+        }
+        let has_room = self.rows.len() <= ROUTES_MAX;
+        let row = if has_room { self.rows.len() } else { 0 };
+        let route = Arc::new(Route { surface: Arc::clone(surface), method: Arc::clone(method), row });
+        if has_room {
+            self.rows.push(Arc::clone(&route));
+            self.by_name.insert(name, Arc::clone(&route));
+        }
+        route
+    }
+}
+
 impl Shard {
     /// Counts one call.
-    pub fn record(&self, route: Route, consumer: Option<&Arc<str>>, outcome: &Outcome) {
+    pub fn record(&self, route: &Route, consumer: Option<&Arc<str>>, outcome: &Outcome) {
         let mut cells = lock(&self.0);
-        cells.route(route).record(outcome);
+        cells.route(route.row).record(outcome);
         if let Some(consumer) = consumer {
             cells.consumer(consumer).record(outcome);
         }
@@ -242,11 +242,11 @@ impl Shard {
 }
 
 impl Cells {
-    fn route(&mut self, route: Route) -> &Cell {
-        if self.routes.len() <= route.0 {
-            self.routes.resize(route.0 + 1, None);
+    fn route(&mut self, row: usize) -> &Cell {
+        if self.routes.len() <= row {
+            self.routes.resize(row + 1, None);
         }
-        self.routes[route.0].get_or_insert_default()
+        self.routes[row].get_or_insert_default()
     }
 
     fn consumer(&mut self, name: &Arc<str>) -> &Cell {

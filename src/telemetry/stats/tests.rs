@@ -17,16 +17,16 @@ fn json(stats: &Stats, now: Instant) -> Value {
 #[test]
 fn shards_are_one_view() {
     let stats = Stats::default();
-    let route = stats.route("web", "a.B/C");
+    let route = stats.route(&"web".into(), "a.B.C");
     let acme: Arc<str> = "acme".into();
     for shard in [stats.shard(), stats.shard()] {
-        shard.record(route, Some(&acme), &outcome(Code::Ok));
-        shard.record(route, None, &outcome(Code::NotFound));
+        shard.record(&route, Some(&acme), &outcome(Code::Ok));
+        shard.record(&route, None, &outcome(Code::NotFound));
         shard.refused("auth", "INVALID_TOKEN");
     }
-    stats.shard().record(stats.route("mobile", "a.B/C"), None, &outcome(Code::Ok));
+    stats.shard().record(&stats.route(&"mobile".into(), "a.B.C"), None, &outcome(Code::Ok));
     let view = json(&stats, Instant::now());
-    assert_eq!(view["methods"]["a.B/C"]["total"]["codes"], json!({ "OK": 3, "NOT_FOUND": 2 }));
+    assert_eq!(view["methods"]["a.B.C"]["total"]["codes"], json!({ "OK": 3, "NOT_FOUND": 2 }));
     assert_eq!(view["surfaces"]["web"]["total"]["calls"], 4);
     assert_eq!(view["surfaces"]["mobile"]["lately"]["calls"], 1);
     assert_eq!(view["consumers"]["acme"]["total"]["bytes_out"], 40);
@@ -34,24 +34,24 @@ fn shards_are_one_view() {
     assert_eq!(view["refused"], json!({ "auth": { "INVALID_TOKEN": 2 } }));
     let calls = stats.calls();
     assert_eq!(calls.len(), 3, "{calls:?}");
-    assert!(calls.contains(&("web".into(), "a.B/C".into(), Code::NotFound, 2)), "{calls:?}");
+    assert!(calls.contains(&("web".into(), "a.B.C".into(), Code::NotFound, 2)), "{calls:?}");
 }
 
 #[test]
 fn lately_is_a_minute() {
     let stats = Stats::default();
-    let (shard, route) = (stats.shard(), stats.route("web", "a.B/C"));
+    let (shard, route) = (stats.shard(), stats.route(&"web".into(), "a.B.C"));
     let start = Instant::now();
     let lately = |second: u64| {
         let view = json(&stats, start + Duration::from_secs(second));
-        view["methods"]["a.B/C"]["lately"]["calls"].as_u64().unwrap_or_default()
+        view["methods"]["a.B.C"]["lately"]["calls"].as_u64().unwrap_or_default()
     };
     for tick in 1..=20 {
-        shard.record(route, None, &outcome(Code::Ok));
+        shard.record(&route, None, &outcome(Code::Ok));
         stats.note(start + tick * NOTED_EVERY);
         assert_eq!(lately(tick as u64 * 10), tick.min(6) as u64, "after {tick} times ten seconds");
     }
-    shard.record(route, None, &outcome(Code::Ok));
+    shard.record(&route, None, &outcome(Code::Ok));
     assert_eq!(lately(205), 7, "up to now, not up to the last note");
     assert!(stats.past.lock().expect("one test").len() <= 8);
 }
@@ -61,12 +61,13 @@ fn rows_are_bounded() {
     let stats = Stats::default();
     let shard = stats.shard();
     let routes: Vec<_> =
-        (0..ROUTES_MAX + 2).map(|index| stats.route("web", &format!("a.B/M{index}"))).collect();
-    assert_eq!(routes.iter().filter(|route| **route == Route::OTHER).count(), 2);
-    assert_eq!(stats.route("web", "a.B/M0"), routes[0], "the same after a reload");
+        (0..ROUTES_MAX + 2).map(|index| stats.route(&"web".into(), &format!("a.B.M{index}"))).collect();
+    assert_eq!(routes.iter().filter(|route| route.row == 0).count(), 2);
+    assert_eq!(&*routes[ROUTES_MAX + 1].method, format!("a.B.M{}", ROUTES_MAX + 1), "bills have its name");
+    assert_eq!(stats.route(&"web".into(), "a.B.M0"), routes[0], "the same after a reload");
     for (index, route) in routes.into_iter().enumerate() {
         let consumer = format!("c{index}").into();
-        shard.record(route, Some(&consumer), &outcome(Code::Ok));
+        shard.record(&route, Some(&consumer), &outcome(Code::Ok));
         shard.refused("auth", &format!("R{index}"));
     }
     let view = json(&stats, Instant::now());
@@ -80,13 +81,14 @@ fn rows_are_bounded() {
 #[test]
 fn busiest_consumers_are_shown() {
     let stats = Stats::default();
+    let route = stats.route(&"web".into(), "a.B.C");
     // Each worker has room for its own; together they have more than is shown.
     for worker in 0..3 {
         let shard = stats.shard();
         for index in 0..CONSUMERS_MAX {
             let consumer = format!("w{worker}-{index}").into();
             for _ in 0..=worker {
-                shard.record(Route::OTHER, Some(&consumer), &outcome(Code::Ok));
+                shard.record(&route, Some(&consumer), &outcome(Code::Ok));
             }
         }
     }
@@ -102,10 +104,10 @@ fn tables_show_names_and_no_markup() {
     let stats = Stats::default();
     let shard = stats.shard();
     let consumer = "<b>\u{1b}[31m&".into();
-    shard.record(stats.route("web", "a.B/C"), Some(&consumer), &outcome(Code::Unavailable));
+    shard.record(&stats.route(&"web".into(), "a.B.C"), Some(&consumer), &outcome(Code::Unavailable));
     let view = stats.view(Instant::now());
-    let line = view.text().lines().find(|line| line.starts_with("a.B/C")).map(str::to_owned);
+    let line = view.text().lines().find(|line| line.starts_with("a.B.C")).map(str::to_owned);
     let words: Vec<_> = line.as_deref().unwrap_or_default().split_whitespace().collect();
-    assert_eq!(words[..5], ["a.B/C", "1", "1", "1", "1"]);
+    assert_eq!(words[..5], ["a.B.C", "1", "1", "1", "1"]);
     assert!(view.html().contains("&lt;b&gt;\u{fffd}[31m&amp;"), "{}", view.html());
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::cell::Sum;
-use super::{CONSUMERS_MAX, OTHER, RouteName, Rows};
+use super::{CONSUMERS_MAX, OTHER, Route, Rows};
 use crate::telemetry::timestamp::Timestamp;
 
 /// Everything counted, as of one moment.
@@ -54,16 +54,16 @@ struct Latency {
 pub(super) fn make(
     started: Timestamp,
     lately_s: f64,
-    names: &[RouteName],
+    routes: &[Arc<Route>],
     total: &Rows,
     lately: &Rows,
     refusals: Vec<(&'static str, Box<str>, u64)>,
 ) -> View {
-    let by = |name: fn(&RouteName) -> &Arc<str>| {
+    let by = |name: fn(&Route) -> &Arc<str>| {
         let merged = |rows: &HashMap<usize, Sum>| {
             let mut merged: HashMap<Arc<str>, Sum> = HashMap::new();
             for (index, sum) in rows {
-                if let Some(route) = names.get(*index) {
+                if let Some(route) = routes.get(*index) {
                     merged.entry(Arc::clone(name(route))).or_default().merge(sum);
                 }
             }

@@ -9,6 +9,8 @@
 //! bills drops an event whose `source` and `id` it has seen. `boot` differs between processes, so that
 //! nothing is counted on across a crash. Names are clipped, because claims of tokens become names.
 
+use std::sync::Arc;
+
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::record::Record;
@@ -33,19 +35,20 @@ impl Speaker {
     pub(super) fn call(&self, out: &mut Vec<u8>, sequence: u64, record: &Record) {
         let id = format_args!("{}.{}.{sequence}", self.node, self.boot);
         let mut object = self.open(out, &id.to_string(), "transom.usage.call", record.ended);
-        object.optional("subject", record.consumer.as_deref());
+        object.optional("subject", record.consumer());
         let mut data = object.object("data");
-        data.optional("consumer", record.consumer.as_deref());
-        data.optional("plan", record.plan.as_deref());
-        data.optional("credential", record.credential.as_deref());
-        data.text("surface", &record.surface);
-        data.text("method", &record.method);
-        data.text("code", record.code.name());
+        let identity = record.identity.as_ref();
+        data.optional("consumer", record.consumer());
+        data.optional("plan", record.plan());
+        data.optional("credential", identity.map(|identity| &identity.credential));
+        data.text("surface", &record.route.surface);
+        data.text("method", &record.route.method);
+        data.text("code", record.outcome.code.name());
         data.number("http", record.http_number.into());
-        data.number("bytes_in", record.bytes_in);
-        data.number("bytes_out", record.bytes_out);
-        data.number("messages", record.messages);
-        data.number("duration_us", u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX));
+        data.number("bytes_in", record.outcome.bytes_in);
+        data.number("bytes_out", record.outcome.bytes_out);
+        data.number("messages", record.outcome.messages);
+        data.number("duration_us", record.duration_us());
         data.number("cost", record.cost);
         data.close();
         object.close();
@@ -57,12 +60,12 @@ impl Speaker {
         let id = format!("{}.{}.{minute}.{part}.{}", self.node, self.boot, key.digest());
         let (from, to) = (Timestamp::of_minute(minute), Timestamp::of_minute(minute + 1));
         let mut object = self.open(out, &id, "transom.usage.rollup", from);
-        object.optional("subject", key.consumer.as_deref());
+        object.optional("subject", key.consumer.as_ref());
         let mut data = object.object("data");
         data.text("from", &from.to_string());
         data.text("to", &to.to_string());
-        data.optional("consumer", key.consumer.as_deref());
-        data.optional("plan", key.plan.as_deref());
+        data.optional("consumer", key.consumer.as_ref());
+        data.optional("plan", key.plan.as_ref());
         data.text("surface", &key.surface);
         data.text("method", &key.method);
         data.text("code", key.code.name());
@@ -115,7 +118,7 @@ impl<'o> Object<'o> {
         put_text(self.out, clip(value));
     }
 
-    fn optional(&mut self, name: &str, value: Option<&str>) {
+    fn optional(&mut self, name: &str, value: Option<&Arc<str>>) {
         if let Some(value) = value {
             self.text(name, value);
         }
@@ -149,7 +152,7 @@ fn clip(name: &str) -> &str {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::record::tests::record;
+    use super::super::record::tests::{identity, record};
     use super::*;
 
     fn speaker() -> Speaker {
@@ -170,7 +173,7 @@ mod tests {
             "time": "2023-11-14T22:13:20.123Z", "datacontenttype": "application/json", "subject": "acme",
             "data": {
                 "consumer": "acme", "plan": "pro", "credential": "key-1", "surface": "web",
-                "method": "shop.v1.Orders/Get", "code": "OK", "http": 200, "bytes_in": 10,
+                "method": "shop.v1.Orders.Get", "code": "OK", "http": 200, "bytes_in": 10,
                 "bytes_out": 20, "messages": 1, "duration_us": 1500, "cost": 1,
             },
         });
@@ -179,7 +182,7 @@ mod tests {
 
     #[test]
     fn anonymous_call_has_no_subject() {
-        let anonymous = Record { consumer: None, plan: None, credential: None, ..record() };
+        let anonymous = Record { identity: None, ..record() };
         let event = event(|out| speaker().call(out, 1, &anonymous));
         assert_eq!(event.get("subject"), None);
         assert_eq!(event["data"].get("consumer"), None);
@@ -200,7 +203,7 @@ mod tests {
     #[test]
     fn names_are_escaped_and_clipped() {
         let name = |name: &str| {
-            let record = Record { consumer: Some(name.into()), ..record() };
+            let record = Record { identity: Some(identity(name, None)), ..record() };
             event(|out| speaker().call(out, 1, &record))["subject"].as_str().map(str::to_owned)
         };
         assert_eq!(name("a\"\n\u{1}b").as_deref(), Some("a\"\n\u{1}b"));

@@ -1,35 +1,37 @@
 //! What one call used, and the queue in which a worker leaves it for the thread that writes.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use crate::status::Code;
+use crate::policy::identity::Identity;
 use crate::telemetry::Counter;
+use crate::telemetry::stats::{Outcome, Route};
 use crate::telemetry::timestamp::Timestamp;
 
 /// What one call used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Record {
+    pub route: Arc<Route>,
     /// Who pays; `None` where nobody was asked for a credential.
-    pub consumer: Option<Arc<str>>,
-    pub plan: Option<Arc<str>>,
-    /// The name of the key or token that was used, never its secret.
-    pub credential: Option<Arc<str>>,
-    pub surface: Arc<str>,
-    /// `package.Service/Method`.
-    pub method: Arc<str>,
-    pub code: Code,
+    pub identity: Option<Arc<Identity>>,
+    pub outcome: Outcome,
     pub http_number: u16,
-    /// Bytes of the request's body that were read.
-    pub bytes_in: u64,
-    /// Bytes of the reply's body that were taken.
-    pub bytes_out: u64,
-    /// Messages of the reply that were sent.
-    pub messages: u64,
-    pub duration: Duration,
     pub ended: Timestamp,
     /// Units of the consumer's rate or quota.
     pub cost: u64,
+}
+
+impl Record {
+    pub(super) fn consumer(&self) -> Option<&Arc<str>> {
+        Some(&self.identity.as_ref()?.consumer.as_ref()?.name)
+    }
+
+    pub(super) fn plan(&self) -> Option<&Arc<str>> {
+        self.identity.as_ref()?.consumer.as_ref()?.plan.as_ref()
+    }
+
+    pub(super) fn duration_us(&self) -> u64 {
+        u64::try_from(self.outcome.duration.as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Records between the end of a call and the next round of the writing thread, which comes ten times a
@@ -72,37 +74,44 @@ impl Queue {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::policy::identity::{Consumer, Profile, Proven};
+    use crate::status::Code;
+    use crate::telemetry::stats::Stats;
 
     pub(in super::super) fn record() -> Record {
+        let duration = Duration::from_micros(1500);
         Record {
-            consumer: Some("acme".into()),
-            plan: Some("pro".into()),
-            credential: Some("key-1".into()),
-            surface: "web".into(),
-            method: "shop.v1.Orders/Get".into(),
-            code: Code::Ok,
+            route: Stats::default().route(&"web".into(), "shop.v1.Orders.Get"),
+            identity: Some(identity("acme", Some("pro"))),
+            outcome: Outcome { code: Code::Ok, bytes_in: 10, bytes_out: 20, messages: 1, duration },
             http_number: 200,
-            bytes_in: 10,
-            bytes_out: 20,
-            messages: 1,
-            duration: Duration::from_micros(1500),
             ended: Timestamp(1_700_000_000_123),
             cost: 1,
         }
     }
 
+    pub(in super::super) fn identity(consumer: &str, plan: Option<&str>) -> Arc<Identity> {
+        let consumer = Consumer { name: consumer.into(), plan: plan.map(Into::into) };
+        let proven =
+            Proven { credential: "key-1".into(), consumer: Some(Arc::new(consumer)), ..Proven::default() };
+        Profile::new("keys").identify(proven)
+    }
+
     #[test]
     fn full_queue_keeps_the_oldest_and_counts_the_rest() {
         let queue = Queue::default();
-        for bytes_in in 0..RECORDS_MAX as u64 + 2 {
-            queue.push(Record { bytes_in, ..record() });
+        let record = record();
+        for cost in 0..RECORDS_MAX as u64 + 2 {
+            queue.push(Record { cost, ..record.clone() });
         }
         let mut taken = Vec::new();
         queue.take(&mut taken);
         assert_eq!((taken.len(), queue.lost()), (RECORDS_MAX, 2));
-        assert_eq!(taken.last().map(|last| last.bytes_in), Some(RECORDS_MAX as u64 - 1));
-        queue.push(record());
+        assert_eq!(taken.last().map(|last| last.cost), Some(RECORDS_MAX as u64 - 1));
+        queue.push(record);
         taken.clear();
         queue.take(&mut taken);
         assert_eq!((taken.len(), queue.lost()), (1, 2));

@@ -9,6 +9,7 @@ use aws_lc_rs::digest::{self, SHA256};
 use super::event::Speaker;
 use super::record::Record;
 use crate::status::Code;
+use crate::telemetry::stats::Outcome;
 
 /// Keys of a minute that are held at once; past it what there is becomes a part of its own, so that no call
 /// is missing from the bill.
@@ -85,11 +86,11 @@ impl Rollup {
 impl Key {
     pub(super) fn of(record: &Record) -> Self {
         Self {
-            consumer: record.consumer.clone(),
-            plan: record.plan.clone(),
-            surface: record.surface.clone(),
-            method: record.method.clone(),
-            code: record.code,
+            consumer: record.consumer().cloned(),
+            plan: record.plan().cloned(),
+            surface: record.route.surface.clone(),
+            method: record.route.method.clone(),
+            code: record.outcome.code,
             http_number: record.http_number,
         }
     }
@@ -120,12 +121,12 @@ impl Key {
 
 impl Sum {
     fn add(&mut self, record: &Record) {
-        let duration_us = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX);
+        let Outcome { bytes_in, bytes_out, messages, .. } = record.outcome;
         self.calls += 1;
-        self.bytes_in = self.bytes_in.saturating_add(record.bytes_in);
-        self.bytes_out = self.bytes_out.saturating_add(record.bytes_out);
-        self.messages = self.messages.saturating_add(record.messages);
-        self.duration_us = self.duration_us.saturating_add(duration_us);
+        self.bytes_in = self.bytes_in.saturating_add(bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(bytes_out);
+        self.messages = self.messages.saturating_add(messages);
+        self.duration_us = self.duration_us.saturating_add(record.duration_us());
         self.cost = self.cost.saturating_add(record.cost);
     }
 }
@@ -136,7 +137,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::record::tests::record;
+    use super::super::record::tests::{identity, record};
     use super::*;
     use crate::telemetry::timestamp::Timestamp;
 
@@ -160,7 +161,8 @@ mod tests {
             rollup.add(&at(5), &speaker(), &mut out);
         }
         assert_eq!(out, b"", "the minute is not over");
-        rollup.add(&Record { code: Code::NotFound, ..at(5) }, &speaker(), &mut out);
+        let outcome = Outcome { code: Code::NotFound, ..record().outcome };
+        rollup.add(&Record { outcome, ..at(5) }, &speaker(), &mut out);
         rollup.add(&at(6), &speaker(), &mut out);
         let calls: BTreeSet<_> = events(&out)
             .iter()
@@ -195,10 +197,10 @@ mod tests {
     fn too_many_keys_become_parts_and_no_call_is_lost() {
         let (mut rollup, mut out) = (Rollup::default(), Vec::new());
         for index in 0..KEYS_MAX + 1 {
-            let consumer = Some(index.to_string().into());
-            rollup.add(&Record { consumer, ..at(5) }, &speaker(), &mut out);
+            let identity = Some(identity(&index.to_string(), None));
+            rollup.add(&Record { identity, ..at(5) }, &speaker(), &mut out);
         }
-        rollup.add(&Record { consumer: Some("0".into()), ..at(5) }, &speaker(), &mut out);
+        rollup.add(&Record { identity: Some(identity("0", None)), ..at(5) }, &speaker(), &mut out);
         rollup.end_before(6, &speaker(), &mut out);
         let events = events(&out);
         assert_eq!(events.len(), KEYS_MAX + 2);
@@ -214,7 +216,7 @@ mod tests {
             Key { consumer: None, ..key.clone() },
             Key { consumer: Some("".into()), ..key.clone() },
             Key { plan: None, ..key.clone() },
-            Key { surface: "webs".into(), method: "hop.v1.Orders/Get".into(), ..key.clone() },
+            Key { surface: "webs".into(), method: "hop.v1.Orders.Get".into(), ..key.clone() },
             Key { code: Code::NotFound, ..key.clone() },
             Key { http_number: 201, ..key.clone() },
         ];

@@ -1,0 +1,165 @@
+//! `observe`: what is told of the work beside its replies: usage for those who bill, an audit log for those
+//! who answer for the gateway.
+//!
+//! ```yaml
+//! observe:
+//!   usage: { http: "https://meter.example/events", token: env:METER_TOKEN, spool: /var/lib/transom/usage }
+//!   audit: { file: /var/log/transom/audit.log }
+//! ```
+
+use std::path::PathBuf;
+
+use http::Uri;
+
+use super::finding::Report;
+use super::section::Section;
+use super::value::{self, GIB, MIB};
+use super::yaml::Node;
+use super::{secret, section};
+use crate::policy::secret::Secret;
+
+/// Everything that is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observe {
+    pub usage: Option<Usage>,
+    pub audit: Option<Audit>,
+}
+
+/// The usage of calls, as CloudEvents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// What one event stands for. Default: a call.
+    pub mode: UsageMode,
+    pub sink: UsageSink,
+    /// The directory of events that the sink has not taken. Default: the file's name and `.spool`.
+    pub spool: PathBuf,
+    /// Past it, new events are lost and counted. Default 256 MiB.
+    pub spool_bytes_max: usize,
+    /// The `source` of every event. Default `/transom`.
+    pub source: String,
+    /// Names this process among those with one source. Default: the name of the machine.
+    pub node: Option<String>,
+}
+
+/// What one event stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UsageMode {
+    /// One call.
+    #[default]
+    Call,
+    /// A minute's calls with the same consumer, plan, surface, method and outcome.
+    Rollup,
+}
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsageSink {
+    File(PathBuf),
+    Http { url: Uri, token: Option<Secret> },
+}
+
+/// A log of what changed, each line bound to the one before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    pub file: PathBuf,
+}
+
+const MODES: [(&str, UsageMode); 2] = [("call", UsageMode::Call), ("rollup", UsageMode::Rollup)];
+
+impl Observe {
+    pub(super) fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let mut observe = Self::default();
+        let mut section = Section::open(node, "observe", report)?;
+        section.read("usage", &mut observe.usage, |node, report| Usage::read(node, report).map(Some));
+        section.read("audit", &mut observe.audit, |node, report| Audit::read(node, report).map(Some));
+        section.close(&["access_log", "traces"]);
+        Some(observe)
+    }
+}
+
+impl Usage {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let (mut mode, mut spool_bytes_max) = (UsageMode::default(), 256 * MIB);
+        let (mut file, mut url, mut token) = (None, None, None);
+        let (mut spool, mut name, mut source) = (None, None, "/transom".to_owned());
+        let mut section = Section::open(node, "observe.usage", report)?;
+        section.read("mode", &mut mode, value::choice(&MODES));
+        section.read("file", &mut file, |node, report| value::path(node, report).map(Some));
+        section.read("http", &mut url, |node, report| read_url(node, report).map(Some));
+        section.read("token", &mut token, |node, report| secret::read(node, report).map(Some));
+        section.read("spool", &mut spool, |node, report| value::path(node, report).map(Some));
+        section.read("spool_bytes", &mut spool_bytes_max, value::bytes(MIB..=1024 * GIB));
+        section.read("source", &mut source, read_source);
+        section.read("node", &mut name, |node, report| read_name(node, report).map(Some));
+        let (has_file, has_http) = (section.has("file"), section.has("http"));
+        let (has_spool, has_token) = (section.has("spool"), section.has("token"));
+        let is_later = section.has("kafka");
+        section.close(&["kafka"]);
+        let position = node.position;
+        if has_file == has_http && !is_later {
+            let sinks = section::listed(&["file", "http"]);
+            return value::refuse(node, report, format!("`observe.usage`: expected one of {sinks}"));
+        }
+        if has_http && !has_spool {
+            let advice = "name a directory for events that the address has not taken";
+            report.add(position, format!("`observe.usage.spool` is missing: {advice}"));
+        }
+        if has_file && has_token {
+            report.add(position, "`observe.usage.token` is for `http`: a file asks for none");
+        }
+        let spool = spool.or_else(|| {
+            let mut name = file.clone()?.into_os_string();
+            name.push(".spool");
+            Some(name.into())
+        });
+        let sink = match (file, url) {
+            (Some(file), _) => UsageSink::File(file),
+            (None, Some(url)) => UsageSink::Http { url, token },
+            (None, None) => return None,
+        };
+        Some(Self { mode, sink, spool: spool?, spool_bytes_max, source, node: name })
+    }
+}
+
+impl Audit {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let mut file = None;
+        let mut section = Section::open(node, "observe.audit", report)?;
+        section.read("file", &mut file, |node, report| value::path(node, report).map(Some));
+        section.require("file", "name the file, which is only ever appended to");
+        section.close(&[]);
+        Some(Self { file: file? })
+    }
+}
+
+/// `https://host/path`. A name and password would end up in logs of others, and are never repeated in ours.
+fn read_url(node: &Node, report: &mut Report) -> Option<Uri> {
+    let text = value::text(node, report)?;
+    let uri = text.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    let Some(uri) = uri.filter(|uri| uri.host().is_some_and(|host| !host.is_empty())) else {
+        return value::refuse(node, report, "expected a URL such as `https://meter.example/events`");
+    };
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return value::refuse(node, report, "no user name in the URL: a secret is named by `token`");
+    }
+    Some(uri)
+}
+
+/// CloudEvents 1.0, `source`: a URI reference that is not empty.
+fn read_source(node: &Node, report: &mut Report) -> Option<String> {
+    let text = value::text(node, report)?;
+    if text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte)) {
+        return Some(text);
+    }
+    value::expected(node, report, "a URI reference such as `/transom` or `https://shop.example/edge`")
+}
+
+/// A part of the id of every event.
+fn read_name(node: &Node, report: &mut Report) -> Option<String> {
+    let text = value::text(node, report)?;
+    let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if is_name && text.len() <= 64 {
+        return Some(text);
+    }
+    value::expected(node, report, "up to 64 letters, digits, `-`, `_` and `.`")
+}

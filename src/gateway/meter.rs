@@ -1,0 +1,263 @@
+//! What a call used, measured at both of its ends and told when the last byte of its reply is gone.
+//!
+//! ```text
+//! Meter::begin ─▶ Tally ─ routed, judged ─▶ Metered (the reply's body) ─ end, or the client is gone ─▶ told
+//!        └▶ Counted (the request's body)            dropped before that: the client did not wait
+//! ```
+//!
+//! Statistics count every call that found its route. Usage has only those that somebody can be billed for:
+//! of an identity, or let in without one. What a stage refuses to a stranger is counted and not recorded,
+//! or whoever has no credential could fill the spool.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::call::{BoundedBody, Failure, Messages, Notes, Piece, Reply, ReplyBody, ResponseBody};
+use crate::route::Binding;
+use crate::snapshot::{Snapshot, Surfaces};
+use crate::status::{Code, Status};
+use crate::telemetry::Metrics;
+use crate::telemetry::stats::{Outcome, Route, Shard, Stats};
+use crate::telemetry::timestamp::Timestamp;
+use crate::telemetry::usage::{Queue, Record, Usage};
+
+/// What one worker measures with.
+#[derive(Debug)]
+pub(super) struct Meter {
+    shard: Arc<Shard>,
+    usage: Option<Arc<Queue>>,
+}
+
+/// The routes of a snapshot by the address of their binding, which the snapshot keeps alive.
+#[derive(Debug)]
+struct Labels(HashMap<usize, Arc<Route>>);
+
+/// The part of [`Snapshot::live`] that is the meter's.
+#[derive(Clone, Debug)]
+pub(super) struct Routes(Arc<Labels>);
+
+impl Routes {
+    pub(super) fn new(stats: &Stats, surfaces: &Surfaces) -> Self {
+        let mut labels = HashMap::new();
+        for surface in surfaces.all() {
+            for binding in surface.routes.bindings() {
+                labels.insert(address(binding), stats.route(&surface.name, &binding.method));
+            }
+        }
+        Self(Arc::new(Labels(labels)))
+    }
+}
+
+fn address(binding: &Arc<Binding>) -> usize {
+    Arc::as_ptr(binding).addr()
+}
+
+/// A call that is being measured; dropping it tells.
+#[derive(Debug)]
+pub(super) struct Tally {
+    meter: Arc<Meter>,
+    notes: Arc<Notes>,
+    started: Instant,
+    /// `None`: no route was found, and there is nothing to count by.
+    route: Option<Arc<Route>>,
+    /// Whether the stages let it in.
+    is_admitted: bool,
+    code: Code,
+    http_number: u16,
+    bytes_out: u64,
+    is_finished: bool,
+}
+
+impl Meter {
+    pub(super) fn new(metrics: &Metrics, usage: Option<&Usage>) -> Arc<Self> {
+        Arc::new(Self { shard: metrics.stats.shard(), usage: usage.map(Usage::queue) })
+    }
+
+    /// Begins to measure.
+    pub(super) fn begin(self: &Arc<Self>, notes: &Arc<Notes>, started: Instant) -> Tally {
+        Tally {
+            meter: Arc::clone(self),
+            notes: Arc::clone(notes),
+            started,
+            route: None,
+            is_admitted: false,
+            code: Code::Cancelled,
+            http_number: 499,
+            bytes_out: 0,
+            is_finished: false,
+        }
+    }
+}
+
+impl Tally {
+    /// The route is found.
+    pub(super) fn routed(&mut self, snapshot: &Snapshot, binding: &Arc<Binding>) {
+        let routes = snapshot.live.get::<Routes>();
+        self.route = routes.and_then(|routes| routes.0.0.get(&address(binding)).cloned());
+    }
+
+    /// The call goes to the stages.
+    pub(super) fn opened(&mut self) {
+        self.is_admitted = true;
+    }
+
+    /// The stages and the backend have spoken.
+    pub(super) fn judged(&mut self, outcome: Result<Reply, Failure>) -> Result<Reply, Failure> {
+        match outcome {
+            Ok(reply) => {
+                self.code = Code::Ok;
+                Ok(self.count_messages(reply))
+            }
+            Err(failure) => {
+                self.code = failure.status.code;
+                if let Some(stage) = self.notes.refusing_stage() {
+                    self.is_admitted = false;
+                    self.meter.shard.refused(stage, failure.status.reason().unwrap_or("UNKNOWN"));
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    fn count_messages(&self, reply: Reply) -> Reply {
+        if matches!(reply.body, ReplyBody::Unary { .. } | ReplyBody::Raw { .. }) {
+            self.notes.sent_message();
+        }
+        let notes = Arc::clone(&self.notes);
+        reply.map_messages(|messages| Box::pin(CountedMessages { messages, notes }))
+    }
+
+    /// Measures the reply, and tells when it has ended.
+    pub(super) fn measure(mut self, response: Response<ResponseBody>) -> Response<Metered> {
+        self.http_number = response.status().as_u16();
+        // A body that is empty is not asked for its end.
+        self.is_finished = response.body().is_end_stream();
+        response.map(|body| Metered { body, tally: self })
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let Some(route) = self.route.take() else { return };
+        if !self.is_finished {
+            // 499: the client went away before the end, as nginx names it.
+            (self.code, self.http_number) = (Code::Cancelled, 499);
+        }
+        let outcome = Outcome {
+            code: self.code,
+            bytes_in: self.notes.bytes_read(),
+            bytes_out: self.bytes_out,
+            messages: self.notes.messages_sent(),
+            duration: self.started.elapsed(),
+        };
+        let identity = self.notes.identity();
+        let consumer = identity.and_then(|identity| Some(&identity.consumer.as_ref()?.name));
+        self.meter.shard.record(&route, consumer, &outcome);
+        if let Some(queue) = self.meter.usage.as_ref().filter(|_| self.is_admitted || identity.is_some()) {
+            queue.push(Record {
+                route,
+                identity: identity.cloned(),
+                outcome,
+                http_number: self.http_number,
+                ended: Timestamp::now(),
+                cost: 1,
+            });
+        }
+    }
+}
+
+/// The body of a reply, measured.
+pub(super) struct Metered {
+    body: ResponseBody,
+    tally: Tally,
+}
+
+impl Body for Metered {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                this.tally.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.tally.is_finished = this.body.is_end_stream();
+            }
+            Some(Err(status)) => {
+                this.tally.code = status.code;
+                this.tally.is_finished = true;
+            }
+            None => this.tally.is_finished = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a request, whose bytes are noted as they are read.
+pub(super) struct Counted<B> {
+    pub(super) body: B,
+    pub(super) notes: Arc<Notes>,
+}
+
+impl<B: BoundedBody + Unpin> BoundedBody for Counted<B> {
+    fn lift_bounds(self: Pin<&mut Self>) {
+        Pin::new(&mut self.get_mut().body).lift_bounds();
+    }
+}
+
+impl<B: BoundedBody + Unpin> Body for Counted<B> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            this.notes.read_bytes(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The messages of a streamed reply, noted as they go.
+struct CountedMessages {
+    messages: Messages,
+    notes: Arc<Notes>,
+}
+
+impl Stream for CountedMessages {
+    type Item = Result<Piece, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = ready!(self.messages.as_mut().poll_next(cx));
+        if let Some(Ok(Piece::Message(_))) = &item {
+            self.notes.sent_message();
+        }
+        Poll::Ready(item)
+    }
+}
