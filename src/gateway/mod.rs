@@ -10,6 +10,7 @@ mod meter;
 mod settings;
 mod snapshot;
 mod surfaces;
+mod tokens;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -9,6 +9,7 @@
 //! and every token meets 503 instead of 401: nobody can say whether it is good. The keyring outlives
 //! reloads that leave its [`Source`] as it is; the task ends with the last who holds it.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -51,8 +52,12 @@ pub struct Keyring {
     rounds: watch::Sender<u64>,
     waiting: AtomicUsize,
     counts: Counts,
-    /// None: the keys are given.
+    /// What the task begins with; none once it has begun, and where keys are given.
+    idle: Mutex<Option<(Fetch, Duration)>>,
+    /// None: keys are given, or nobody has begun to fetch them.
     pub(super) task: OnceLock<AbortHandle>,
+    /// What gives the keys, for as long as they are wanted.
+    feed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 /// What an operator wants to know of a keyring.
@@ -71,41 +76,53 @@ pub(super) struct Round {
 }
 
 impl Keyring {
-    /// A keyring that fetches its keys on `runtime`, the first time at once.
+    /// A keyring that fetches its keys, once it is told to [`begin`](Self::begin).
     ///
     /// # Errors
     ///
     /// In words: no TLS client can be made for this source.
-    pub fn fetching(name: &str, source: &Source, runtime: &Handle) -> Result<Arc<Self>, String> {
+    pub fn fetching(name: &str, source: &Source) -> Result<Arc<Self>, String> {
         let fetch = Fetch::new(source.origin.clone(), source.ca.as_deref())?;
         let schedule = Schedule::new(source.refresh, source.floor, Instant::now().into_std());
-        let max_stale = source.max_stale;
-        let keyring = Arc::new(Self::new(name, None, schedule));
-        let task = runtime.spawn(run(Arc::downgrade(&keyring), keyring.wanted.clone(), fetch, max_stale));
-        keyring.task.set(task.abort_handle()).expect("a new keyring has no task");
-        Ok(keyring)
+        Ok(Arc::new(Self::new(name, schedule, Some((fetch, source.max_stale)))))
     }
 
-    /// A keyring of keys that are given: from a file, or a secret.
-    pub fn given(name: &str, keys: KeySet) -> Arc<Self> {
+    /// A keyring of keys that are given, by [`replace`](Self::replace): those of a file, or a secret.
+    pub fn given(name: &str) -> Arc<Self> {
         let never = Schedule::new(Duration::MAX, Duration::MAX, Instant::now().into_std());
-        Arc::new(Self::new(name, Some(keys), never))
+        Arc::new(Self::new(name, never, None))
     }
 
-    fn new(name: &str, keys: Option<KeySet>, schedule: Schedule) -> Self {
+    fn new(name: &str, schedule: Schedule, idle: Option<(Fetch, Duration)>) -> Self {
         Self {
             name: name.into(),
-            current: ArcSwapOption::new(keys.map(Arc::new)),
+            current: ArcSwapOption::empty(),
             schedule: Mutex::new(schedule),
             wanted: Arc::default(),
             rounds: watch::Sender::new(0),
             waiting: AtomicUsize::new(0),
             counts: Counts::default(),
+            idle: Mutex::new(idle),
             task: OnceLock::new(),
+            feed: OnceLock::new(),
         }
     }
 
-    /// Puts other keys in the place of those that were given, when their file has changed.
+    /// Fetches keys on `runtime` from now on, the first time at once.
+    pub fn begin(self: &Arc<Self>, runtime: &Handle) {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((fetch, max_stale)) = idle {
+            let task = run(Arc::downgrade(self), self.wanted.clone(), fetch, max_stale);
+            let _ = self.task.set(runtime.spawn(task).abort_handle());
+        }
+    }
+
+    /// Holds what gives the keys, so that both live as long.
+    pub fn feed(&self, feed: Arc<dyn Any + Send + Sync>) {
+        let _ = self.feed.set(feed);
+    }
+
+    /// Puts other keys in the place of those before.
     pub fn replace(&self, keys: KeySet) {
         let keys = keys.following(self.current.load().as_deref());
         self.current.store(Some(Arc::new(keys)));

@@ -6,7 +6,9 @@
 //!
 //! The set is asked after the verdict, so that a line takes effect at once and nothing is verified again.
 
+use std::any::Any;
 use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
@@ -14,7 +16,11 @@ use crate::policy::identity::Identity;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub struct Revoked(ArcSwap<Lists>);
+pub struct Revoked {
+    lists: ArcSwap<Lists>,
+    /// What gives the lists, for as long as they are wanted.
+    feed: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
 
 /// The content of a file of revocations.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,11 +39,16 @@ pub struct RevokedError {
 impl Revoked {
     /// Puts other lists in the place of those before.
     pub fn replace(&self, lists: Lists) {
-        self.0.store(lists.into());
+        self.lists.store(lists.into());
+    }
+
+    /// Holds what gives the lists, so that both live as long.
+    pub fn feed(&self, feed: Arc<dyn Any + Send + Sync>) {
+        let _ = self.feed.set(feed);
     }
 
     pub(in crate::stage::auth) fn has(&self, identity: &Identity) -> bool {
-        let lists = self.0.load();
+        let lists = self.lists.load();
         !lists.subjects.is_empty() && lists.subjects.contains(&*identity.subject)
             || !lists.tokens.is_empty() && lists.tokens.contains(&*identity.credential)
     }

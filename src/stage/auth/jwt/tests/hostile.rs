@@ -40,7 +40,9 @@ pub(super) fn settings() -> Settings {
 
 pub(super) fn provider(settings: Settings) -> Jwt {
     let keys = KeySet::parse(KEYS.set().as_bytes()).expect("good keys");
-    Jwt::new(settings, Keyring::given("corp", keys), Arc::default())
+    let keyring = Keyring::given("corp");
+    keyring.replace(keys);
+    Jwt::new(settings, keyring, Arc::default())
 }
 
 pub(super) fn claims() -> Value {
@@ -278,7 +280,8 @@ fn tokens_are_bounded() {
 
 #[test]
 fn an_own_secret_is_for_hmac_alone() {
-    let keyring = Keyring::given("corp", KeySet::secret(b""));
+    let keyring = Keyring::given("corp");
+    keyring.replace(KeySet::secret(b""));
     let settings = Settings { algorithms: vec![Algorithm::HS256], ..settings() };
     let provider = Jwt::new(settings, keyring, Arc::new(Revoked::default()));
     let judge = |alg: &str, signer: Signer| {

@@ -26,7 +26,9 @@ fn source(website: &Website) -> Source {
 }
 
 fn keyring(source: &Source) -> Arc<Keyring> {
-    Keyring::fetching("corp", source, &Handle::current()).expect("plain HTTP needs no certificates")
+    let keyring = Keyring::fetching("corp", source).expect("plain HTTP needs no certificates");
+    keyring.begin(&Handle::current());
+    keyring
 }
 
 fn strangers() -> String {
