@@ -47,7 +47,7 @@ impl Demo {
         let config = config(&backend, public, free_port(ADMIN_PORT).map_err(system)?);
         serve(&config, |publics, admin| {
             let public = publics.first().expect("a gateway has a public listener");
-            guide(&backend.url(), public.address, admin)
+            guide(&backend.url(), public.address, admin.address)
         })
     }
 }

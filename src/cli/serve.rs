@@ -1,6 +1,5 @@
 //! `transom serve`: the gateway, until SIGTERM or SIGINT and the end of the calls in flight.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -27,19 +26,19 @@ impl Serve {
 }
 
 /// A line for each listener; the only public one needs no name.
-fn listing(publics: &[ListenerAddress], admin: SocketAddr) -> String {
+fn listing(publics: &[ListenerAddress], admin: &ListenerAddress) -> String {
     let mut lines = String::new();
     for ListenerAddress { name, address, scheme } in publics {
         let name = if publics.len() == 1 { "serving" } else { name };
         lines.push_str(&format!("{name:<9} {scheme}://{address}\n"));
     }
-    lines + &format!("admin     http://{admin}")
+    lines + &format!("admin     {}://{}", admin.scheme, admin.address)
 }
 
 /// Prints what `announce` makes of the addresses once they listen; returns when the gateway has drained.
 pub(super) fn serve(
     config: &Config,
-    announce: impl FnOnce(&[ListenerAddress], SocketAddr) -> String,
+    announce: impl FnOnce(&[ListenerAddress], &ListenerAddress) -> String,
 ) -> Result<ExitCode, Failure> {
     let gateway = build(config)?;
     for warning in gateway.warnings() {
@@ -47,9 +46,9 @@ pub(super) fn serve(
     }
     let running = gateway.start().map_err(|error| Failure::Start(error.to_string()))?;
     let publics = running.addresses.clone();
-    let admin = running.admin_address.expect("a gateway has an admin listener");
+    let admin = running.admin_address.clone().expect("a gateway has an admin listener");
     running
-        .run_until_signal(|| print(announce(&publics, admin)))
+        .run_until_signal(|| print(announce(&publics, &admin)))
         .map_err(|error| Failure::System("cannot wait for signals", error))?;
     Ok(ExitCode::SUCCESS)
 }

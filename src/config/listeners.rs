@@ -16,9 +16,12 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use super::finding::{Position, Report};
+use super::secret;
 use super::section::Section;
+use super::shape::NAME;
 use super::value;
 use super::yaml::{Key, Node, Value};
+use crate::policy::secret::Secret;
 
 pub use limits::Limits;
 pub use tls::{CertificateFiles, ClientCertificates, Tls};
@@ -66,8 +69,13 @@ pub struct ProxyProtocol {
 /// The listener that operators and probes reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Default `127.0.0.1:9901`; beyond the loopback only with `unauthenticated: true`.
+    /// Default `127.0.0.1:9901`; beyond the loopback only with a token, client certificates, or
+    /// `unauthenticated: true`.
     pub bind: SocketAddr,
+    /// What operators show as a bearer token. Default none.
+    pub token: Option<Secret>,
+    /// Default none. With `client_ca`, operators show a certificate.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Public {
@@ -88,7 +96,7 @@ impl Default for Public {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { bind: loopback(9901) }
+        Self { bind: loopback(9901), token: None, tls: None }
     }
 }
 
@@ -229,9 +237,19 @@ impl Admin {
         let mut unauthenticated = false;
         section.read("role", &mut (), value::choice(&[("admin", ())]));
         section.read("unauthenticated", &mut unauthenticated, value::boolean);
-        let is_guarded = unauthenticated;
+        section.read("token", &mut admin.token, |node, report| secret::read(node, report).map(Some));
+        section.read("tls", &mut admin.tls, |node, report| {
+            // Its keys are documented once, with those of the public listeners.
+            let name = if matches!(node.value, Value::Unwritten) { NAME } else { "admin" };
+            Tls::read(name, node, report).map(Some)
+        });
+        let is_certified = admin.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let is_guarded = unauthenticated || section.has("token") || is_certified;
+        if unauthenticated {
+            section.forbid("token", "`unauthenticated` says that nobody is asked for one");
+        }
         section.read("bind", &mut admin.bind, |node, report| admin_address(node, report, is_guarded));
-        section.close(&["tls", "token"]);
+        section.close(&[]);
         Some(admin)
     }
 }
@@ -246,7 +264,8 @@ fn admin_address(node: &Node, report: &mut Report, is_guarded: bool) -> Option<S
         node,
         report,
         format!(
-            "`{address}` is not a loopback address: add `unauthenticated: true` if everyone who reaches it may read it"
+            "`{address}` is not a loopback address: add a `token`, `tls` with `client_ca`, or \
+             `unauthenticated: true` if everyone who reaches it may read it"
         ),
     )
 }

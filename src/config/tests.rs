@@ -80,6 +80,8 @@ fn listeners_are_read() {
     admin("bind: \"127.0.0.2:1\", role: admin", "127.0.0.2:1");
     admin("bind: \"[::1]:1\"", "[::1]:1");
     admin("bind: \"0.0.0.0:1\", unauthenticated: true", "0.0.0.0:1");
+    admin("bind: \"0.0.0.0:1\", token: env:CARGO_PKG_NAME", "0.0.0.0:1");
+    admin("bind: \"0.0.0.0:1\", tls: { cert: file:a, key: file:b, client_ca: file:c }", "0.0.0.0:1");
     let drain = |text: &str, millis: u64| {
         let text = format!("listeners: {{ public: {{ drain: {text} }} }}");
         accepted(&text, |config| config.listeners.public.drain, Duration::from_millis(millis));

@@ -21,16 +21,25 @@ pub(super) fn server(
 ) -> Result<ServerConfig, Vec<Finding>> {
     let mut server = settings::server(config);
     let mut findings = Vec::new();
-    for (listener, public) in server.listeners.iter_mut().zip(config.listeners.publics()) {
-        let Some(tls) = &public.tls else { continue };
+    let mut secured = |name: &str, tls: &Option<listeners::Tls>| {
+        let tls = tls.as_ref()?;
         match watch(tls, runtime) {
             Ok(watched) => {
                 let failures = Arc::clone(&watched);
-                metrics.observe_files(format!("listeners.{}.tls", public.name), move || failures.failures());
-                listener.tls = Some(TlsHandle(watched));
+                metrics.observe_files(format!("listeners.{name}.tls"), move || failures.failures());
+                Some(TlsHandle(watched))
             }
-            Err(reason) => findings.push(snapshot::finding(config, Some(tls.position), reason)),
+            Err(reason) => {
+                findings.push(snapshot::finding(config, Some(tls.position), reason));
+                None
+            }
         }
+    };
+    for (listener, public) in server.listeners.iter_mut().zip(config.listeners.publics()) {
+        listener.tls = secured(&public.name, &public.tls);
+    }
+    if let Some(admin) = &mut server.admin {
+        admin.tls = secured("admin", &config.listeners.admin.tls);
     }
     if findings.is_empty() { Ok(server) } else { Err(findings) }
 }

@@ -1,9 +1,9 @@
 //! The configuration's words in the rooms' own: one function a room.
 
-use crate::config::listeners::{Limits, Public};
+use crate::config::listeners::{Admin, Limits, Public};
 use crate::config::services::Service;
 use crate::config::{Config, observe};
-use crate::server::{ListenerConfig, ServerConfig, ServerLimits};
+use crate::server::{AdminConfig, ListenerConfig, ServerConfig, ServerLimits};
 use crate::telemetry::usage::{Mode, SinkConfig, UsageConfig};
 use crate::upstream::UpstreamConfig;
 
@@ -11,10 +11,18 @@ pub(super) fn server(config: &Config) -> ServerConfig {
     let listeners = &config.listeners;
     ServerConfig {
         listeners: listeners.publics().map(listener).collect(),
-        admin: Some(listeners.admin.bind),
+        admin: Some(admin(&listeners.admin)),
         workers: config.workers.unwrap_or_else(|| ServerConfig::new(listeners.public.bind).workers),
         drain_grace: listeners.largest(|public| public.drain_grace),
         drain_timeout: listeners.largest(|public| public.drain),
+    }
+}
+
+fn admin(admin: &Admin) -> AdminConfig {
+    AdminConfig {
+        token: admin.token.clone(),
+        needs_certificate: admin.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
+        ..AdminConfig::new(admin.bind)
     }
 }
 
@@ -98,6 +106,7 @@ mod tests {
 
     use super::*;
     use crate::config::Elsewhere;
+    use crate::policy::secret::Secret;
 
     #[test]
     fn every_key_reaches_its_place() {
@@ -105,7 +114,7 @@ mod tests {
 version: 1
 workers: 3
 listeners:
-  admin: { bind: \"127.0.0.1:2\" }
+  admin: { bind: \"127.0.0.1:2\", token: env:CARGO_PKG_NAME }
   public:
     bind: \"127.0.0.1:1\"
     drain: 1s
@@ -148,7 +157,10 @@ services:
                 ListenerConfig { limits, ..ListenerConfig::new("public", public) },
                 ListenerConfig::new("web", "127.0.0.1:3".parse().expect("an address")),
             ],
-            admin: Some("127.0.0.1:2".parse().expect("an address")),
+            admin: Some(AdminConfig {
+                token: Some(Secret::new("transom".to_owned())),
+                ..AdminConfig::new("127.0.0.1:2".parse().expect("an address"))
+            }),
             workers: 3,
             drain_grace: seconds(2),
             drain_timeout: seconds(30),
@@ -172,7 +184,7 @@ services:
     fn without_keys_the_rooms_have_their_own_defaults() {
         let config = Config::default();
         let expected = ServerConfig {
-            admin: Some(config.listeners.admin.bind),
+            admin: Some(AdminConfig::new(config.listeners.admin.bind)),
             ..ServerConfig::new(config.listeners.public.bind)
         };
         assert_eq!(server(&config), expected);

@@ -27,9 +27,14 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// A worker thread before it starts.
 pub(super) struct Worker {
+    /// Of the thread.
+    pub(super) name: String,
     pub(super) index: usize,
     pub(super) sockets: Vec<(std::net::TcpListener, Arc<Door>)>,
     pub(super) drain: Drain,
+    /// When it accepts no more.
+    pub(super) until: Step,
+    /// For its calls in flight after that.
     pub(super) drain_timeout: Duration,
 }
 
@@ -58,7 +63,7 @@ impl Worker {
         metrics: Arc<WorkerMetrics>,
     ) -> io::Result<JoinHandle<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name(format!("transom-{}", self.index)).spawn(move || {
+        std::thread::Builder::new().name(self.name.clone()).spawn(move || {
             runtime.block_on(self.run(&*handler, metrics));
             // Calls past the drain's timeout are cut off here.
             runtime.shutdown_background();
@@ -90,7 +95,7 @@ impl Worker {
                 Err(error) => tracing::error!(%error, "cannot accept on a socket"),
             }
         }
-        self.drain.reached(Step::Stopping).await;
+        self.drain.reached(self.until).await;
         for task in accepting {
             task.abort();
             // The socket is closed when the task is gone.

@@ -1,56 +1,151 @@
 //! The admin listener: `/healthz`, `/readyz`, `/metrics`.
 //!
 //! It has a thread and a runtime of its own, so that it answers when every worker is busy, and it
-//! outlives the workers, so that a balancer reads 503 until the end.
+//! outlives the workers, so that a balancer reads 503 until the end. Its connections are those of any listener,
+//! with the same guards; what it counts of them is not shown, because the metrics speak of clients.
 
-use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use aws_lc_rs::{constant_time, digest};
 use axum::Router;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::net::TcpListener;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tower::ServiceExt;
 
 use super::drain::{Drain, Step};
+use super::{AdminConfig, Handler, HandlerWorker, LimitedBody, Peer, ServerLimits, WorkerContext};
+use crate::policy::secret::Secret;
+use crate::status::{Code, Status};
 use crate::telemetry::Metrics;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) fn spawn(
-    socket: std::net::TcpListener,
-    metrics: Arc<Metrics>,
-    drain: Drain,
-) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("transom-admin".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            if let Err(error) = serve(socket, metrics, drain).await {
-                tracing::error!(%error, "the admin listener has failed");
-            }
-        });
-        runtime.shutdown_background();
-    })
+/// What probes ask for, who have no credentials.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+/// How long a page may still be read when everything else is gone.
+pub(super) const DRAIN: Duration = Duration::from_secs(1);
+
+/// The pages, and who may read them.
+#[derive(Clone, Debug)]
+pub(super) struct Admin {
+    pages: Router,
+    gate: Arc<Gate>,
 }
 
-async fn serve(socket: std::net::TcpListener, metrics: Arc<Metrics>, drain: Drain) -> io::Result<()> {
-    let listener = TcpListener::from_std(socket)?;
-    let ready = drain.clone();
-    let router = Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(async move || readiness(ready.step())))
-        .route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())));
-    tokio::select! {
-        result = axum::serve(listener, router) => result,
-        () = drain.reached(Step::Gone) => Ok(()),
+/// What a reader must show; each that is configured is asked for.
+#[derive(Debug)]
+struct Gate {
+    /// SHA-256 of the token: comparing digests tells nothing of the length either.
+    token: Option<digest::Digest>,
+    needs_certificate: bool,
+}
+
+/// The body of a page.
+pub(super) struct Page(axum::body::Body);
+
+/// The bounds of operators and probes.
+pub(super) fn limits() -> ServerLimits {
+    ServerLimits { body_bytes_max: 64 << 10, connections_max: 1024, ..ServerLimits::default() }
+}
+
+impl Admin {
+    pub(super) fn new(config: &AdminConfig, metrics: Arc<Metrics>, drain: Drain) -> Self {
+        let pages = Router::new()
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(async move || readiness(drain.step())))
+            .route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())));
+        let token = config.token.as_ref().map(Secret::expose);
+        let gate = Gate {
+            token: token.map(|token| digest::digest(&digest::SHA256, token.as_bytes())),
+            needs_certificate: config.needs_certificate,
+        };
+        Self { pages, gate: Arc::new(gate) }
     }
+}
+
+impl Handler for Admin {
+    type Worker = Self;
+
+    fn worker(&self, _context: &WorkerContext) -> Self {
+        self.clone()
+    }
+}
+
+impl HandlerWorker for Admin {
+    type Body = Page;
+
+    async fn call(&self, request: Request<LimitedBody>, peer: &Peer) -> Response<Page> {
+        let response = match self.gate.refusal(&request, peer) {
+            Some(refusal) => refusal.into_response(),
+            None => {
+                let request = request.map(axum::body::Body::new);
+                self.pages.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+            }
+        };
+        response.map(Page)
+    }
+}
+
+impl Gate {
+    fn refusal(&self, request: &Request<LimitedBody>, peer: &Peer) -> Option<impl IntoResponse + use<>> {
+        if OPEN.contains(&request.uri().path()) {
+            return None;
+        }
+        let mut headers = HeaderMap::new();
+        if self.token.is_some_and(|token| !shows(request.headers(), token)) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"admin\""));
+            return Some((StatusCode::UNAUTHORIZED, headers, "a bearer token is required\n"));
+        }
+        (self.needs_certificate && peer.certificate.is_none()).then_some((
+            StatusCode::FORBIDDEN,
+            headers,
+            "a client certificate is required\n",
+        ))
+    }
+}
+
+/// Whether exactly one `Authorization` shows the token.
+fn shows(headers: &HeaderMap, token: digest::Digest) -> bool {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Some((scheme, shown)) = value.as_bytes().split_at_checked(b"Bearer ".len()) else { return false };
+    let shown = digest::digest(&digest::SHA256, shown);
+    scheme.eq_ignore_ascii_case(b"Bearer ")
+        && constant_time::verify_slices_are_equal(shown.as_ref(), token.as_ref()).is_ok()
 }
 
 fn readiness(step: Step) -> impl IntoResponse {
     match step {
         Step::Serving => (StatusCode::OK, "ready\n"),
         Step::Announced | Step::Stopping | Step::Gone => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}
+
+impl Body for Page {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let failed = |_| Status::gateway(Code::Internal, "the page cannot be written");
+        Pin::new(&mut self.0).poll_frame(cx).map_err(failed)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
     }
 }

@@ -41,6 +41,7 @@ use door::Door;
 
 use crate::policy::certificate::ClientCertificate;
 use crate::policy::request_id::RequestIds;
+use crate::policy::secret::Secret;
 use crate::status::Status;
 use crate::telemetry::WorkerMetrics;
 
@@ -109,7 +110,7 @@ pub struct ServerConfig {
     /// Public listeners.
     pub listeners: Vec<ListenerConfig>,
     /// `/healthz`, `/readyz`, `/metrics`.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminConfig>,
     pub workers: usize,
     /// Between the announcement on `/readyz` and the moment accepting stops.
     pub drain_grace: Duration,
@@ -128,6 +129,18 @@ pub struct ListenerConfig {
     /// The networks of the balancers, when all connections begin with a preamble of the PROXY protocol.
     pub proxy_protocol: Option<Vec<IpNet>>,
     pub tls: Option<TlsHandle>,
+}
+
+/// The listener of operators and probes. Probes are asked for nothing but what the handshake asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Port 0 asks the system for one.
+    pub bind: SocketAddr,
+    /// What operators must show as a bearer token.
+    pub token: Option<Secret>,
+    pub tls: Option<TlsHandle>,
+    /// Whether operators must show a client certificate, even if the handshake goes without.
+    pub needs_certificate: bool,
 }
 
 /// The TLS of a listener, whatever it is at the moment; equal to itself alone.
@@ -152,6 +165,13 @@ impl ServerConfig {
             drain_grace: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+impl AdminConfig {
+    /// A listener that asks for nothing.
+    pub fn new(bind: SocketAddr) -> Self {
+        Self { bind, token: None, tls: None, needs_certificate: false }
     }
 }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::accept::Worker;
+use super::admin::{self, Admin};
 use super::door::Door;
 use super::drain::{Drain, Signals, Step};
-use super::{Handler, ServerConfig, admin};
+use super::{AdminConfig, Handler, ListenerConfig, ServerConfig};
 use crate::telemetry::Metrics;
 
 /// Connections the system holds before `accept`; more than one burst of a busy second.
@@ -22,13 +23,13 @@ const BACKLOG: i32 = 4096;
 pub struct Running {
     /// The public listeners, in the order of [`ServerConfig::listeners`], with the ports given.
     pub addresses: Vec<ListenerAddress>,
-    pub admin_address: Option<SocketAddr>,
+    pub admin_address: Option<ListenerAddress>,
     shutdown: Shutdown,
     workers: Vec<JoinHandle<()>>,
     admin: Option<JoinHandle<()>>,
 }
 
-/// Where a public listener is reached.
+/// Where a listener is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerAddress {
     pub name: Arc<str>,
@@ -78,28 +79,53 @@ pub fn start(
         }
         addresses.push(ListenerAddress { name: Arc::clone(&listener.name), address, scheme: door.scheme() });
     }
-    let admin_socket = match config.admin {
-        None => None,
-        Some(address) => Some(bind(address).map_err(|error| StartError::Listen { address, error })?),
-    };
-    let admin_address = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
     let drain = Drain::new();
     let mut running = Running {
         addresses,
-        admin_address,
+        admin_address: None,
         shutdown: Shutdown { drain: drain.clone(), grace: config.drain_grace },
         workers: Vec::with_capacity(workers_count),
         admin: None,
     };
+    // Bound before any thread accepts: what cannot start has served nobody.
+    let admin = config.admin.map(|admin| Ok((bind_admin(&admin)?, admin))).transpose()?;
     for (index, sockets) in sockets.into_iter().enumerate() {
-        let worker = Worker { index, sockets, drain: drain.clone(), drain_timeout: config.drain_timeout };
+        let (name, until) = (format!("transom-{index}"), Step::Stopping);
+        let drain = drain.clone();
+        let worker = Worker { name, index, sockets, drain, until, drain_timeout: config.drain_timeout };
         let thread = worker.spawn(Arc::clone(&handler), metrics.worker()).map_err(StartError::Thread);
         running.workers.push(thread?);
     }
-    if let Some(socket) = admin_socket {
-        running.admin = Some(admin::spawn(socket, metrics, drain).map_err(StartError::Thread)?);
+    if let Some(((socket, door, address), config)) = admin {
+        running.admin_address = Some(address);
+        let worker = Worker {
+            name: "transom-admin".to_owned(),
+            index: 0,
+            sockets: vec![(socket, door)],
+            drain: drain.clone(),
+            until: Step::Gone,
+            drain_timeout: admin::DRAIN,
+        };
+        let pages = Arc::new(Admin::new(&config, metrics, drain));
+        running.admin = Some(worker.spawn(pages, Arc::default()).map_err(StartError::Thread)?);
     }
     Ok(running)
+}
+
+type BoundSocket = (std::net::TcpListener, Arc<Door>, ListenerAddress);
+
+fn bind_admin(config: &AdminConfig) -> Result<BoundSocket, StartError> {
+    let listener = ListenerConfig {
+        limits: admin::limits(),
+        tls: config.tls.clone(),
+        ..ListenerConfig::new("admin", config.bind)
+    };
+    let door = Arc::new(Door::new(0, &listener));
+    let refused = |error| StartError::Listen { address: config.bind, error };
+    let socket = bind(config.bind).map_err(refused)?;
+    let address = socket.local_addr().map_err(refused)?;
+    let address = ListenerAddress { name: listener.name, address, scheme: door.scheme() };
+    Ok((socket, door, address))
 }
 
 fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {

@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use transom::server::{
-    Handler, HandlerWorker, LimitedBody, Peer, Running, ServerConfig, ServerLimits, WorkerContext, start,
+    AdminConfig, Handler, HandlerWorker, LimitedBody, Peer, Running, ServerConfig, ServerLimits,
+    WorkerContext, start,
 };
 use transom::status::Status;
 use transom::telemetry::Metrics;
@@ -401,9 +402,9 @@ async fn accepting_pauses_at_the_bound_of_all_connections() {
 async fn the_drain_finishes_calls_and_says_so() {
     let mut fixture = fixture(|config| {
         config.workers = 1;
-        config.admin = Some("127.0.0.1:0".parse().expect("an address"));
+        config.admin = Some(AdminConfig::new("127.0.0.1:0".parse().expect("an address")));
     });
-    let admin = fixture.running.admin_address.expect("asked for");
+    let admin = fixture.running.admin_address.as_ref().expect("asked for").address;
     let page = async |path: &str| {
         exchange(admin, format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes())
             .await

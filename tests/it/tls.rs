@@ -355,3 +355,59 @@ async fn sessions_are_resumed_by_any_worker() {
     }
     assert_eq!(resumed, 15);
 }
+
+#[tokio::test]
+async fn admin_pages_have_a_gate() {
+    let (files, authority) = (Files::new(), Authority::new("authority"));
+    let pair = files.pair("a", &authority.host(&[HOST]));
+    let ca = files.write("ca.crt", &authority.pem);
+    let token = files.write("token", "s3cret\n");
+    let operator = Client::with_certificate(&authority, &authority.client("urn:operator"));
+    let stranger = Client::new(&authority);
+    // What stands behind the public listener's brace is the admin listener.
+    let start = async |keys: &str| gateway(&format!("}}, admin: {{ {keys}")).await;
+    let page = async |gateway: &Gateway, client: Option<&Client>, path: &str, headers: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n{headers}connection: close\r\n\r\n");
+        let reply = match client {
+            None => crate::server::exchange(gateway.admin, request.as_bytes()).await,
+            Some(client) => {
+                let mut stream = client.connect(gateway.admin, HOST).await.expect("a handshake");
+                stream.write_all(request.as_bytes()).await.expect("open");
+                read_to_end(&mut stream).await
+            }
+        };
+        let number = reply.get(9..12).and_then(|number| number.parse::<u16>().ok());
+        (number.unwrap_or_default(), reply)
+    };
+    let (guarded, _backend) = start(&format!("token: {token:?}")).await;
+    for (headers, number) in [
+        ("", 401),
+        ("authorization: Bearer s3cret\r\n", 200),
+        ("authorization: bearer s3cret\r\n", 200),
+        ("authorization: Bearer s3cre\r\n", 401),
+        ("authorization: Bearer s3cret \r\n", 200),
+        ("authorization: Bearer s3crets\r\n", 401),
+        ("authorization: Bearer\r\n", 401),
+        ("authorization: Basic s3cret\r\n", 401),
+        ("authorization: s3cret\r\n", 401),
+        ("authorization: Bearer s3cret\r\nauthorization: Bearer s3cret\r\n", 401),
+    ] {
+        let (found, reply) = page(&guarded, None, "/metrics", headers).await;
+        assert_eq!(found, number, "{headers:?}: {reply}");
+        assert_eq!(reply.contains("www-authenticate: Bearer realm="), number == 401, "{headers:?}: {reply}");
+    }
+    assert_eq!(page(&guarded, None, "/no-such-page", "").await.0, 401);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(page(&guarded, None, path, "").await.0, 200, "{path}");
+    }
+    let keys = format!("tls: {{ {pair}, client_ca: {ca:?}, client_certificates: optional }}");
+    let (certified, _backend) = start(&keys).await;
+    for (client, path, number) in [
+        (&operator, "/metrics", 200),
+        (&stranger, "/metrics", 403),
+        (&stranger, "/readyz", 200),
+        (&operator, "/no-such-page", 404),
+    ] {
+        assert_eq!(page(&certified, Some(client), path, "").await.0, number, "{path}");
+    }
+}
