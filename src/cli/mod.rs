@@ -1,10 +1,11 @@
-//! The command line: `transom serve | demo | check | routes | schema`, one file a subcommand.
+//! The command line: `transom serve | demo | check | routes | explain | schema`, one file a subcommand.
 //!
 //! Flags become a [`Config`], which [`gateway`](crate::gateway) turns into a running
 //! gateway. What a program may read goes to standard output, everything else to standard error.
 
 mod check;
 mod demo;
+mod explain;
 mod flags;
 mod routes;
 mod schema;
@@ -35,6 +36,7 @@ enum Command {
     Demo(demo::Demo),
     Check(check::Check),
     Routes(routes::Routes),
+    Explain(explain::Explain),
     Schema(schema::Schema),
 }
 
@@ -45,6 +47,7 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Routes(routes) => routes.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Schema(schema) => schema.run(),
     };
     done.unwrap_or_else(|failure| failure.report())
@@ -59,6 +62,9 @@ enum Failure {
     /// The configuration file cannot be read.
     #[error("{0}")]
     Unreadable(String),
+    /// The command line names something that is not there.
+    #[error("{0}")]
+    Unknown(String),
     /// The gateway does not start: an address is taken, for one.
     #[error("{0}")]
     Start(String),
@@ -75,7 +81,7 @@ impl Failure {
 
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Findings(_) | Self::Start(_) | Self::System(..) => ExitCode::from(1),
+            Self::Findings(_) | Self::Unknown(_) | Self::Start(_) | Self::System(..) => ExitCode::from(1),
             Self::Unreadable(_) => ExitCode::from(2),
         }
     }

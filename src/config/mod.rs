@@ -13,6 +13,7 @@ pub mod auth_introspect;
 pub mod auth_jwt;
 pub mod descriptors;
 pub mod effective;
+pub mod explain;
 pub mod finding;
 pub mod headers;
 pub mod json;

@@ -28,6 +28,9 @@ pub struct Policy {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clauses {}
 
+/// The keys of which those of every policy hold; of any other, the last policy's does.
+pub const ADDED: [&str; 3] = ["allow", "deny", "rate"];
+
 /// The policies by name.
 pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Policy>> {
     value::by_name("policies", read_one)(node, report)

@@ -131,3 +131,40 @@ fn wrong_flags_are_exit_code_2_and_missing_ones_1() {
     assert_eq!(transom(&["routes"]).code, 1);
     assert_eq!(transom(&[]).code, 2);
 }
+
+#[test]
+fn explain_tells_what_holds_and_which_line_says_so() {
+    const SURFACES: &str = "\
+policies:
+  edge: {}
+surfaces:
+  web:
+    policies: [edge]
+    rules:
+      - { match: library.v1.LibraryService.GetBook, timeout: 2s }
+  old:
+    hosts: [old.test]
+    rules: [{ match: library.v1.LibraryService.ListBooks }]
+";
+    let file = Configuration::of_library("explain", SURFACES);
+    let explain = |subject: &str| transom(&["explain", subject, "-c", file.path()]);
+    let outcome = explain("library.v1.LibraryService.GetBook");
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    // Three lines stand before the surfaces.
+    let line = |number: usize| format!("{}:{number}", file.path());
+    let expected = [
+        "library.v1.LibraryService.GetBook".to_owned(),
+        format!("surface web {}", line(7)),
+        "GET /v1/{name=shelves/*/books/*}".to_owned(),
+        format!("service: api, 2s {}", line(3)),
+        format!("match: library.v1.LibraryService.GetBook {}", line(10)),
+        format!("timeout: 2s {}", line(10)),
+        format!("surface old {}", line(11)),
+        "not shown".to_owned(),
+    ];
+    let told = outcome.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!(explain("/v1/shelves/1/books/2").stdout, outcome.stdout);
+    let outcome = explain("/v1/none");
+    assert_eq!((outcome.code, outcome.stderr.trim()), (1, "no surface shows `/v1/none`"));
+}

@@ -1,0 +1,177 @@
+//! What the file says of a rule, key by key, and where: the words behind `config::effective`.
+//!
+//! The file is read once more as a tree, so that any key is shown as the operator wrote it, with the line that
+//! says it, and no section has to know how to print itself.
+
+use super::finding::Position;
+use super::policies::ADDED;
+use super::yaml::{self, Node, Value};
+
+/// One key that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub key: String,
+    /// In YAML's flow style, on one line.
+    pub value: String,
+    pub position: Position,
+    /// The policy that says it; `None`: the rule or the surface itself.
+    pub policy: Option<String>,
+}
+
+/// What holds under a rule of a surface, or without one: the rule's own keys first, then those of the policies.
+///
+/// `text` is a file that [`Config::parse`](super::Config::parse) has accepted.
+pub fn said(text: &str, surface: &str, rule_index: Option<usize>) -> Vec<Said> {
+    let Ok(root) = yaml::parse(text) else { return Vec::new() };
+    let Some(surface) = root.get("surfaces").and_then(|surfaces| surfaces.get(surface)) else {
+        return Vec::new();
+    };
+    let rule = rule_index.and_then(|index| surface.get("rules")?.items().get(index));
+    let own: Vec<Said> = rule.map_or_else(Vec::new, |rule| entries(rule, None).collect());
+    let policies = rule.and_then(|rule| rule.get("policies")).or_else(|| surface.get("policies"));
+    let names = policies.map_or(&[][..], Node::items).iter().filter_map(Node::text);
+    let mut bundled: Vec<Said> = Vec::new();
+    for name in names {
+        let Some(policy) = root.get("policies").and_then(|policies| policies.get(name)) else { continue };
+        for said in entries(policy, Some(name)).filter(|said| own.iter().all(|own| own.key != said.key)) {
+            if !ADDED.contains(&said.key.as_str()) {
+                bundled.retain(|earlier| earlier.key != said.key);
+            }
+            bundled.push(said);
+        }
+    }
+    bundled.sort_by(|left, right| left.key.cmp(&right.key));
+    own.into_iter().chain(bundled).collect()
+}
+
+fn entries<'n>(node: &'n Node, policy: Option<&'n str>) -> impl Iterator<Item = Said> {
+    let entries = match &node.value {
+        Value::Map(entries) => entries.as_slice(),
+        _ => &[],
+    };
+    entries.iter().map(move |(key, value)| Said {
+        key: key.name.clone(),
+        value: flow(value),
+        position: key.position,
+        policy: policy.map(str::to_owned),
+    })
+}
+
+impl Node {
+    fn get(&self, name: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+    }
+
+    fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// YAML's flow style.
+fn flow(node: &Node) -> String {
+    match &node.value {
+        Value::Null | Value::Unwritten => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Text(text) => plain(text),
+        Value::List(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Map(entries) if entries.is_empty() => "{}".to_owned(),
+        Value::Map(entries) => {
+            let entry = |(key, value): &(yaml::Key, Node)| format!("{}: {}", plain(&key.name), flow(value));
+            format!("{{ {} }}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// Without quotes where none are needed.
+fn plain(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./*%@+".contains(&byte);
+    let inner = |byte: u8| is_plain(byte) || byte == b':' || byte == b' ';
+    let is_safe = text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'/')
+        && text.bytes().next_back().is_some_and(is_plain)
+        && text.bytes().all(inner)
+        && !text.contains(": ");
+    if is_safe || text.bytes().all(|byte| is_plain(byte) && byte != b'*' && byte != b'@' && byte != b'%') {
+        text.to_owned()
+    } else {
+        format!("{text:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "
+policies:
+  edge: { auth: corp, deny: { cidr: file:deny.txt } }
+  strict:
+    auth: { any: [partner, corp] }
+    deny: { cidr: [10.0.0.0/8] }
+surfaces:
+  web:
+    policies: [edge, strict]
+    rules:
+      - { match: a.B.*, timeout: 2s }
+      - { match: a.C.*, auth: none, policies: [edge] }
+";
+
+    #[test]
+    fn what_holds_is_shown_with_its_line() {
+        let check = |rule: usize, expected: &[(&str, &str, u32, &str)]| {
+            let said = said(FILE, "web", Some(rule));
+            let shown: Vec<_> = said
+                .iter()
+                .map(|one| {
+                    let policy = one.policy.as_deref().unwrap_or_default();
+                    (one.key.as_str(), one.value.as_str(), one.position.line, policy)
+                })
+                .collect();
+            assert_eq!(shown, expected);
+        };
+        check(
+            0,
+            &[
+                ("match", "a.B.*", 11, ""),
+                ("timeout", "2s", 11, ""),
+                ("auth", "{ any: [partner, corp] }", 5, "strict"),
+                ("deny", "{ cidr: file:deny.txt }", 3, "edge"),
+                ("deny", "{ cidr: [10.0.0.0/8] }", 6, "strict"),
+            ],
+        );
+        check(
+            1,
+            &[
+                ("match", "a.C.*", 12, ""),
+                ("auth", "none", 12, ""),
+                ("policies", "[edge]", 12, ""),
+                ("deny", "{ cidr: file:deny.txt }", 3, "edge"),
+            ],
+        );
+        assert_eq!(said(FILE, "none", None), []);
+    }
+
+    #[test]
+    fn text_is_quoted_where_it_must_be() {
+        let check = |text: &str, expected: &str| assert_eq!(plain(text), expected);
+        check("a b", "a b");
+        check("a: b", "\"a: b\"");
+        check("'x' in y", "\"'x' in y\"");
+        check("*", "\"*\"");
+        check("file:a.txt", "file:a.txt");
+        check("10.0.0.0/8", "10.0.0.0/8");
+        check("", "");
+    }
+}
