@@ -411,3 +411,29 @@ async fn admin_pages_have_a_gate() {
         assert_eq!(page(&certified, Some(client), path, "").await.0, number, "{path}");
     }
 }
+
+#[test]
+fn a_pair_that_is_none_is_a_finding() {
+    let (files, authority) = (Files::new(), Authority::new("authority"));
+    let [one, other] = [(), ()].map(|()| authority.host(&[HOST]));
+    let check = |tls: &str, expected: &str| {
+        let file = files.0.path().join("transom.yaml");
+        let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/door.proto");
+        let text = format!(
+            "version: 1\nlisteners: {{ public: {{ tls: {{ {tls} }} }} }}\ndescriptors: [{{ proto: {proto:?} }}]\n\
+             services: {{ door: {{ endpoints: {{ static: [\"http://127.0.0.1:1\"] }} }} }}\n"
+        );
+        std::fs::write(&file, text).expect("a directory of ours");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_transom"));
+        let output = command.args(["check", "-c"]).arg(&file).output().expect("it runs");
+        let findings = String::from_utf8_lossy(&output.stdout);
+        assert!(findings.contains(":2:29: ") && findings.contains(expected), "{tls}: {output:?}");
+    };
+    files.pair("a", &one);
+    let key = files.write("other.key", &other.key);
+    let chain = files.write("a.crt", &one.chain);
+    check(&format!("cert: {chain:?}, key: {key:?}"), "is not the key of");
+    check(&format!("cert: {chain:?}, key: {chain:?}"), "expected a private key in PEM");
+    check(&format!("cert: {key:?}, key: {key:?}"), "expected a certificate in PEM, found none");
+    check(&format!("cert: {chain:?}, key: \"file:gone.key\""), "No such file");
+}
