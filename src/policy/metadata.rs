@@ -157,6 +157,7 @@ pub fn reserved_back(name: &str) -> Option<&'static str> {
     match name {
         "content-disposition" | "content-language" => None,
         "date" | "server" => Some("the gateway writes it"),
+        _ if name.starts_with("access-control-") => Some("`cors` of a surface says it"),
         _ => reserved(name),
     }
 }
