@@ -235,6 +235,9 @@ pub struct ClientBody(Option<Pin<Box<dyn BoundedBody>>>);
 pub trait BoundedBody: Body<Data = Bytes, Error = Status> + Send {
     /// The route takes a stream of messages: from now on each of them is bounded by who reads it.
     fn lift_bounds(self: Pin<&mut Self>);
+
+    /// The most bytes that it gives.
+    fn bytes_max(&self) -> u64;
 }
 
 impl ClientBody {
@@ -252,6 +255,11 @@ impl ClientBody {
 
     pub fn empty() -> Self {
         Self(None)
+    }
+
+    /// See [`BoundedBody::bytes_max`].
+    pub fn bytes_max(&self) -> u64 {
+        self.0.as_ref().map_or(0, |body| body.bytes_max())
     }
 
     /// Whether no byte can come any more.

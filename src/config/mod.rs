@@ -11,6 +11,9 @@
 
 pub mod auth_introspect;
 pub mod auth_jwt;
+mod compression;
+mod cors;
+pub mod deprecated;
 pub mod descriptors;
 pub mod effective;
 pub mod explain;

@@ -17,11 +17,15 @@
 
 use std::time::Duration;
 
+use super::deprecated::{self, Deprecated};
 use super::finding::{Position, Report};
 use super::policies::Clauses;
 use super::section::Section;
 use super::value;
 use super::yaml::{Key, Node, Value};
+use super::{compression, cors};
+use crate::policy::compression::Compression;
+use crate::policy::cors::CorsRules;
 
 /// One front end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,10 @@ pub struct Surface {
     pub protocols: Vec<Protocol>,
     /// Names of policies; they hold from left to right.
     pub policies: Vec<Named>,
+    /// Which pages of other origins may call. Default none.
+    pub cors: Option<CorsRules>,
+    pub compression: Compression,
+    pub deprecated: Option<Deprecated>,
     pub rules: Vec<Rule>,
 }
 
@@ -76,6 +84,8 @@ pub struct Rule {
     pub policies: Option<Vec<Named>>,
     /// A unary call from its first byte to its last, where that is less than the service's.
     pub timeout: Option<Duration>,
+    /// What holds for these methods in the place of what the surface says.
+    pub deprecated: Option<Deprecated>,
     /// What the rule itself says, in the place of what its policies say.
     pub clauses: Clauses,
 }
@@ -96,6 +106,9 @@ impl Surface {
             hosts: Vec::new(),
             protocols: vec![Protocol::Rest],
             policies: Vec::new(),
+            cors: None,
+            compression: Compression::default(),
+            deprecated: None,
             rules: Vec::new(),
         }
     }
@@ -108,6 +121,9 @@ impl Surface {
         section.read("hosts", &mut surface.hosts, value::list(host));
         section.read("protocols", &mut surface.protocols, protocols);
         section.read("policies", &mut surface.policies, value::list(named));
+        section.read("cors", &mut surface.cors, |node, report| cors::read(node, report).map(Some));
+        section.read("compression", &mut surface.compression, compression::read);
+        section.read("deprecated", &mut surface.deprecated, deprecated::of_surface);
         section.read("rules", &mut surface.rules, value::list(Rule::read));
         section.close(&["graphql"]);
         Some(surface)
@@ -123,6 +139,7 @@ impl Rule {
             expose: true,
             policies: None,
             timeout: None,
+            deprecated: None,
             clauses: Clauses::default(),
         };
         let mut section = Section::open(node, "surfaces.NAME.rules[]", report)?;
@@ -134,6 +151,7 @@ impl Rule {
         section.read("timeout", &mut rule.timeout, |node, report| {
             value::duration(TIMEOUT_MIN..=TIMEOUT_MAX)(node, report).map(Some)
         });
+        section.read("deprecated", &mut rule.deprecated, deprecated::of_rule);
         rule.clauses = Clauses::read(&mut section);
         section.require("match", "name methods, such as `shop.v1.Orders.*`");
         section.close(&["cache", "mirror", "sticky"]);

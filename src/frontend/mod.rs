@@ -6,6 +6,9 @@
 //! `upstream` or `transcode`.
 
 mod accept;
+mod compress;
+mod decompress;
+mod edge;
 mod render;
 mod rest;
 mod stream;
@@ -17,6 +20,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 
 use crate::call::{Call, Client, ClientBody, Failure, Notes, Reply, ResponseBody};
+use crate::policy::compression::Offer;
 use crate::route::Binding;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
@@ -50,6 +54,17 @@ pub fn classify(head: &Parts) -> &'static dyn Frontend {
         .expect("REST, the last of the table, claims every request")
 }
 
+/// Room 8: the response of a frontend, compressed where its surface offers that and it gains by it.
+pub fn respond(
+    frontend: &dyn Frontend,
+    exchange: &mut Exchange,
+    outcome: Result<Reply, Failure>,
+) -> Response<ResponseBody> {
+    let mut response = frontend.respond(exchange, outcome);
+    compress::compress(exchange.compression, &mut response);
+    response
+}
+
 /// What room 8 must still know when the call has come back.
 pub struct Exchange {
     pub snapshot: Arc<Snapshot>,
@@ -68,6 +83,8 @@ pub struct Exchange {
     pub wants_trailers: bool,
     /// Chosen when a streaming call is opened.
     pub framing: Framing,
+    /// What the surface offers, once it is known.
+    pub compression: Offer,
     /// Headers that could not cross, in either direction.
     pub dropped_headers: usize,
 }
@@ -94,6 +111,7 @@ impl Exchange {
             wants_trailers: te
                 .is_some_and(|te| te.split(',').any(|token| token.trim().eq_ignore_ascii_case("trailers"))),
             framing: Framing::Ndjson,
+            compression: Offer::default(),
             dropped_headers: 0,
         }
     }

@@ -12,7 +12,7 @@ use http::{Method, Response, StatusCode};
 
 use super::accept::Framing;
 use super::stream::StreamBody;
-use super::{Exchange, Frontend, render};
+use super::{Exchange, Frontend, decompress, edge, render};
 use crate::call::{self, Call, ClientBody, Failure, Head, Payload, Reply, ReplyBody, ResponseBody};
 use crate::policy::deadline;
 use crate::policy::metadata::Peer;
@@ -38,7 +38,7 @@ impl Frontend for Rest {
         if !body.is_empty() && !binding.raw_request && binding.body != Body::None {
             check_content_type(head.headers.get(header::CONTENT_TYPE), binding.client_streaming)?;
         }
-        check_content_encoding(&head.headers)?;
+        let body = decompress::decoded(exchange, &head.headers, body)?;
         if binding.server_streaming {
             exchange.framing = Framing::negotiate(&head.headers);
         }
@@ -91,15 +91,23 @@ impl Frontend for Rest {
 }
 
 /// Room 3: the surface by listener and host, its binding by verb and path.
-fn route(exchange: &Exchange, snapshot: &Snapshot, head: &Parts) -> Result<(Arc<Binding>, Captures), Status> {
+fn route(
+    exchange: &mut Exchange,
+    snapshot: &Snapshot,
+    head: &Parts,
+) -> Result<(Arc<Binding>, Captures), Status> {
     let host = call::host(&head.uri, &head.headers).unwrap_or_default();
+    if let Some(answer) = edge::preflight(exchange, snapshot, host, head) {
+        return Err(answer);
+    }
     let surfaces = &snapshot.surfaces;
     let found = surfaces.find(exchange.listener, host, head.method.as_str(), head.uri.path());
-    let Ok((_surface, found)) = found else {
+    let Ok((surface, found)) = found else {
         return Err(
             Status::client(Code::NotFound, "this host is not served here").with_reason("HOST_NOT_SERVED")
         );
     };
+    edge::enter(exchange, surface, &head.headers);
     match found {
         Match::Found { binding, captures } => Ok((binding.clone(), captures)),
         Match::MethodNotAllowed { allow } => Err(method_not_allowed(&head.method, allow)),
@@ -229,16 +237,6 @@ fn is_json(content_type: &str, is_stream: bool) -> bool {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
         })
-}
-
-fn check_content_encoding(headers: &HeaderMap) -> Result<(), Status> {
-    match headers.get(header::CONTENT_ENCODING) {
-        None => Ok(()),
-        Some(encoding) if encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Ok(()),
-        Some(_) => Err(Status::client(Code::InvalidArgument, "compressed request bodies are not accepted")
-            .with_http(415)
-            .with_reason("UNSUPPORTED_CONTENT_ENCODING")),
-    }
 }
 
 /// The backend may choose a success or redirection number with the metadata `x-http-code`.

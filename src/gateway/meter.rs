@@ -220,6 +220,10 @@ impl<B: BoundedBody + Unpin> BoundedBody for Counted<B> {
     fn lift_bounds(self: Pin<&mut Self>) {
         Pin::new(&mut self.get_mut().body).lift_bounds();
     }
+
+    fn bytes_max(&self) -> u64 {
+        self.body.bytes_max()
+    }
 }
 
 impl<B: BoundedBody + Unpin> Body for Counted<B> {

@@ -14,7 +14,7 @@ mod tokens;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use http::{Request, Response};
 use tower::ServiceExt;
@@ -65,6 +65,8 @@ impl Gateway {
         let metrics = Metrics::new();
         let (snapshot, mut warnings) = snapshot::build(config, background.handle(), &metrics).await?;
         warnings.extend(config.warnings.iter().cloned());
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        warnings.extend(config.past_sunsets(now.as_secs()));
         Ok(Self {
             catalog: Arc::new(Catalog::new(snapshot)),
             warnings,
@@ -198,7 +200,7 @@ impl HandlerWorker for Worker {
             }
             Err(status) => Err(status.into()),
         };
-        let response = frontend.respond(&mut exchange, tally.judged(outcome));
+        let response = frontend::respond(frontend, &mut exchange, tally.judged(outcome));
         self.metrics.headers_dropped.add(exchange.dropped_headers as u64);
         tally.measure(response)
     }
@@ -221,5 +223,9 @@ impl BoundedBody for LimitedBody {
         let body = self.get_mut();
         body.set_bytes_max(u64::MAX);
         body.allow_slow();
+    }
+
+    fn bytes_max(&self) -> u64 {
+        LimitedBody::bytes_max(self)
     }
 }

@@ -58,10 +58,12 @@ pub(super) async fn build(
 /// What the stages hold: each owner's tables by rule, made of the file's words here.
 fn live(
     _config: &Config,
-    _effective: &[Effective<'_>],
+    effective: &[Effective<'_>],
     _background: &Handle,
 ) -> Result<Extensions, Vec<Finding>> {
-    Ok(Extensions::new())
+    let mut live = Extensions::new();
+    surfaces::notices(effective).map(|notices| live.insert(notices));
+    Ok(live)
 }
 
 async fn read_sources(config: &Config, findings: &mut Vec<Finding>) -> Option<Schema> {
@@ -123,6 +125,7 @@ fn binding_options(config: &Config) -> BindingOptions {
 fn bounds(config: &Config) -> Bounds {
     Bounds {
         body_bytes_max: config.listeners.largest(|public| public.limits.body_bytes_max),
+        decompression_ratio_max: config.listeners.largest(|public| public.limits.decompression_ratio_max),
         calls_max: config.listeners.largest(|public| public.limits.calls_max),
     }
 }

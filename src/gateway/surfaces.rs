@@ -8,9 +8,12 @@ use crate::config::Config;
 use crate::config::effective::Effective;
 use crate::config::finding::Finding;
 use crate::config::surfaces::{self as file, Host};
+use crate::policy::cors::{Cors, CorsRules};
+use crate::policy::deprecation::Notice;
 use crate::route::{self, Conflicts, Rules};
 use crate::schema::Schema;
 use crate::snapshot::{HostPattern, Rule, Surface, Surfaces};
+use crate::stage::Notices;
 
 /// The surfaces with their routes, and what was left out although they stand.
 pub(super) fn build(
@@ -31,6 +34,8 @@ pub(super) fn build(
                     name: surface.name.as_str().into(),
                     listener: surface.listener.as_ref().and_then(|named| listener(config, &named.name)),
                     hosts: surface.hosts.iter().map(host).collect(),
+                    cors: surface.cors.as_ref().map(|rules| cors(config, rules)),
+                    compression: surface.compression.clone(),
                     routes: tree,
                 });
             }
@@ -146,6 +151,24 @@ impl<'c> Shown<'c> {
             .collect();
         unmatched.into_iter()
     }
+}
+
+/// CORS of a surface, with the headers that the rest of the file makes the gateway read and write.
+fn cors(config: &Config, rules: &CorsRules) -> Cors {
+    let headers = &config.headers;
+    Cors::new(rules.clone(), headers.forward.iter().cloned(), headers.back.iter().cloned())
+        .expect("the rules were checked when the file was read")
+}
+
+/// What is said about calls under each rule; `None` when nothing is deprecated.
+pub(super) fn notices(effective: &[Effective<'_>]) -> Option<Notices> {
+    let notice = |effective: &Effective<'_>| {
+        let own = effective.rule.and_then(|rule| rule.deprecated.as_ref());
+        let deprecated = own.or(effective.surface.deprecated.as_ref());
+        deprecated.map(|deprecated| Notice::new(&deprecated.deprecation))
+    };
+    let notices: Box<[_]> = effective.iter().map(notice).collect();
+    notices.iter().any(Option::is_some).then_some(Notices(notices))
 }
 
 /// The place of a listener among the public ones.

@@ -120,6 +120,19 @@ impl RouteTree {
         self.not_allowed(path, readings)
     }
 
+    /// What `Allow` says of a path, whatever verb is asked for: never [`Match::Found`].
+    pub fn allow<'t>(&'t self, path: &str) -> Match<'t> {
+        let mut path = Path::new(path);
+        match path.split(self.path_segments_max) {
+            Ok(true) => {
+                let readings = self.readings(&path);
+                self.not_allowed(path, readings)
+            }
+            Ok(false) => Match::NotFound,
+            Err(reason) => Match::BadPath(reason),
+        }
+    }
+
     /// All bindings, in order of declaration.
     pub fn bindings(&self) -> impl ExactSizeIterator<Item = &Arc<Binding>> {
         self.bindings.iter()

@@ -51,6 +51,11 @@ impl LimitedBody {
         self.bytes_max = bytes_max;
     }
 
+    /// The bound that holds.
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
     /// Lets the client be as slow as it likes: a stream may rest between messages.
     pub fn allow_slow(&mut self) {
         self.rate = None;

@@ -51,6 +51,8 @@ pub struct Rule {
 pub struct Bounds {
     /// A request body, or one record of a streamed one.
     pub body_bytes_max: usize,
+    /// How many times as large a request body may be when it is decoded.
+    pub decompression_ratio_max: u64,
     /// Calls in flight, in the whole process.
     pub calls_max: usize,
 }
@@ -71,7 +73,7 @@ impl Default for Rule {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { body_bytes_max: 4 << 20, calls_max: 10_000 }
+        Self { body_bytes_max: 4 << 20, decompression_ratio_max: 100, calls_max: 10_000 }
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::policy::compression::Compression;
+use crate::policy::cors::Cors;
 use crate::route::{Match, RouteTree};
 
 /// One front end.
@@ -19,6 +21,9 @@ pub struct Surface {
     pub listener: Option<usize>,
     /// None: every host that no other surface names.
     pub hosts: Vec<HostPattern>,
+    /// Which pages of other origins may call; `None`: none.
+    pub cors: Option<Cors>,
+    pub compression: Compression,
     pub routes: RouteTree,
 }
 
@@ -155,6 +160,8 @@ mod tests {
                     None => HostPattern::Exact((*host).into()),
                 })
                 .collect(),
+            cors: None,
+            compression: Compression::default(),
             routes: build(&schema, &Rules::default()).expect("no rules").0,
         };
         Surfaces::new(hosts.iter().enumerate().map(surface).collect())

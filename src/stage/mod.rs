@@ -5,6 +5,7 @@
 //! for the length of a call, it holds until the last message of a streamed reply.
 
 pub mod auth;
+mod deprecated;
 mod in_flight;
 pub mod judge;
 
@@ -16,18 +17,21 @@ use crate::call::{Call, Failure, Reply};
 use crate::telemetry::WorkerMetrics;
 
 use auth::Authenticate;
+use deprecated::Deprecated;
 use in_flight::InFlight;
 use judge::Judged;
 
+pub use deprecated::Notices;
 pub use in_flight::Calls;
 
 /// The stages around the innermost service, outermost first.
-pub type Stages<S> = Judged<Authenticate, InFlight<S>>;
+pub type Stages<S> = Judged<Deprecated, Judged<Authenticate, InFlight<S>>>;
 
 /// Puts the stages around `inner`; `calls` is what all workers count together, `metrics` what one counts.
-pub fn stack<S>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> Stages<S> {
+pub fn stack<S: Stage + Clone>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> Stages<S> {
     let in_flight = InFlight::new(inner, calls.clone());
-    Judged::new(Authenticate::new(metrics.clone()), in_flight)
+    let authenticate = Judged::new(Authenticate::new(metrics.clone()), in_flight);
+    Judged::new(Deprecated, authenticate)
 }
 
 /// A service that answers calls.

@@ -23,6 +23,8 @@ pub struct Limits {
     pub header_count_max: usize,
     /// Bytes of a request's body. Default 4 MiB; past it 413.
     pub body_bytes_max: usize,
+    /// How many times as large a body may become when it is decoded, beyond 64 KiB. Default 100; past it 413.
+    pub decompression_ratio_max: u64,
     /// Query parameters of a request. Default 200; past it 400.
     pub query_parameters_max: usize,
     /// Segments of a path. Default 64; past it 400.
@@ -67,6 +69,7 @@ impl Default for Limits {
             header_bytes_max: 32 * KIB,
             header_count_max: 100,
             body_bytes_max: 4 * MIB,
+            decompression_ratio_max: 100,
             query_parameters_max: 200,
             path_segments_max: 64,
             handshake_timeout: Duration::from_secs(5),
@@ -99,6 +102,7 @@ impl Limits {
         section.read("headers", &mut limits.header_bytes_max, value::bytes(KIB..=MIB));
         section.read("header_count", &mut limits.header_count_max, value::integer(10..=1000));
         section.read("body", &mut limits.body_bytes_max, value::bytes(0..=GIB));
+        section.read("decompression_ratio", &mut limits.decompression_ratio_max, value::integer(1..=10_000));
         section.read("query_parameters", &mut limits.query_parameters_max, value::integer(1..=10_000));
         section.read("path_segments", &mut limits.path_segments_max, value::integer(1..=1000));
         section.read("handshake_timeout", &mut limits.handshake_timeout, value::duration(TIMEOUTS));

@@ -20,6 +20,9 @@ const READERS: &[&str] = &[
     include_str!("../observe.rs"),
     include_str!("../policies.rs"),
     include_str!("../surfaces.rs"),
+    include_str!("../cors.rs"),
+    include_str!("../compression.rs"),
+    include_str!("../deprecated.rs"),
 ];
 
 #[test]
@@ -64,18 +67,30 @@ fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
     })
 }
 
-/// The paths of the keys that a source file reads: each `read("key"` belongs to the `Section::open` above it.
+/// The paths of the keys that a source file reads: each `read("key"` belongs to the `Section::open` above it,
+/// or to all of those that follow each other there.
 fn keys_read(source: &str) -> Vec<String> {
     let mut keys = Vec::new();
-    let mut path = String::new();
+    let mut paths = vec![String::new()];
+    let mut is_read = true;
     let mut rest = source;
     while let Some(at) = rest.find(['S', '.']) {
         rest = &rest[at..];
         if let Some(call) = rest.strip_prefix("Section::open(") {
-            path = quoted(call).replace("{name}", "NAME");
+            if std::mem::take(&mut is_read) {
+                paths.clear();
+            }
+            paths.push(quoted(call).replace("{name}", "NAME"));
         } else if let Some(call) = rest.strip_prefix(".read(") {
-            let dot = if path.is_empty() { "" } else { "." };
-            keys.extend(call.trim_start().starts_with('"').then(|| format!("{path}{dot}{}", quoted(call))));
+            is_read = true;
+            if call.trim_start().starts_with('"') {
+                let key = quoted(call);
+                keys.extend(
+                    paths
+                        .iter()
+                        .map(|path| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }),
+                );
+            }
         }
         rest = &rest[1..];
     }
@@ -96,6 +111,9 @@ fn with_key(key: &str, value: &str) -> String {
         let endpoints = "endpoints: { static: [\"http://127.0.0.1:50051\"] }";
         return format!("services: {{ api: {{ {endpoints}, {key}: {value} }} }}");
     }
+    if let Some(key) = key.strip_prefix("surfaces.api.cors.") {
+        return format!("surfaces: {{ api: {{ cors: {{ origins: [\"*\"], {key}: {value} }} }} }}");
+    }
     if let Some(key) = key.strip_prefix("surfaces.api.rules[].") {
         return format!("surfaces: {{ api: {{ rules: [{{ match: a, {key}: {value} }}] }} }}");
     }
@@ -112,6 +130,7 @@ fn without_key(key: &str) -> String {
         ("descriptors", "descriptors: [{ proto: a }]"),
         ("observe.usage.", "observe: { usage: { file: a } }"),
         ("surfaces.NAME.rules[].", "surfaces: { api: { rules: [{ match: a }] } }"),
+        ("surfaces.NAME.cors.", "surfaces: { api: { cors: { origins: [\"*\"] } } }"),
         ("surfaces.NAME.", "surfaces: { api: {} }"),
         ("policies.NAME.", "policies: { api: {} }"),
     ] {
