@@ -3,6 +3,7 @@
 //! Flags become a [`Config`], which [`gateway`](crate::gateway) turns into a running
 //! gateway. What a program may read goes to standard output, everything else to standard error.
 
+mod audit;
 mod check;
 mod demo;
 mod explain;
@@ -38,6 +39,7 @@ enum Command {
     Routes(routes::Routes),
     Explain(explain::Explain),
     Schema(schema::Schema),
+    Audit(audit::Audit),
 }
 
 /// Does what the command line asks for.
@@ -46,6 +48,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
+        Command::Audit(audit) => audit.run(),
         Command::Routes(routes) => routes.run(),
         Command::Explain(explain) => explain.run(),
         Command::Schema(schema) => schema.run(),

@@ -30,6 +30,7 @@ mod secret;
 mod section;
 pub mod services;
 mod shape;
+pub mod shown;
 pub mod surfaces;
 mod value;
 mod yaml;
@@ -47,6 +48,7 @@ use policies::Policy;
 use routes::Routes;
 use section::Section;
 use services::Service;
+use shown::Written;
 use surfaces::Surface;
 use yaml::Node;
 
@@ -77,6 +79,8 @@ pub struct Config {
     pub workers: Option<usize>,
     /// What is allowed and yet likely a mistake.
     pub warnings: Vec<Finding>,
+    /// The file itself, to be shown.
+    pub written: Written,
 }
 
 /// What the file need not say or lead to.
@@ -123,6 +127,7 @@ impl Default for Config {
             observe: Observe::default(),
             workers: None,
             warnings: Vec::new(),
+            written: Written::default(),
         }
     }
 }
@@ -152,7 +157,8 @@ impl Config {
         let mut report = Report::new(file);
         report.follow_secrets(!elsewhere.secrets);
         let config = match yaml::parse(text) {
-            Ok(root) => Self::read(&root, elsewhere, &mut report),
+            Ok(root) => Self::read(&root, elsewhere, &mut report)
+                .map(|config| Self { written: Written::new(root), ..config }),
             Err((position, message)) => {
                 report.add(position, message);
                 None

@@ -30,7 +30,7 @@ pub fn schema() -> Value {
 }
 
 /// `| `key` | default | meaning |` → default and meaning by key.
-fn documented() -> HashMap<&'static str, (&'static str, &'static str)> {
+pub(super) fn documented() -> HashMap<&'static str, (&'static str, &'static str)> {
     let row = |line: &'static str| {
         let mut cells = line.strip_prefix("| `")?.strip_suffix(" |")?.splitn(3, " | ");
         let key = cells.next()?.strip_suffix('`')?;
@@ -39,7 +39,7 @@ fn documented() -> HashMap<&'static str, (&'static str, &'static str)> {
     PAGE.lines().filter_map(row).collect()
 }
 
-type Documented = HashMap<&'static str, (&'static str, &'static str)>;
+pub(super) type Documented = HashMap<&'static str, (&'static str, &'static str)>;
 
 fn any_of(shapes: &[Shape], documented: &Documented) -> Value {
     match shapes {

@@ -25,10 +25,11 @@ use crate::config::finding::Finding;
 use crate::frontend::{self, Exchange};
 use crate::policy::request_id::RequestIds;
 use crate::server::{
-    self, Handler, HandlerWorker, LimitedBody, Running, ServerConfig, StartError, WorkerContext,
+    self, ConfigPage, Handler, HandlerWorker, LimitedBody, Running, ServerConfig, StartError, WorkerContext,
 };
 use crate::snapshot::{Catalog, Snapshot};
 use crate::stage::{self, Calls, Stages};
+use crate::telemetry::audit::{Audit, AuditConfig, AuditError};
 use crate::telemetry::stats::NOTED_EVERY;
 use crate::telemetry::usage::{Usage, UsageConfig, UsageError};
 use crate::telemetry::{Metrics, WorkerMetrics};
@@ -48,6 +49,8 @@ pub struct Gateway {
     server: ServerConfig,
     upstreams: Vec<UpstreamConfig>,
     usage: Option<UsageConfig>,
+    audit: Option<AuditConfig>,
+    config_page: ConfigPage,
     metrics: Arc<Metrics>,
     background: Background,
 }
@@ -73,6 +76,8 @@ impl Gateway {
             server: listeners::server(config, background.handle(), &metrics)?,
             upstreams: config.services.iter().map(settings::upstream).collect(),
             usage: config.observe.usage.as_ref().map(settings::usage),
+            audit: settings::audit(config),
+            config_page: ConfigPage::new(format!("{:#}\n", config.shown())),
             metrics,
             background,
         })
@@ -99,6 +104,9 @@ impl Gateway {
         }
         let upstreams = self.upstreams.into_iter().map(|config| (config, Proofs::default())).collect();
         let metrics = self.metrics;
+        if let Some(audit) = &self.audit {
+            Audit::open(audit)?.install();
+        }
         let usage = self.usage.map(|config| Usage::start(config, metrics.worker())).transpose()?;
         keep_past(&self.background, &metrics);
         let rooms = Rooms {
@@ -109,7 +117,7 @@ impl Gateway {
             usage,
             _background: self.background,
         };
-        Ok(server::start(self.server, Arc::new(rooms), metrics)?)
+        Ok(server::start(self.server, Arc::new(rooms), metrics, self.config_page)?)
     }
 }
 
@@ -122,6 +130,8 @@ pub enum GatewayError {
     Start(#[from] StartError),
     #[error(transparent)]
     Usage(#[from] UsageError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
 }
 
 /// Notes the statistics of now, for those who ask later what was lately.

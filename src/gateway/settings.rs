@@ -4,6 +4,7 @@ use crate::config::listeners::{Admin, Limits, Public};
 use crate::config::services::Service;
 use crate::config::{Config, observe};
 use crate::server::{AdminConfig, ListenerConfig, ServerConfig, ServerLimits};
+use crate::telemetry::audit::AuditConfig;
 use crate::telemetry::usage::{Mode, SinkConfig, UsageConfig};
 use crate::upstream::UpstreamConfig;
 
@@ -90,6 +91,17 @@ pub(super) fn usage(usage: &observe::Usage) -> UsageConfig {
         source: usage.source.clone(),
         node: usage.node.clone().unwrap_or_else(node),
     }
+}
+
+pub(super) fn audit(config: &Config) -> Option<AuditConfig> {
+    let audit = config.observe.audit.as_ref()?;
+    let named = config.observe.usage.as_ref().and_then(|usage| usage.node.clone());
+    Some(AuditConfig {
+        path: audit.file.clone(),
+        node: named.unwrap_or_else(node),
+        config: config.file.as_deref().map(str::to_owned),
+        digests: config.digests(),
+    })
 }
 
 /// The name of the machine.

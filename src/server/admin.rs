@@ -1,17 +1,19 @@
-//! The admin listener: `/healthz`, `/readyz`, `/metrics`.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics`, `/stats`, `/config`.
 //!
 //! It has a thread and a runtime of its own, so that it answers when every worker is busy, and it
 //! outlives the workers, so that a balancer reads 503 until the end. Its connections are those of any listener,
 //! with the same guards; what it counts of them is not shown, because the metrics speak of clients.
 
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::{constant_time, digest};
 use axum::Router;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -27,6 +29,8 @@ use crate::telemetry::Metrics;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+const JSON: &str = "application/json";
+
 /// What probes ask for, who have no credentials.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
@@ -38,6 +42,20 @@ pub(super) const DRAIN: Duration = Duration::from_secs(1);
 pub(super) struct Admin {
     pages: Router,
     gate: Arc<Gate>,
+}
+
+/// What `/config` answers: the configuration that holds, without its secrets.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigPage(Arc<ArcSwap<String>>);
+
+impl ConfigPage {
+    pub fn new(json: String) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(json)))
+    }
+
+    fn json(&self) -> String {
+        String::clone(&self.0.load())
+    }
 }
 
 /// What a reader must show; each that is configured is asked for.
@@ -57,11 +75,19 @@ pub(super) fn limits() -> ServerLimits {
 }
 
 impl Admin {
-    pub(super) fn new(config: &AdminConfig, metrics: Arc<Metrics>, drain: Drain) -> Self {
+    pub(super) fn new(
+        config: &AdminConfig,
+        metrics: Arc<Metrics>,
+        config_page: ConfigPage,
+        drain: Drain,
+    ) -> Self {
+        let stats = Arc::clone(&metrics);
         let pages = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(async move || readiness(drain.step())))
-            .route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())));
+            .route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())))
+            .route("/stats", get(move |headers: HeaderMap| ready(statistics(&stats, &headers))))
+            .route("/config", get(async move || ([(CONTENT_TYPE, JSON)], config_page.json())));
         let token = config.token.as_ref().map(Secret::expose);
         let gate = Gate {
             token: token.map(|token| digest::digest(&digest::SHA256, token.as_bytes())),
@@ -120,6 +146,19 @@ fn shows(headers: &HeaderMap, token: digest::Digest) -> bool {
     let shown = digest::digest(&digest::SHA256, shown);
     scheme.eq_ignore_ascii_case(b"Bearer ")
         && constant_time::verify_slices_are_equal(shown.as_ref(), token.as_ref()).is_ok()
+}
+
+/// For programs, unless somebody asks for what people read.
+fn statistics(metrics: &Metrics, headers: &HeaderMap) -> impl IntoResponse + use<> {
+    let view = metrics.stats.view(Instant::now());
+    let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let mut types = accepted.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
+    let (content_type, text) = match types.find(|one| ["text/html", "text/plain", JSON].contains(one)) {
+        Some("text/html") => ("text/html; charset=utf-8", view.html()),
+        Some("text/plain") => ("text/plain; charset=utf-8", view.text()),
+        _ => (JSON, view.json()),
+    };
+    ([(CONTENT_TYPE, content_type)], text)
 }
 
 fn readiness(step: Step) -> impl IntoResponse {

@@ -45,6 +45,7 @@ use crate::policy::secret::Secret;
 use crate::status::Status;
 use crate::telemetry::WorkerMetrics;
 
+pub use admin::ConfigPage;
 pub use body::LimitedBody;
 pub use limits::ServerLimits;
 pub use running::{ListenerAddress, Running, Shutdown, StartError, start};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::accept::Worker;
-use super::admin::{self, Admin};
+use super::admin::{self, Admin, ConfigPage};
 use super::door::Door;
 use super::drain::{Drain, Signals, Step};
 use super::{AdminConfig, Handler, ListenerConfig, ServerConfig};
@@ -63,6 +63,7 @@ pub fn start(
     config: ServerConfig,
     handler: Arc<impl Handler>,
     metrics: Arc<Metrics>,
+    config_page: ConfigPage,
 ) -> Result<Running, StartError> {
     let workers_count = config.workers.max(1);
     let mut sockets: Vec<Vec<_>> = (0..workers_count).map(|_| Vec::new()).collect();
@@ -106,7 +107,7 @@ pub fn start(
             until: Step::Gone,
             drain_timeout: admin::DRAIN,
         };
-        let pages = Arc::new(Admin::new(&config, metrics, drain));
+        let pages = Arc::new(Admin::new(&config, metrics, config_page, drain));
         running.admin = Some(worker.spawn(pages, Arc::default()).map_err(StartError::Thread)?);
     }
     Ok(running)

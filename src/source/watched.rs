@@ -20,7 +20,8 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
-use crate::telemetry::FILES;
+use crate::telemetry::{FILES, audit};
+use serde_json::json;
 
 /// How often a watched file is looked at.
 const INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 500 });
@@ -121,6 +122,7 @@ async fn watch<T: Send + Sync + 'static>(
         match outcome.await.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(value) => {
                 FILES.reloads.add(1);
+                audit::note("file.read", "watch", json!({ "files": shown }));
                 watched.value.store(Arc::new(value));
                 watched.generation.fetch_add(1, Ordering::Release);
                 told = None;
@@ -129,6 +131,7 @@ async fn watch<T: Send + Sync + 'static>(
             Err(reason) if told.as_ref() == Some(&reason) => {}
             Err(reason) => {
                 FILES.reload_failures.add(1);
+                audit::note("file.refused", "watch", json!({ "files": shown }));
                 watched.failures.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(files = %shown, %reason, "changed for the worse: the old content stays");
                 told = Some(reason);

@@ -4,6 +4,7 @@
 //! path is one relaxed addition on a cache line no other thread writes; a scrape adds the shards up.
 //! No label is looked up while a request runs: a field or an array index is the handle.
 
+pub mod audit;
 mod export;
 pub mod stats;
 pub mod timestamp;

@@ -25,6 +25,7 @@ mod keys;
 mod malformed_requests;
 mod malformed_sets;
 mod metrics;
+mod observe;
 mod oracle;
 mod process;
 mod proxy_protocol;
