@@ -19,6 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::policy::certificate::ClientCertificate;
+use crate::policy::client_address::Origin;
 use crate::policy::identity::Identity;
 use crate::route::{Binding, Captures};
 use crate::snapshot::Snapshot;
@@ -58,10 +59,13 @@ pub struct Client {
     /// The client as trusted proxies tell of it, otherwise the peer: the one address of every list, limit
     /// and log.
     pub address: IpAddr,
-    /// `address` as text, for backends.
-    pub address_text: HeaderValue,
-    /// `http` or `https`.
+    /// The address, then those of the trusted proxies on its way, for backends.
+    pub chain: HeaderValue,
+    /// `http` or `https`, as the client spoke to the first trusted proxy.
     pub scheme: &'static str,
+    /// The host that a trusted proxy says the client asked for. Backends are told; surfaces are chosen by the
+    /// request's own.
+    pub host: Option<HeaderValue>,
     /// The holder of the certificate that the peer has shown and that was verified.
     pub certificate: Option<Arc<ClientCertificate>>,
 }
@@ -69,8 +73,17 @@ pub struct Client {
 impl Client {
     /// A client at `address`, of whom the connection to `peer` tells.
     pub fn new(peer: IpAddr, address: IpAddr, scheme: &'static str) -> Self {
-        let text = HeaderValue::try_from(address.to_string()).expect("an address is printable ASCII");
-        Self { peer, address, address_text: text, scheme, certificate: None }
+        let chain = HeaderValue::try_from(address.to_string()).expect("an address is printable ASCII");
+        Self { peer, address, chain, scheme, host: None, certificate: None }
+    }
+
+    /// What a trusted proxy tells, in the place of what the socket does.
+    pub fn told(mut self, origin: Origin) -> Self {
+        self.address = origin.address;
+        self.chain = origin.chain.unwrap_or(self.chain);
+        self.scheme = origin.scheme.unwrap_or(self.scheme);
+        self.host = origin.host;
+        self
     }
 }
 

@@ -47,8 +47,9 @@ impl Frontend for Rest {
         let bound = (!is_streaming).then_some(snapshot.rule(&binding).timeout);
         let timeout = timeout.into_iter().chain(bound).min();
         let peer = Peer {
-            address: exchange.client.address_text.clone(),
+            chain: exchange.client.chain.clone(),
             scheme: HeaderValue::from_static(exchange.client.scheme),
+            host: exchange.client.host.clone(),
         };
         let (metadata, dropped) = snapshot.metadata.request(
             &head.headers,

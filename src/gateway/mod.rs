@@ -16,13 +16,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tower::ServiceExt;
 
 use crate::call::{BoundedBody, Client, ClientBody};
 use crate::config::Config;
 use crate::config::finding::Finding;
 use crate::frontend::{self, Exchange};
+use crate::policy::client_address::TrustedProxies;
 use crate::policy::request_id::RequestIds;
 use crate::server::{
     self, ConfigPage, Handler, HandlerWorker, LimitedBody, Running, ServerConfig, StartError, WorkerContext,
@@ -196,7 +197,8 @@ impl HandlerWorker for Worker {
         let frontend = frontend::classify(&head);
         let snapshot = self.catalog.current();
         let request_id = self.request_ids.choose(&head.headers);
-        let mut exchange = Exchange::new(snapshot, &head, client(peer), peer.listener, request_id, started);
+        let client = client(peer, &head.headers, snapshot.proxies.get(peer.listener));
+        let mut exchange = Exchange::new(snapshot, &head, client, peer.listener, request_id, started);
         let mut tally = self.meter.begin(&exchange.notes, started);
         let body = ClientBody::new(Counted { body, notes: exchange.notes.clone() });
         let opened = frontend.open(&mut exchange, head, body);
@@ -217,14 +219,19 @@ impl HandlerWorker for Worker {
 }
 
 /// Where a request comes from.
-fn client(peer: &server::Peer) -> Client {
+fn client(peer: &server::Peer, headers: &HeaderMap, proxies: Option<&TrustedProxies>) -> Client {
     let address = peer.address.ip().to_canonical();
-    Client {
+    let client = Client {
         peer: address,
         address,
-        address_text: peer.text.clone(),
+        chain: peer.text.clone(),
         scheme: peer.scheme,
+        host: None,
         certificate: peer.certificate.clone(),
+    };
+    match proxies.filter(|proxies| proxies.contains(address)) {
+        Some(proxies) => client.told(proxies.origin(address, headers)),
+        None => client,
     }
 }
 

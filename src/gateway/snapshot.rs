@@ -10,6 +10,8 @@ use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
 use crate::config::effective::Effective;
 use crate::config::finding::{Finding, Position, Severity};
+use crate::config::listeners::Public;
+use crate::policy::client_address::{AddressHeader, TrustedProxies};
 use crate::policy::metadata::MetadataPolicy;
 use crate::route::service_config::{self, SelectedRules};
 use crate::route::{BindingOptions, Rules};
@@ -49,6 +51,7 @@ pub(super) async fn build(
             forward: config.headers.forward.clone(),
             back: config.headers.back.clone(),
         },
+        proxies: config.listeners.publics().map(proxies).collect(),
         bounds: bounds(config),
         live,
     };
@@ -64,6 +67,13 @@ fn live(
     let mut live = Extensions::new();
     surfaces::notices(effective).map(|notices| live.insert(notices));
     Ok(live)
+}
+
+fn proxies(public: &Public) -> TrustedProxies {
+    TrustedProxies {
+        networks: public.trusted_proxies.iter().copied().collect(),
+        header: AddressHeader::named(public.address_header.clone()),
+    }
 }
 
 async fn read_sources(config: &Config, findings: &mut Vec<Finding>) -> Option<Schema> {

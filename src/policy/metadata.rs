@@ -21,10 +21,12 @@ pub struct MetadataPolicy {
 /// What the gateway knows of the connection and tells the backend.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The client's address as text.
-    pub address: HeaderValue,
+    /// The client's address, then those of the trusted proxies on its way.
+    pub chain: HeaderValue,
     /// `http` or `https`.
     pub scheme: HeaderValue,
+    /// The host that the client asked for, where a trusted proxy tells it.
+    pub host: Option<HeaderValue>,
 }
 
 pub(super) const PREFIX: &str = "grpc-metadata-";
@@ -56,13 +58,13 @@ impl MetadataPolicy {
                 _ => dropped += 1,
             }
         }
-        // The address chain of an untrusted client means nothing: the socket's peer is what is known.
-        metadata.insert(X_FORWARDED_FOR.clone(), peer.address.clone());
+        // What the client wrote of its way is replaced: a backend may believe the leftmost address of a chain.
+        metadata.insert(X_FORWARDED_FOR.clone(), peer.chain.clone());
         metadata.insert(X_FORWARDED_PROTO.clone(), peer.scheme.clone());
         // RFC 9112, 3.2.2, and RFC 9113, 8.3.1: the target's own authority goes before `Host`.
         let authority = authority.map(|authority| authority.rsplit('@').next().unwrap_or(authority));
-        let host = authority.and_then(|host| HeaderValue::from_str(host).ok());
-        match host.or_else(|| headers.get(header::HOST).cloned()) {
+        let own = || authority.and_then(|host| HeaderValue::from_str(host).ok());
+        match peer.host.clone().or_else(own).or_else(|| headers.get(header::HOST).cloned()) {
             Some(host) if is_clean(&header::HOST, &host) => {
                 metadata.insert(X_FORWARDED_HOST.clone(), host);
             }
@@ -237,14 +239,15 @@ mod tests {
     }
 
     fn peer() -> Peer {
-        Peer { address: HeaderValue::from_static("192.0.2.1"), scheme: HeaderValue::from_static("http") }
+        let (chain, scheme) = (HeaderValue::from_static("192.0.2.1"), HeaderValue::from_static("http"));
+        Peer { chain, scheme, host: None }
     }
 
     /// What one request header becomes, besides what the gateway always adds.
     fn check_request(policy: &MetadataPolicy, header: (&str, &[u8]), expected: Option<(&str, &str)>) {
         let id = HeaderValue::from_static("id");
         let (mut metadata, _) = policy.request(&headers(&[header]), None, &peer(), &id);
-        assert_eq!(metadata.remove("x-forwarded-for").as_ref(), Some(&peer().address), "{header:?}");
+        assert_eq!(metadata.remove("x-forwarded-for").as_ref(), Some(&peer().chain), "{header:?}");
         assert_eq!(metadata.remove("x-forwarded-proto").as_ref(), Some(&peer().scheme), "{header:?}");
         assert_eq!(metadata.remove("x-request-id"), Some(id), "{header:?}");
         let host = metadata.remove("x-forwarded-host");

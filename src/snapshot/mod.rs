@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use http::Extensions;
 
 use crate::codec::options::JsonOptions;
+use crate::policy::client_address::TrustedProxies;
 use crate::policy::metadata::MetadataPolicy;
 use crate::route::{Binding, BindingOptions};
 use crate::schema::Schema;
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub json: JsonOptions,
     pub binding: BindingOptions,
     pub metadata: MetadataPolicy,
+    /// Whose word about clients is believed, by the place of the listener.
+    pub proxies: Box<[TrustedProxies]>,
     pub bounds: Bounds,
     /// What the stages hold for this snapshot: tables by rule, lists, keys. Each owner has a type of its own
     /// here; what outlives a snapshot stands behind an `Arc` in it.
