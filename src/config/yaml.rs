@@ -49,7 +49,9 @@ pub(super) struct Key {
 
 /// Parses one YAML document; an empty one is [`Value::Null`].
 pub(super) fn parse(text: &str) -> Result<Node, (Position, String)> {
-    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
+    // YAML 1.2 has two booleans; those of 1.1 would make `false` of Norway.
+    let options =
+        serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins, strict_booleans: true };
     match serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options) {
         Ok(root) => Ok(root.into()),
         Err(error) => {
