@@ -125,6 +125,16 @@ impl Metrics {
             }
         }
         let mut family = encoder.encode_descriptor(
+            "refusals",
+            "Calls that a stage refused, by the reason that the client is told",
+            None,
+            MetricType::Counter,
+        )?;
+        for ((stage, reason), count) in self.refusals() {
+            let labels = [("stage", stage), ("reason", reason)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        let mut family = encoder.encode_descriptor(
             "upstream_calls",
             "Backend calls by gRPC code",
             None,
