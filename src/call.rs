@@ -20,6 +20,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::policy::certificate::ClientCertificate;
 use crate::policy::client_address::Origin;
+use crate::policy::geo::Place;
 use crate::policy::identity::Identity;
 use crate::route::{Binding, Captures};
 use crate::snapshot::Snapshot;
@@ -95,6 +96,7 @@ pub struct Notes {
     refused_by: OnceLock<&'static str>,
     bytes_read: AtomicU64,
     messages_sent: AtomicU64,
+    place: OnceLock<Place>,
 }
 
 /// What the client sent, unread: the transcoder binds it to the request message.
@@ -150,6 +152,16 @@ impl Notes {
 
     pub fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.get()
+    }
+
+    /// Keeps where the client is, as the files say that know it.
+    pub fn located(&self, place: Place) {
+        let _ = self.place.set(place);
+    }
+
+    /// Where the client is; nothing is known of it where no file is configured.
+    pub fn place(&self) -> Place {
+        self.place.get().copied().unwrap_or_default()
     }
 
     /// Keeps which stage refused the call.

@@ -43,7 +43,7 @@ const ROOMS: &[Room] = &[
         forbidden: PURE,
     },
     Room { name: "store", rooms: &["policy"], forbidden: SHELL },
-    Room { name: "stage", rooms: &["status", "policy", "call", "telemetry"], forbidden: SHELL },
+    Room { name: "stage", rooms: &["status", "policy", "call", "telemetry", "source"], forbidden: SHELL },
     Room { name: "telemetry", rooms: &["status", "policy"], forbidden: SHELL },
     Room { name: "upstream", rooms: &["status", "codec", "policy", "telemetry"], forbidden: SHELL },
     Room {

@@ -9,6 +9,7 @@
 //! if it is unknown, and by its own name if a later version serves it, so that nothing that was written
 //! is ever silently without effect. Reading is all there is here: no descriptor is opened, no address bound.
 
+pub mod access;
 pub mod auth_introspect;
 pub mod auth_jwt;
 mod compression;
@@ -39,6 +40,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::codec::options::JsonOptions;
+use access::Geo;
 use descriptors::Descriptors;
 use finding::{Finding, Report};
 use headers::Headers;
@@ -69,6 +71,8 @@ pub struct Config {
     pub json: JsonOptions,
     /// Which headers become metadata, and which metadata headers.
     pub headers: Headers,
+    /// The files that know where addresses are.
+    pub geo: Geo,
     /// What is asked of calls, by name.
     pub policies: Vec<Policy>,
     /// The front ends. Default: one with every host and every method.
@@ -122,6 +126,7 @@ impl Default for Config {
             routes: Routes::default(),
             json: JsonOptions::default(),
             headers: Headers::default(),
+            geo: Geo::default(),
             policies: Vec::new(),
             surfaces: vec![Surface::whole()],
             observe: Observe::default(),
@@ -183,6 +188,7 @@ impl Config {
         section.read("routes", &mut config.routes, Routes::read);
         section.read("json", &mut config.json, json::read);
         section.read("headers", &mut config.headers, Headers::read);
+        section.read("geo", &mut config.geo, Geo::read);
         section.read("policies", &mut config.policies, policies::read);
         section.read("surfaces", &mut config.surfaces, surfaces::read);
         section.read("observe", &mut config.observe, Observe::read);
@@ -201,6 +207,7 @@ impl Config {
         }
         section.close(LATER);
         names::check(&config, report);
+        access::check(&config, report);
         Some(config)
     }
 }

@@ -10,6 +10,7 @@
 //! policies of a surface; of single things, such as `auth`, the last policy's holds; what a rule says itself
 //! takes the place of all of them. Nothing is ever merged key by key: `config::effective` has the rule.
 
+use super::access::AccessList;
 use super::finding::{Position, Report};
 use super::section::Section;
 use super::value;
@@ -26,7 +27,12 @@ pub struct Policy {
 
 /// What a policy or a rule asks of a call; what is absent asks nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Clauses {}
+pub struct Clauses {
+    /// Who may not come in.
+    pub deny: Option<AccessList>,
+    /// Who may: all others may not.
+    pub allow: Option<AccessList>,
+}
 
 /// The keys of which those of every policy hold; of any other, the last policy's does.
 pub const ADDED: [&str; 3] = ["allow", "deny", "rate"];
@@ -46,7 +52,13 @@ fn read_one(key: &Key, node: &Node, report: &mut Report) -> Option<Policy> {
 
 impl Clauses {
     /// Reads the keys that policies and rules have in common.
-    pub(super) fn read(_section: &mut Section<'_>) -> Self {
-        Self::default()
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let mut clauses = Self::default();
+        section
+            .read("deny", &mut clauses.deny, |node, report| AccessList::read("deny", node, report).map(Some));
+        section.read("allow", &mut clauses.allow, |node, report| {
+            AccessList::read("allow", node, report).map(Some)
+        });
+        clauses
     }
 }

@@ -68,7 +68,7 @@ fn object(map: &Map, documented: &Documented) -> Value {
     for key in &map.keys {
         let mut property = any_of(&key.shapes, documented);
         let path = if map.path.is_empty() { key.name.clone() } else { format!("{}.{}", map.path, key.name) };
-        if let Some((default, meaning)) = documented.get(path.as_str()) {
+        if let Some((default, meaning)) = documented.get(documented_as(&path, documented).as_str()) {
             property["description"] = json!(description(default, meaning));
         }
         properties.insert(key.name.clone(), property);
@@ -85,6 +85,20 @@ fn object(map: &Map, documented: &Documented) -> Value {
         object["type"] = json!("object");
     }
     object
+}
+
+/// The key of the page for a key that stands in several places: rules have the keys of policies, `allow`
+/// those of `deny`.
+fn documented_as(path: &str, documented: &Documented) -> String {
+    let mut path = path.to_owned();
+    for (place, other) in
+        [("surfaces.NAME.rules[].", "policies.NAME."), ("policies.NAME.allow.", "policies.NAME.deny.")]
+    {
+        if let Some(key) = path.strip_prefix(place).filter(|_| !documented.contains_key(path.as_str())) {
+            path = format!("{other}{key}");
+        }
+    }
+    path
 }
 
 fn description(default: &str, meaning: &str) -> String {
@@ -147,8 +161,9 @@ mod tests {
             report.drawn(|_, report| drop(Config::read(&Node::unwritten(), Elsewhere::default(), report)));
         let mut found = BTreeSet::new();
         keys(&drawn, &mut found);
-        let documented: BTreeSet<_> = documented().into_keys().map(str::to_owned).collect();
-        assert_eq!(found, documented);
+        let documented = documented();
+        let found: BTreeSet<_> = found.iter().map(|path| documented_as(path, &documented)).collect();
+        assert_eq!(found, documented.into_keys().map(str::to_owned).collect());
     }
 
     #[test]

@@ -4,14 +4,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use http::{HeaderName, Uri};
+use http::{HeaderName, Method, Uri};
 
+use super::access::{self, AccessList, Cidr};
 use super::descriptors::Source;
 use super::finding::Position;
 use super::listeners::{CertificateFiles, ClientCertificates, Limits, ProxyProtocol, Tls};
 use super::routes::{Conflicts, OnConflict, ServiceConfig, UnboundBody, UnknownQuery};
 use super::*;
 use crate::codec::options::{Defaults, Enums, Int64, Names, Unknown};
+use crate::policy::geo::Country;
 
 /// Parses `text`, completed behind its end with what every file must have.
 fn parse(text: &str) -> Result<Config, Vec<Finding>> {
@@ -304,6 +306,56 @@ fn headers_and_workers_are_read() {
     );
     accepted("workers: 1", |config| config.workers, Some(1));
     accepted("workers: 1024", |config| config.workers, Some(WORKERS_MAX));
+}
+
+#[test]
+fn access_lists_are_read() {
+    let list = |text: &str, expected: AccessList| {
+        let text = format!(
+            "geo: {{ file: c, asn_file: /a }}\npolicies: {{ p: {{ deny: {{ {text} }} }} }}\n\
+             surfaces: {{ s: {{ policies: [p] }} }}"
+        );
+        accepted(&text, |config| config.policies[0].clauses.deny.clone(), Some(expected));
+    };
+    let position = Position { line: 2, column: 24 };
+    let network = |text: &str| text.parse().expect("a network");
+    let none = || AccessList { position, ..AccessList::default() };
+    let inline = |networks: &[&str]| Some(Cidr::Inline(networks.iter().map(|text| network(text)).collect()));
+    list("cidr: 10.1.2.3", AccessList { cidr: inline(&["10.1.2.3/32"]), ..none() });
+    let cidr = inline(&["10.0.0.0/8", "fd00::/8"]);
+    list("cidr: [\"::ffff:10.0.0.0/104\", \"fd00::/8\"]", AccessList { cidr, ..none() });
+    let cidr = Some(Cidr::File { path: "etc/d.txt".into(), position: Position { line: 2, column: 32 } });
+    list("cidr: file:d.txt", AccessList { cidr, ..none() });
+    let country = |text: &str| Country::parse(text).expect("a country");
+    list(
+        "countries: [NO, KP], unknown: deny",
+        AccessList {
+            countries: vec![country("NO"), country("KP")],
+            unknown: Some(access::Unknown::Deny),
+            ..none()
+        },
+    );
+    list(
+        "asn: [64500, AS4294967295], unknown: allow",
+        AccessList { asn: vec![64_500, u32::MAX], unknown: Some(access::Unknown::Allow), ..none() },
+    );
+    list(
+        "methods: [TRACE, PURGE]",
+        AccessList {
+            methods: vec![Method::TRACE, Method::from_bytes(b"PURGE").expect("a method")],
+            ..none()
+        },
+    );
+    list(
+        "headers: { User-Agent: [\"*bot*\", \"\"], x-a: \"1\" }",
+        AccessList {
+            headers: vec![
+                (HeaderName::from_static("user-agent"), vec!["*bot*".into(), String::new()]),
+                (HeaderName::from_static("x-a"), vec!["1".into()]),
+            ],
+            ..none()
+        },
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Config → sources → Snapshot → Gateway::start → listeners → Worker::call, once a request
 //! ```
 
+mod access;
 mod background;
 mod listeners;
 mod meter;

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use http::Extensions;
 use tokio::runtime::Handle;
 
-use super::{meter, surfaces};
+use super::{access, meter, surfaces};
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
 use crate::config::effective::Effective;
@@ -60,12 +60,13 @@ pub(super) async fn build(
 
 /// What the stages hold: each owner's tables by rule, made of the file's words here.
 fn live(
-    _config: &Config,
+    config: &Config,
     effective: &[Effective<'_>],
-    _background: &Handle,
+    background: &Handle,
 ) -> Result<Extensions, Vec<Finding>> {
     let mut live = Extensions::new();
     surfaces::notices(effective).map(|notices| live.insert(notices));
+    live.insert(access::build(config, effective, background)?);
     Ok(live)
 }
 

@@ -4,6 +4,7 @@
 //! call by its head; it never reads the body and never sees the client's protocol. What a stage holds
 //! for the length of a call, it holds until the last message of a streamed reply.
 
+pub mod access;
 pub mod auth;
 mod deprecated;
 mod in_flight;
@@ -16,6 +17,7 @@ use tower::Service;
 use crate::call::{Call, Failure, Reply};
 use crate::telemetry::WorkerMetrics;
 
+use access::Doorkeeper;
 use auth::Authenticate;
 use deprecated::Deprecated;
 use in_flight::InFlight;
@@ -25,13 +27,14 @@ pub use deprecated::Notices;
 pub use in_flight::Calls;
 
 /// The stages around the innermost service, outermost first.
-pub type Stages<S> = Judged<Deprecated, Judged<Authenticate, InFlight<S>>>;
+pub type Stages<S> = Judged<Doorkeeper, Judged<Deprecated, Judged<Authenticate, InFlight<S>>>>;
 
 /// Puts the stages around `inner`; `calls` is what all workers count together, `metrics` what one counts.
 pub fn stack<S: Stage + Clone>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> Stages<S> {
     let in_flight = InFlight::new(inner, calls.clone());
     let authenticate = Judged::new(Authenticate::new(metrics.clone()), in_flight);
-    Judged::new(Deprecated, authenticate)
+    let deprecated = Judged::new(Deprecated, authenticate);
+    Judged::new(Doorkeeper::new(metrics.clone()), deprecated)
 }
 
 /// A service that answers calls.

@@ -1,5 +1,6 @@
 //! The integration tests, one binary: each module is one subject.
 
+mod access;
 mod arbitrary;
 mod bindings;
 mod bounds;

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use crate::support::backend::Backend;
 use crate::support::{Gateway, eventually, http, soon};
 
-async fn scrape(gateway: &Gateway) -> String {
+pub(crate) async fn scrape(gateway: &Gateway) -> String {
     let answer = http::send(gateway.admin, http::request("GET", "/metrics"), "").await;
     assert_eq!(
         answer.header("content-type"),
@@ -16,7 +16,7 @@ async fn scrape(gateway: &Gateway) -> String {
 }
 
 /// The value of one sample.
-fn value(metrics: &str, sample: &str) -> Option<f64> {
+pub(crate) fn value(metrics: &str, sample: &str) -> Option<f64> {
     let line = metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.map(|value| value.parse().expect("a number"))
 }

@@ -9,6 +9,7 @@ const PAGE: &str = include_str!("../../../docs/configuration.md");
 /// The files whose sections read keys.
 const READERS: &[&str] = &[
     include_str!("../mod.rs"),
+    include_str!("../access.rs"),
     include_str!("../listeners.rs"),
     include_str!("../listeners/limits.rs"),
     include_str!("../listeners/tls.rs"),
@@ -80,7 +81,8 @@ fn keys_read(source: &str) -> Vec<String> {
             if std::mem::take(&mut is_read) {
                 paths.clear();
             }
-            paths.push(quoted(call).replace("{name}", "NAME"));
+            // `allow` has the keys of `deny`.
+            paths.push(quoted(call).replace("{name}", "NAME").replace("{side}", "deny"));
         } else if let Some(call) = rest.strip_prefix(".read(") {
             is_read = true;
             if call.trim_start().starts_with('"') {

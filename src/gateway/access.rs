@@ -1,0 +1,116 @@
+//! From the file's `deny`, `allow` and `geo` to the lists of the stage; files are opened here, and watched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::snapshot::finding;
+use crate::config::Config;
+use crate::config::access::{AccessList, Cidr, GeoFile, Unknown};
+use crate::config::effective::Effective;
+use crate::config::finding::{Finding, Position};
+use crate::policy::geo::{GeoDatabase, GeoError};
+use crate::policy::header_rules::{Glob, HeaderRules};
+use crate::policy::networks::{self, Networks};
+use crate::source::watched::Watched;
+use crate::stage::access::{Access, Gate, Geo, List, NetworkList};
+
+/// The lists of every rule.
+pub(super) fn build(
+    config: &Config,
+    effective: &[Effective<'_>],
+    background: &Handle,
+) -> Result<Access, Vec<Finding>> {
+    let mut lists = Lists { config, background, built: BTreeMap::new(), findings: Vec::new() };
+    let mut open = |file: &Option<GeoFile>, read| file.as_ref().and_then(|file| lists.geo(file, read));
+    let geo = Geo {
+        countries: open(&config.geo.file, GeoDatabase::of_countries),
+        systems: open(&config.geo.asn_file, GeoDatabase::of_systems),
+    };
+    let gate = |effective: &Effective<'_>| Gate {
+        deny: lists.build(effective.all_of(|clauses| clauses.deny.as_ref()), Unknown::Deny),
+        allow: lists.build(effective.all_of(|clauses| clauses.allow.as_ref()), Unknown::Allow),
+    };
+    let gates = effective.iter().map(gate).collect();
+    if lists.findings.is_empty() { Ok(Access { gates, geo }) } else { Err(lists.findings) }
+}
+
+/// The lists of the file, each built once however many rules it holds for.
+struct Lists<'c> {
+    config: &'c Config,
+    background: &'c Handle,
+    /// By the place of the list, and by the side on which it stands: an alias of YAML may stand on both.
+    built: BTreeMap<(Position, Unknown), Option<Arc<List>>>,
+    findings: Vec<Finding>,
+}
+
+impl Lists<'_> {
+    /// `listed` is the answer to unknown places that puts them on the list.
+    fn build<O>(&mut self, named: Vec<(&AccessList, O)>, listed: Unknown) -> Vec<Arc<List>> {
+        let named = named.into_iter().map(|(list, _)| list);
+        named.filter_map(|list| self.one(list, listed)).collect()
+    }
+
+    fn one(&mut self, list: &AccessList, listed: Unknown) -> Option<Arc<List>> {
+        let key = (list.position, listed);
+        if let Some(built) = self.built.get(&key) {
+            return built.clone();
+        }
+        let built = self.read(list, listed).map(Arc::new);
+        self.built.insert(key, built.clone());
+        built
+    }
+
+    fn read(&mut self, list: &AccessList, listed: Unknown) -> Option<List> {
+        let networks = match &list.cidr {
+            None => None,
+            Some(Cidr::Inline(networks)) => {
+                Some(NetworkList::Inline(Box::new(networks.iter().copied().collect())))
+            }
+            Some(Cidr::File { path, position }) => {
+                let watched = Watched::new(vec![path.clone()], self.background, read_networks);
+                Some(NetworkList::File(self.keep(watched, *position)?))
+            }
+        };
+        let globs = |globs: &Vec<String>| {
+            globs.iter().map(|text| Glob::parse(text).expect("the file was read with this glob")).collect()
+        };
+        Some(List {
+            networks,
+            countries: list.countries.clone().into(),
+            systems: list.asn.clone().into(),
+            unknown_is_listed: list.unknown == Some(listed),
+            methods: list.methods.clone().into(),
+            headers: HeaderRules::new(list.headers.iter().map(|(name, texts)| (name.clone(), globs(texts)))),
+        })
+    }
+
+    fn geo(
+        &mut self,
+        file: &GeoFile,
+        read: fn(Vec<u8>) -> Result<GeoDatabase, GeoError>,
+    ) -> Option<Arc<Watched<GeoDatabase>>> {
+        let watched = Watched::new(vec![file.path.clone()], self.background, move |contents| {
+            read(contents.concat()).map_err(|error| error.to_string())
+        });
+        self.keep(watched, file.position)
+    }
+
+    fn keep<T>(
+        &mut self,
+        watched: Result<Arc<Watched<T>>, String>,
+        position: Position,
+    ) -> Option<Arc<Watched<T>>> {
+        watched.map_err(|reason| self.findings.push(finding(self.config, Some(position), reason))).ok()
+    }
+}
+
+fn read_networks(contents: Vec<Vec<u8>>) -> Result<Networks, String> {
+    let bytes = contents.concat();
+    if bytes.len() as u64 > networks::FILE_BYTES_MAX {
+        return Err(format!("larger than {} bytes", networks::FILE_BYTES_MAX));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| "expected text in UTF-8".to_owned())?;
+    Networks::parse(text).map_err(|error| error.to_string())
+}
