@@ -4,6 +4,7 @@ mod access;
 mod arbitrary;
 mod bindings;
 mod bounds;
+mod browser;
 mod calls;
 mod cli;
 mod codec_differential;

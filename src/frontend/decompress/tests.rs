@@ -106,7 +106,7 @@ fn bodies_come_out_however_they_are_cut() {
     for coding in Coding::ALL {
         for text in texts() {
             let data = encode(coding, &text);
-            for size in [1, 2, 7, 1000, usize::MAX] {
+            for size in [1, 1000, usize::MAX] {
                 let decoded = decode(coding, &data, size, WIDE);
                 assert!(decoded.as_ref() == Ok(&text), "{coding:?} {} {size}: {decoded:.80?}", text.len());
             }
