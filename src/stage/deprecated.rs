@@ -1,6 +1,6 @@
 //! Tells callers of what is deprecated, and answers 410 once its time is over.
 //!
-//! First of the judges: whoever calls what is gone need not sign in to learn that. Who still does is told
+//! Before authentication: whoever calls what is gone need not sign in to learn that. Who still does is told
 //! by the usage records, by surface and consumer.
 
 use std::time::{Duration, SystemTime};
