@@ -77,7 +77,7 @@ const ROOMS: &[Room] = &[
     Room { name: "demo", rooms: &[], forbidden: SHELL },
     Room {
         name: "cli",
-        rooms: &["codec", "route", "snapshot", "config", "gateway", "demo", "telemetry"],
+        rooms: &["codec", "route", "policy", "snapshot", "config", "gateway", "demo", "telemetry"],
         forbidden: &[SERVING],
     },
 ];

@@ -1,4 +1,4 @@
-//! The command line: `transom serve | demo | check | routes | explain | schema`, one file a subcommand.
+//! The command line: `transom serve | demo | check | key | routes | explain | schema | audit`, one file a subcommand.
 //!
 //! Flags become a [`Config`], which [`gateway`](crate::gateway) turns into a running
 //! gateway. What a program may read goes to standard output, everything else to standard error.
@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod explain;
 mod flags;
+mod key;
 mod routes;
 mod schema;
 mod serve;
@@ -36,6 +37,7 @@ enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
     Check(check::Check),
+    Key(key::Key),
     Routes(routes::Routes),
     Explain(explain::Explain),
     Schema(schema::Schema),
@@ -49,6 +51,7 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Audit(audit) => audit.run(),
+        Command::Key(key) => key.run(),
         Command::Routes(routes) => routes.run(),
         Command::Explain(explain) => explain.run(),
         Command::Schema(schema) => schema.run(),

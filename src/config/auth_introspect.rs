@@ -6,8 +6,6 @@
 //!     introspect: { url: "https://old.shop.example/introspect", client: edge, secret: file:/run/secrets/old }
 //! ```
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the section of providers removes this line"))]
-
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -9,8 +9,6 @@
 //! Issuer and audiences have no default: a token for somebody else is the commonest hole in gateways. Nor may
 //! one provider take a secret and public keys: then the public key might be taken for the secret.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the section of providers removes this line"))]
-
 use std::path::PathBuf;
 use std::time::Duration;
 

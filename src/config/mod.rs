@@ -10,9 +10,11 @@
 //! is ever silently without effect. Reading is all there is here: no descriptor is opened, no address bound.
 
 pub mod access;
+pub mod auth;
 pub mod auth_introspect;
 pub mod auth_jwt;
 mod compression;
+pub mod consumers;
 mod cors;
 pub mod deprecated;
 pub mod descriptors;
@@ -73,6 +75,10 @@ pub struct Config {
     pub headers: Headers,
     /// The files that know where addresses are.
     pub geo: Geo,
+    /// Who may say who is calling.
+    pub auth: Vec<auth::Provider>,
+    /// Who is served and counted.
+    pub consumers: Vec<consumers::Consumer>,
     /// What is asked of calls, by name.
     pub policies: Vec<Policy>,
     /// The front ends. Default: one with every host and every method.
@@ -97,7 +103,7 @@ pub struct Elsewhere {
 }
 
 /// Sections of the file format that a later version serves.
-const LATER: &[&str] = &["stores", "auth", "plans", "consumers"];
+const LATER: &[&str] = &["stores", "plans"];
 
 /// More threads than any machine has cores.
 pub const WORKERS_MAX: usize = 1024;
@@ -127,6 +133,8 @@ impl Default for Config {
             json: JsonOptions::default(),
             headers: Headers::default(),
             geo: Geo::default(),
+            auth: Vec::new(),
+            consumers: Vec::new(),
             policies: Vec::new(),
             surfaces: vec![Surface::whole()],
             observe: Observe::default(),
@@ -189,6 +197,8 @@ impl Config {
         section.read("json", &mut config.json, json::read);
         section.read("headers", &mut config.headers, Headers::read);
         section.read("geo", &mut config.geo, Geo::read);
+        section.read("auth", &mut config.auth, auth::read);
+        section.read("consumers", &mut config.consumers, consumers::read);
         section.read("policies", &mut config.policies, policies::read);
         section.read("surfaces", &mut config.surfaces, surfaces::read);
         section.read("observe", &mut config.observe, Observe::read);

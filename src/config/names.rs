@@ -6,6 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::Config;
+use super::auth::Kind as ProviderKind;
+use super::consumers::{Consumer, Origin};
+use super::effective::Effective;
 use super::finding::Report;
 use super::section::listed;
 use super::surfaces::Named;
@@ -24,6 +27,8 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     listeners(config, report);
     policies(config, report);
     services(config, report);
+    providers(config, report);
+    consumers(config, report);
 }
 
 fn listeners(config: &Config, report: &mut Report) {
@@ -78,6 +83,83 @@ fn services(config: &Config, report: &mut Report) {
             if let (false, Some(position)) = (kind.used.contains(service.name.as_str()), service.position) {
                 report.warn(position, format!("no rule leads to the service `{}`", service.name));
             }
+        }
+    }
+}
+
+fn providers(config: &Config, report: &mut Report) {
+    let mut kind = Kind::new("provider", config.auth.iter().map(|provider| provider.name.as_str()));
+    let of_rules = config.surfaces.iter().flat_map(|surface| &surface.rules).map(|rule| &rule.clauses);
+    let of_policies = config.policies.iter().map(|policy| &policy.clauses);
+    for demand in of_policies.chain(of_rules).filter_map(|clauses| clauses.auth.as_ref()) {
+        demand.providers.iter().for_each(|named| kind.uses(named, report));
+    }
+    for provider in &config.auth {
+        if !kind.used.contains(provider.name.as_str()) {
+            report.warn(provider.position, format!("nobody asks the provider `{}`", provider.name));
+        }
+    }
+    if config.auth.is_empty() {
+        return;
+    }
+    // What is open to everyone is said to be so: a name that is forgotten must not open a door.
+    for effective in Effective::all(config) {
+        let is_shown = effective.rule.is_none_or(|rule| rule.expose);
+        let position = effective.rule.map(|rule| rule.position).or(effective.surface.position);
+        if is_shown && effective.single(|clauses| clauses.auth.as_ref()).is_none() {
+            let surface = &effective.surface.name;
+            let message = format!(
+                "nobody is asked who is calling here, on the surface `{surface}`: name a provider, or write `auth: none`"
+            );
+            let position = position.unwrap_or(config.auth[0].position);
+            report.add(position, message);
+        }
+    }
+}
+
+fn consumers(config: &Config, report: &mut Report) {
+    let mut kind = Kind::new("provider", config.auth.iter().map(|provider| provider.name.as_str()));
+    let claimed = |name: &str| {
+        let is_its = |other: &&Consumer| matches!(&other.origin, Origin::Claim { provider, .. } if provider.name == name);
+        config.consumers.iter().find(is_its)
+    };
+    for consumer in &config.consumers {
+        match &consumer.origin {
+            Origin::Written => {}
+            Origin::Claim { provider, .. } => {
+                kind.uses(provider, report);
+                if claimed(&provider.name).is_some_and(|first| first.name != consumer.name) {
+                    let message =
+                        format!("the consumers of `{}` are named by another claim already", provider.name);
+                    report.add(consumer.position, message);
+                }
+            }
+            Origin::Value { provider, .. } => {
+                kind.uses(provider, report);
+                if claimed(&provider.name).is_none() {
+                    let name = &provider.name;
+                    let message =
+                        format!("no claim names the consumers of `{name}`: write `\"{name}:{{CLAIM}}\"` too");
+                    report.add(consumer.position, message);
+                }
+            }
+        }
+    }
+    let has = |is_kind: fn(&ProviderKind) -> bool| config.auth.iter().any(|provider| is_kind(&provider.kind));
+    for (is_used, is_asked, what) in [
+        (
+            config.consumers.iter().find(|one| !one.keys.is_empty()),
+            has(|kind| matches!(kind, ProviderKind::ApiKey(_))),
+            "keys, and no provider is an `api_key`",
+        ),
+        (
+            config.consumers.iter().find(|one| !one.certificates.is_empty()),
+            has(|kind| matches!(kind, ProviderKind::Mtls(_))),
+            "certificates, and no provider is an `mtls`",
+        ),
+    ] {
+        if let (Some(consumer), false) = (is_used, is_asked) {
+            report.warn(consumer.position, format!("`{}` has {what}", consumer.name));
         }
     }
 }

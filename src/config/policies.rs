@@ -11,6 +11,7 @@
 //! takes the place of all of them. Nothing is ever merged key by key: `config::effective` has the rule.
 
 use super::access::AccessList;
+use super::auth::Demand;
 use super::finding::{Position, Report};
 use super::section::Section;
 use super::value;
@@ -32,6 +33,8 @@ pub struct Clauses {
     pub deny: Option<AccessList>,
     /// Who may: all others may not.
     pub allow: Option<AccessList>,
+    /// Who must say who is calling. Default: nobody.
+    pub auth: Option<Demand>,
 }
 
 /// The keys of which those of every policy hold; of any other, the last policy's does.
@@ -59,6 +62,7 @@ impl Clauses {
         section.read("allow", &mut clauses.allow, |node, report| {
             AccessList::read("allow", node, report).map(Some)
         });
+        section.read("auth", &mut clauses.auth, Demand::read);
         clauses
     }
 }

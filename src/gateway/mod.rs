@@ -5,6 +5,7 @@
 //! ```
 
 mod access;
+mod auth;
 mod background;
 mod listeners;
 mod meter;
@@ -194,9 +195,10 @@ impl HandlerWorker for Worker {
 
     async fn call(&self, request: Request<LimitedBody>, peer: &server::Peer) -> Response<Metered> {
         let started = Instant::now();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let frontend = frontend::classify(&head);
         let snapshot = self.catalog.current();
+        self.metrics.headers_dropped.add(snapshot.strip.apply(&mut head.headers) as u64);
         let request_id = self.request_ids.choose(&head.headers);
         let client = client(peer, &head.headers, snapshot.proxies.get(peer.listener));
         let mut exchange = Exchange::new(snapshot, &head, client, peer.listener, request_id, started);

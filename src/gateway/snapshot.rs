@@ -1,11 +1,12 @@
 //! From the configuration to a [`Snapshot`]: sources are read, the rest is derived, all findings at once.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use http::Extensions;
 use tokio::runtime::Handle;
 
-use super::{access, meter, surfaces};
+use super::{access, auth, meter, surfaces};
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
 use crate::config::effective::Effective;
@@ -52,6 +53,7 @@ pub(super) async fn build(
             back: config.headers.back.clone(),
         },
         proxies: config.listeners.publics().map(proxies).collect(),
+        strip: auth::strip(config),
         bounds: bounds(config),
         live,
     };
@@ -67,6 +69,9 @@ fn live(
     let mut live = Extensions::new();
     surfaces::notices(effective).map(|notices| live.insert(notices));
     live.insert(access::build(config, effective, background)?);
+    if let Some(auth) = auth::build(config, effective, &auth::Kept::default())? {
+        live.insert(Arc::new(auth));
+    }
     Ok(live)
 }
 

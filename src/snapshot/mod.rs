@@ -15,6 +15,7 @@ use http::Extensions;
 use crate::codec::options::JsonOptions;
 use crate::policy::client_address::TrustedProxies;
 use crate::policy::metadata::MetadataPolicy;
+use crate::policy::strip::Strip;
 use crate::route::{Binding, BindingOptions};
 use crate::schema::Schema;
 
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub metadata: MetadataPolicy,
     /// Whose word about clients is believed, by the place of the listener.
     pub proxies: Box<[TrustedProxies]>,
+    /// What clients may not send, because identities are written so.
+    pub strip: Strip,
     pub bounds: Bounds,
     /// What the stages hold for this snapshot: tables by rule, lists, keys. Each owner has a type of its own
     /// here; what outlives a snapshot stands behind an `Arc` in it.

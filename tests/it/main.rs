@@ -2,6 +2,7 @@
 
 mod access;
 mod arbitrary;
+mod auth;
 mod bindings;
 mod bounds;
 mod browser;

@@ -19,6 +19,10 @@ const READERS: &[&str] = &[
     include_str!("../json.rs"),
     include_str!("../headers.rs"),
     include_str!("../observe.rs"),
+    include_str!("../auth.rs"),
+    include_str!("../auth_jwt.rs"),
+    include_str!("../auth_introspect.rs"),
+    include_str!("../consumers.rs"),
     include_str!("../policies.rs"),
     include_str!("../surfaces.rs"),
     include_str!("../cors.rs"),
@@ -122,12 +126,35 @@ fn with_key(key: &str, value: &str) -> String {
     if let Some(key) = key.strip_prefix("observe.usage.") {
         return format!("observe: {{ usage: {{ file: a, {key}: {value} }} }}");
     }
+    if let Some(key) = key.strip_prefix("auth.api.") {
+        return match key.split_once('.') {
+            Some((kind, key)) => provider(kind, &format!("{key}: {value}")),
+            None => format!("{OPEN}auth: {{ api: {{ api_key: {{}}, {key}: {value} }} }}"),
+        };
+    }
     let parts: Vec<_> = key.split('.').collect();
     format!("{}: {value}{}", parts.join(": { "), " }".repeat(parts.len() - 1))
 }
 
+/// What says for every method that nobody is asked who is calling.
+const OPEN: &str = "policies: { open: { auth: none } }\nsurfaces: { web: { policies: [open] } }\n";
+
+/// A provider of a kind with what it must have.
+fn provider(kind: &str, more: &str) -> String {
+    let required = match kind {
+        "jwt" => "issuer: \"https://a.test\", audiences: [b], ",
+        "introspect" => "url: \"https://a.test\", client: b, secret: env:CARGO_PKG_NAME, ",
+        "ext_authz" => "url: \"http://a.test\", ",
+        _ => "",
+    };
+    format!("{OPEN}auth: {{ api: {{ {kind}: {{ {required}{more} }} }} }}")
+}
+
 /// What must stand around a key that is absent.
 fn without_key(key: &str) -> String {
+    if let Some(key) = key.strip_prefix("auth.NAME.") {
+        return provider(key.split_once('.').map_or("api_key", |(kind, _)| kind), "");
+    }
     for (prefix, around) in [
         ("descriptors", "descriptors: [{ proto: a }]"),
         ("observe.usage.", "observe: { usage: { file: a } }"),

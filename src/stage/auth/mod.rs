@@ -11,6 +11,7 @@
 //! folder each; `refusal` has the words for clients.
 
 pub mod api_key;
+pub mod certificate;
 pub mod ext_authz;
 pub mod introspect;
 pub mod jwt;

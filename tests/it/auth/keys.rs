@@ -1,0 +1,195 @@
+//! API keys, and what holds for every provider: combinations, challenges, metadata.
+
+use super::{Key, at, challenges, gateway, get, metric, reason, seen};
+use crate::support::http as client;
+
+/// What a credential meets.
+async fn check(
+    gateway: &crate::support::Gateway,
+    headers: &[(&str, &str)],
+    status: u16,
+    told: Option<&str>,
+    expected: &[&str],
+) {
+    let answer = get(gateway, headers).await;
+    assert_eq!(answer.status.as_u16(), status, "{headers:?}: {}", answer.text());
+    assert_eq!(challenges(&answer.headers), expected, "{headers:?}");
+    if status != 200 {
+        assert_eq!(reason(&answer).as_deref(), told, "{headers:?}");
+        assert!(answer.header("x-request-id").is_some());
+    }
+}
+
+#[tokio::test]
+async fn keys_open_the_door_in_their_header_only() {
+    let (good, other) = (Key::new(1), Key::new(2));
+    let (expired, early) = (Key::new(3), Key::new(4));
+    let (gateway, backend) = gateway(&format!(
+        r#"
+auth: {{ partner: {{ api_key: {{}} }} }}
+consumers:
+  acme:
+    keys:
+      - "{}"
+      - {{ hash: "{}", expires: 2020-01-01 }}
+      - {{ hash: "{}", not_before: 2999-01-01 }}
+policies: {{ p: {{ auth: partner }} }}
+surfaces: {{ s: {{ policies: [p] }} }}
+"#,
+        good.hash, expired.hash, early.hash
+    ))
+    .await;
+    const ASK: &[&str] = &["ApiKey realm=\"transom\""];
+    const BAD: &[&str] = &["ApiKey realm=\"transom\", error=\"invalid_token\""];
+    let late = &["ApiKey realm=\"transom\", error=\"invalid_token\", \
+                  error_description=\"the credential has expired\""];
+    check(&gateway, &[("x-api-key", &good.text)], 200, None, &[]).await;
+    check(&gateway, &[], 401, Some("UNAUTHENTICATED"), ASK).await;
+    check(&gateway, &[("authorization", "Bearer a")], 401, Some("UNAUTHENTICATED"), ASK).await;
+    check(&gateway, &[("x-api-key", &expired.text)], 401, Some("API_KEY_EXPIRED"), late).await;
+    check(&gateway, &[("x-api-key", &early.text)], 401, Some("API_KEY_INVALID"), BAD).await;
+    // Unknown, mistyped, of another form, empty: nobody can tell them apart.
+    let mistyped = format!("{}x", &good.text[..good.text.len() - 1]);
+    let mut bodies = Vec::new();
+    for bad in [&other.text, &mistyped, &good.hash, "", "x", &good.text.to_lowercase()] {
+        check(&gateway, &[("x-api-key", bad)], 401, Some("API_KEY_INVALID"), BAD).await;
+        bodies.push(get(&gateway, &[("x-api-key", bad)]).await.body);
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1);
+    let twice = [("x-api-key", &*good.text), ("x-api-key", &*good.text)];
+    check(&gateway, &twice, 401, Some("CREDENTIAL_MALFORMED"), BAD).await;
+    // The query is no place for a key.
+    let answer = at(&gateway, &format!("/v1/items/7?x-api-key={}", good.text), &[]).await;
+    assert_eq!((answer.status.as_u16(), reason(&answer).as_deref()), (401, Some("UNAUTHENTICATED")));
+    assert_eq!(backend.calls(), 1);
+    assert_eq!(
+        metric(&gateway, "transom_auth_verdicts_total{result=\"accepted\"}").await.as_deref(),
+        Some("1")
+    );
+    assert_eq!(
+        metric(&gateway, "transom_auth_verdicts_total{result=\"expired\"}").await.as_deref(),
+        Some("1")
+    );
+    assert_eq!(
+        metric(&gateway, "transom_auth_verdicts_total{result=\"missing\"}").await.as_deref(),
+        Some("3")
+    );
+}
+
+#[tokio::test]
+async fn the_first_credential_that_is_present_decides() {
+    let (first, second) = (Key::new(1), Key::new(2));
+    let (gateway, _backend) = gateway(&format!(
+        r#"
+auth:
+  partner: {{ api_key: {{}}, realm: partners }}
+  app: {{ api_key: {{ header: authorization }}, realm: apps }}
+consumers: {{ acme: {{ keys: ["{}"] }}, blue: {{ keys: ["{}"] }} }}
+policies:
+  any: {{ auth: {{ any: [partner, app] }} }}
+surfaces:
+  s:
+    policies: [any]
+    rules:
+      - {{ match: door.v1.Door.Get }}
+      - {{ match: door.v1.Door.Names, auth: {{ all: [partner, app] }} }}
+      - {{ match: door.v1.Door.Watch, auth: {{ any: [partner, none] }} }}
+      - {{ match: door.v1.Door.Poll, auth: none }}
+"#,
+        first.hash, second.hash
+    ))
+    .await;
+    let bearer = format!("Bearer {}", second.text);
+    let api_key = format!("ApiKey {}", second.text);
+    let (good, bad) = (("x-api-key", &*first.text), ("x-api-key", "wrong"));
+    let both = ["ApiKey realm=\"partners\"", "ApiKey realm=\"apps\""];
+    let first_bad = ["ApiKey realm=\"partners\", error=\"invalid_token\"", both[1]];
+    let second_bad = ["ApiKey realm=\"apps\", error=\"invalid_token\"", both[0]];
+    check(&gateway, &[], 401, Some("UNAUTHENTICATED"), &both).await;
+    check(&gateway, &[good], 200, None, &[]).await;
+    check(&gateway, &[("authorization", &bearer)], 200, None, &[]).await;
+    check(&gateway, &[("authorization", &api_key)], 200, None, &[]).await;
+    // A bad one never falls through to the next, which would be good.
+    check(&gateway, &[bad, ("authorization", &bearer)], 401, Some("API_KEY_INVALID"), &first_bad).await;
+    check(&gateway, &[good, ("authorization", "Bearer transom_bad")], 200, None, &[]).await;
+    check(&gateway, &[("authorization", "Bearer transom_bad")], 401, Some("API_KEY_INVALID"), &second_bad)
+        .await;
+    // Another's token, and another's scheme.
+    check(&gateway, &[("authorization", "Bearer other")], 401, Some("API_KEY_INVALID"), &second_bad).await;
+    check(&gateway, &[("authorization", "Basic YTpi")], 401, Some("UNAUTHENTICATED"), &both).await;
+    let twice = [("authorization", &*bearer), ("authorization", "Basic YTpi")];
+    check(&gateway, &twice, 401, Some("CREDENTIAL_MALFORMED"), &second_bad).await;
+    check(&gateway, &[("authorization", "Bearer")], 401, Some("CREDENTIAL_MALFORMED"), &second_bad).await;
+
+    let status =
+        async |path: &str, headers: &[(&str, &str)]| at(&gateway, path, headers).await.status.as_u16();
+    assert_eq!(status("/v1/names", &[good]).await, 401);
+    assert_eq!(status("/v1/names", &[good, ("authorization", "Bearer transom_bad")]).await, 401);
+    assert_eq!(status("/v1/names", &[good, ("authorization", &bearer)]).await, 200);
+    assert_eq!(status("/v1/items/7:watch", &[]).await, 200);
+    assert_eq!(status("/v1/items/7:watch", &[bad]).await, 401);
+    assert_eq!(status("/v1/items/7:poll", &[bad]).await, 200);
+}
+
+#[tokio::test]
+async fn backends_see_claims_and_no_credentials() {
+    let key = Key::new(1);
+    let (gateway, _backend) = gateway(&format!(
+        r#"
+auth:
+  partner: {{ api_key: {{}}, forward: {{ consumer: x-consumer, key: x-key-id, absent: x-absent }} }}
+  passing: {{ api_key: {{ header: x-pass }}, pass_token: true }}
+consumers: {{ "grün": {{ keys: ["{}"] }} }}
+headers: {{ forward: [x-api-key, x-pass, x-consumer, x-absent, x-other] }}
+policies: {{ p: {{ auth: {{ any: [partner, passing] }} }} }}
+surfaces:
+  s:
+    policies: [p]
+    rules:
+      - {{ match: door.v1.Door.Get }}
+      - {{ match: door.v1.Door.Watch, auth: none }}
+"#,
+        key.hash
+    ))
+    .await;
+    let forged = [
+        ("x-consumer", "admin"),
+        ("X_Consumer", "admin"),
+        ("x-consumer-bin", "YWRtaW4="),
+        ("grpc-metadata-x-consumer", "admin"),
+        ("grpc-metadata-x-consumer-bin", "YWRtaW4="),
+        ("grpc-metadata-x-absent", "admin"),
+        ("x-absent", "admin"),
+        ("x-other", "stays"),
+    ];
+    let key_text = key.text.as_str();
+    let answer = get(&gateway, &[&forged[..], &[("x-api-key", key_text)]].concat()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(seen(&answer, "x-consumer-bin"), Some("Z3LDvG4="), "{:?}", answer.headers);
+    assert_eq!(seen(&answer, "x-key-id"), Some(key_text.split('_').nth(1).expect("an id")));
+    for absent in ["x-consumer", "x-absent", "x-absent-bin", "x-api-key", "x_consumer"] {
+        assert_eq!(seen(&answer, absent), None, "{absent}");
+    }
+    assert_eq!(seen(&answer, "x-other"), Some("stays"));
+    // What is passed on is the credential that decided, and no other.
+    let answer = get(&gateway, &[("x-pass", key_text), ("x-other", "stays")]).await;
+    assert_eq!((seen(&answer, "x-pass"), seen(&answer, "x-api-key")), (Some(key_text), None));
+    let answer = get(&gateway, &[("x-pass", key_text), ("x-api-key", key_text)]).await;
+    assert_eq!((seen(&answer, "x-pass"), seen(&answer, "x-api-key")), (None, None));
+    // Where nobody is asked, nobody poses as somebody either.
+    let request =
+        forged.iter().fold(client::request("GET", "/v1/items/7:watch"), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+    let answer = client::send(gateway.address, request.header("x-api-key", key_text), "").await;
+    assert_eq!(answer.status, 200);
+    for absent in ["x-consumer", "x-consumer-bin", "x-absent", "x-api-key"] {
+        assert_eq!(seen(&answer, absent), None, "{absent}");
+    }
+    assert_eq!(seen(&answer, "x-other"), Some("stays"));
+    // Three forged headers do not cross in other ways either: what is dropped is counted.
+    let dropped =
+        metric(&gateway, "transom_headers_dropped_total").await.and_then(|text| text.parse::<u64>().ok());
+    assert!(dropped >= Some(14), "{dropped:?}");
+}
