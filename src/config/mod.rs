@@ -87,6 +87,8 @@ pub struct Config {
     pub observe: Observe,
     /// Threads, each with its own runtime and backend connections. `None`: one per core.
     pub workers: Option<usize>,
+    /// Whether secrets, and files that hold them, are where they are said to be.
+    pub has_secrets: bool,
     /// What is allowed and yet likely a mistake.
     pub warnings: Vec<Finding>,
     /// The file itself, to be shown.
@@ -139,6 +141,7 @@ impl Default for Config {
             surfaces: vec![Surface::whole()],
             observe: Observe::default(),
             workers: None,
+            has_secrets: true,
             warnings: Vec::new(),
             written: Written::default(),
         }
@@ -178,9 +181,12 @@ impl Config {
             }
         };
         match (config, report.into_findings()) {
-            (Some(config), warnings) if !finding::is_fatal(&warnings) => {
-                Ok(Self { file: Some(file.display().to_string().into()), warnings, ..config })
-            }
+            (Some(config), warnings) if !finding::is_fatal(&warnings) => Ok(Self {
+                file: Some(file.display().to_string().into()),
+                has_secrets: !elsewhere.secrets,
+                warnings,
+                ..config
+            }),
             (_, findings) => Err(findings),
         }
     }

@@ -61,7 +61,7 @@ fn from_file(path: &Path) -> Result<Secret, String> {
     if text.is_empty() { Err(format!("`{shown}` is empty")) } else { Ok(Secret::new(text.to_owned())) }
 }
 
-fn is_readable_by_all(path: &Path) -> bool {
+pub(super) fn is_readable_by_all(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::runtime::Handle;
 
-use super::{settings, snapshot};
+use super::{certificates, settings, snapshot};
 use crate::config::Config;
 use crate::config::finding::Finding;
 use crate::config::listeners::{self, ClientCertificates};
@@ -13,19 +14,27 @@ use crate::server::{CurrentTls, Pem, ServerConfig, Tickets, Tls, TlsHandle, TlsM
 use crate::source::watched::Watched;
 use crate::telemetry::Metrics;
 
-/// The server's settings; the files are watched on `runtime`.
+/// The server's settings, and what is likely a mistake; the files are watched on `runtime`.
 pub(super) fn server(
     config: &Config,
     runtime: &Handle,
     metrics: &Metrics,
-) -> Result<ServerConfig, Vec<Finding>> {
+) -> Result<(ServerConfig, Vec<Finding>), Vec<Finding>> {
     let mut server = settings::server(config);
-    let mut findings = Vec::new();
+    if !config.has_secrets {
+        return Ok((server, Vec::new()));
+    }
+    let now_unix_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now_unix_s = i64::try_from(now_unix_s.as_secs()).unwrap_or(i64::MAX);
+    let (mut findings, mut warnings) = (Vec::new(), Vec::new());
     let mut secured = |name: &str, tls: &Option<listeners::Tls>| {
         let tls = tls.as_ref()?;
         match watch(tls, runtime) {
             Ok(watched) => {
                 let failures = Arc::clone(&watched);
+                let (certificates, position) = (watched.current(), tls.position);
+                let certificates = certificates.certificates();
+                warnings.extend(certificates::warnings(config, name, position, certificates, now_unix_s));
                 metrics.observe_files(format!("listeners.{name}.tls"), move || failures.failures());
                 Some(TlsHandle(watched))
             }
@@ -41,7 +50,7 @@ pub(super) fn server(
     if let Some(admin) = &mut server.admin {
         admin.tls = secured("admin", &config.listeners.admin.tls);
     }
-    if findings.is_empty() { Ok(server) } else { Err(findings) }
+    if findings.is_empty() { Ok((server, warnings)) } else { Err(findings) }
 }
 
 fn watch(tls: &listeners::Tls, runtime: &Handle) -> Result<Arc<Watched<Tls>>, String> {

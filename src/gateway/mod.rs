@@ -7,6 +7,7 @@
 mod access;
 mod auth;
 mod background;
+mod certificates;
 mod listeners;
 mod meter;
 mod settings;
@@ -73,10 +74,12 @@ impl Gateway {
         warnings.extend(config.warnings.iter().cloned());
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         warnings.extend(config.past_sunsets(now.as_secs()));
+        let (server, of_listeners) = listeners::server(config, background.handle(), &metrics)?;
+        warnings.extend(of_listeners);
         Ok(Self {
             catalog: Arc::new(Catalog::new(snapshot)),
             warnings,
-            server: listeners::server(config, background.handle(), &metrics)?,
+            server,
             upstreams: config.services.iter().map(settings::upstream).collect(),
             usage: config.observe.usage.as_ref().map(settings::usage),
             audit: settings::audit(config),

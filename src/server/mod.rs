@@ -49,7 +49,7 @@ pub use admin::ConfigPage;
 pub use body::LimitedBody;
 pub use limits::ServerLimits;
 pub use running::{ListenerAddress, Running, Shutdown, StartError, start};
-pub use tls::{CurrentTls, Pem, Tickets, Tls, TlsError, TlsMaterial};
+pub use tls::{CurrentTls, Pem, Shown, Tickets, Tls, TlsError, TlsMaterial};
 
 /// What serves the requests of all listeners.
 pub trait Handler: Send + Sync + 'static {

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use crate::config::finding::{Position, Report};
+use crate::config::secret;
 use crate::config::section::Section;
 use crate::config::value;
 use crate::config::yaml::Node;
@@ -57,7 +58,7 @@ impl Tls {
         let mut only = CertificateFiles::default();
         let mut section = Section::open(node, format!("listeners.{name}.tls"), report)?;
         section.read("cert", &mut only.chain, file);
-        section.read("key", &mut only.key, file);
+        section.read("key", &mut only.key, key);
         section.read("certificates", &mut tls.certificates, |node, report| {
             read_certificates(name, node, report)
         });
@@ -95,7 +96,7 @@ fn read_pair(name: &str, node: &Node, report: &mut Report) -> Option<Certificate
     let mut pair = CertificateFiles::default();
     let mut section = Section::open(node, format!("listeners.{name}.tls.certificates[]"), report)?;
     section.read("cert", &mut pair.chain, file);
-    section.read("key", &mut pair.key, file);
+    section.read("key", &mut pair.key, key);
     section.require("cert", "write `cert: file:PATH`");
     section.require("key", "write `key: file:PATH`");
     section.close(&[]);
@@ -112,4 +113,13 @@ fn file(node: &Node, report: &mut Report) -> Option<PathBuf> {
             value::refuse(node, report, "expected `file:` and a path: the file is read again when it changes")
         }
     }
+}
+
+/// As [`file`], and nobody else's to read.
+fn key(node: &Node, report: &mut Report) -> Option<PathBuf> {
+    let path = file(node, report)?;
+    if secret::is_readable_by_all(&path) {
+        report.warn(node.position, format!("`{}` may be read by every user of the system", path.display()));
+    }
+    Some(path)
 }

@@ -30,6 +30,18 @@ pub(super) const H2: &[u8] = b"h2";
 #[derive(Clone, Debug)]
 pub struct Tls {
     pub(super) config: Arc<ServerConfig>,
+    certificates: Arc<[Shown]>,
+}
+
+/// What a certificate of the listener says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The text it came from.
+    pub file: String,
+    /// The hosts it is for, in lower case; `*.example.com` is for one label more.
+    pub hosts: Vec<String>,
+    /// The last second in which it is good, in seconds since 1970.
+    pub not_after_unix_s: i64,
 }
 
 /// Where a listener finds its [`Tls`] for the next connection.
@@ -93,11 +105,14 @@ impl Tls {
     pub fn new(material: &TlsMaterial<'_>, tickets: &Tickets) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut hosts = Hosts::default();
+        let mut shown = Vec::new();
         for (chain, key) in &material.certificates {
             let certified = certified(*chain, *key, &provider)?;
             let leaf = certified.end_entity_cert().map_err(|error| pair_error(*chain, error))?;
             let names = hosts::names(leaf);
+            let not_after_unix_s = hosts::not_after(leaf);
             hosts.insert(&names, Arc::new(certified));
+            shown.push(Shown { file: chain.name.to_owned(), hosts: names, not_after_unix_s });
         }
         // TLS 1.2 and 1.3 are all that rustls speaks.
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -122,7 +137,12 @@ impl Tls {
             None => Arc::clone(&tickets.0),
             Some(_) => Tickets::new()?.0,
         };
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), certificates: shown.into() })
+    }
+
+    /// The certificates that clients may be shown.
+    pub fn certificates(&self) -> &[Shown] {
+        &self.certificates
     }
 }
 

@@ -1,0 +1,87 @@
+//! What of a listener's certificates will fail clients before long: they end, or are for other hosts.
+
+use super::snapshot::warning;
+use crate::config::Config;
+use crate::config::finding::{Finding, Position};
+use crate::config::surfaces::Host;
+use crate::server::Shown;
+
+/// Long enough to renew by hand.
+const EXPIRY_WARNING_S: i64 = 14 * 86_400;
+
+/// Warnings about the certificates of one listener.
+pub(super) fn warnings(
+    config: &Config,
+    listener: &str,
+    position: Position,
+    certificates: &[Shown],
+    now_unix_s: i64,
+) -> Vec<Finding> {
+    let expiring = certificates.iter().filter_map(|shown| {
+        let left_s = shown.not_after_unix_s - now_unix_s;
+        let what = match left_s {
+            ..0 => "has expired".to_owned(),
+            0..EXPIRY_WARNING_S => format!("expires in {} days", left_s / 86_400),
+            _ => return None,
+        };
+        Some(warning(config, Some(position), format_args!("`{}` {what}", shown.file)))
+    });
+    let surfaces = config
+        .surfaces
+        .iter()
+        .filter(|surface| surface.listener.as_ref().is_none_or(|named| named.name == listener));
+    let strange = surfaces
+        .flat_map(|surface| &surface.hosts)
+        .filter(|host| !certificates.iter().flat_map(|shown| &shown.hosts).any(|name| is_for(name, host)));
+    let strange = strange.map(|host| {
+        let star = if host.is_wildcard { "*." } else { "" };
+        let message = format!("no certificate of the listener `{listener}` is for `{star}{}`", host.name);
+        warning(config, Some(host.position), message)
+    });
+    expiring.chain(strange).collect()
+}
+
+/// RFC 6125, section 6.4.3: a wildcard stands for one label. A surface's stands for any number of them, of which
+/// at least the first must be covered.
+fn is_for(name: &str, host: &Host) -> bool {
+    match name.strip_prefix("*.") {
+        Some(parent) if host.is_wildcard => parent == host.name,
+        Some(parent) => host.name.split_once('.').is_some_and(|(_, rest)| rest == parent),
+        None => !host.is_wildcard && name == host.name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::surfaces::Surface;
+
+    const PLACE: Position = Position { line: 1, column: 1 };
+
+    fn check(hosts: &[&str], names: &[&str], days: i64, expected: &[&str]) {
+        let host = |text: &&str| Host {
+            name: text.trim_start_matches("*.").to_owned(),
+            is_wildcard: text.starts_with("*."),
+            position: PLACE,
+        };
+        let surface = Surface { hosts: hosts.iter().map(host).collect(), ..Surface::whole() };
+        let config = Config { surfaces: vec![surface], ..Config::default() };
+        let hosts = names.iter().map(|name| (*name).to_owned()).collect();
+        let shown = Shown { file: "f".to_owned(), hosts, not_after_unix_s: days * 86_400 };
+        let found = warnings(&config, "public", PLACE, &[shown], 0);
+        let messages: Vec<_> = found.iter().map(|finding| finding.message.as_str()).collect();
+        assert_eq!(messages, expected, "{names:?} {days}");
+    }
+
+    #[test]
+    fn hosts_and_days_are_told() {
+        check(&["a.test"], &["a.test"], 14, &[]);
+        check(&["a.test"], &["a.test"], 13, &["`f` expires in 13 days"]);
+        check(&["a.test"], &["a.test"], -1, &["`f` has expired"]);
+        check(&["a.test"], &["*.test"], 90, &[]);
+        check(&["a.b.test"], &["*.test"], 90, &["no certificate of the listener `public` is for `a.b.test`"]);
+        check(&["*.test"], &["*.test"], 90, &[]);
+        check(&["*.test"], &["a.test"], 90, &["no certificate of the listener `public` is for `*.test`"]);
+        check(&[], &[], 90, &[]);
+    }
+}
