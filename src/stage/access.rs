@@ -21,7 +21,6 @@ use crate::policy::header_rules::HeaderRules;
 use crate::policy::networks::Networks;
 use crate::source::watched::Watched;
 use crate::status::{Code, Status};
-use crate::telemetry::WorkerMetrics;
 
 /// The lists of a snapshot; one of its `live` extensions.
 #[derive(Clone, Debug, Default)]
@@ -74,17 +73,9 @@ pub enum Denial {
     Header,
 }
 
-/// The judge of one worker.
-#[derive(Clone)]
-pub struct Doorkeeper {
-    metrics: Arc<WorkerMetrics>,
-}
-
-impl Doorkeeper {
-    pub(super) fn new(metrics: Arc<WorkerMetrics>) -> Self {
-        Self { metrics }
-    }
-}
+/// The judge; what it judges by is the snapshot's.
+#[derive(Clone, Copy)]
+pub struct Doorkeeper;
 
 impl Judge for Doorkeeper {
     const NAME: &'static str = "access";
@@ -98,10 +89,7 @@ impl Judge for Doorkeeper {
         let gate = usize::try_from(call.binding.rule).ok().and_then(|rule| access.gates.get(rule));
         match gate.and_then(|gate| gate.denial(&call.head, place)) {
             None => Judgement::Pass(call),
-            Some(denial) => {
-                self.metrics.refused(Self::NAME, denial.reason());
-                Judgement::Refuse(denial.status().into())
-            }
+            Some(denial) => Judgement::Refuse(denial.status().into()),
         }
     }
 }

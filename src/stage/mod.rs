@@ -34,7 +34,7 @@ pub fn stack<S: Stage + Clone>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetr
     let in_flight = InFlight::new(inner, calls.clone());
     let authenticate = Judged::new(Authenticate::new(metrics.clone()), in_flight);
     let deprecated = Judged::new(Deprecated, authenticate);
-    Judged::new(Doorkeeper::new(metrics.clone()), deprecated)
+    Judged::new(Doorkeeper, deprecated)
 }
 
 /// A service that answers calls.

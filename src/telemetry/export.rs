@@ -125,16 +125,6 @@ impl Metrics {
             }
         }
         let mut family = encoder.encode_descriptor(
-            "refusals",
-            "Calls that a stage refused, by the reason that the client is told",
-            None,
-            MetricType::Counter,
-        )?;
-        for ((stage, reason), count) in self.refusals() {
-            let labels = [("stage", stage), ("reason", reason)];
-            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-        }
-        let mut family = encoder.encode_descriptor(
             "upstream_calls",
             "Backend calls by gRPC code",
             None,
@@ -157,6 +147,11 @@ impl Metrics {
             let labels = [("key", &*files.purpose)];
             ConstCounter::new((files.failures)()).encode(family.encode_family(&labels)?)?;
         }
+        self.encode_stats(encoder)
+    }
+
+    /// By what the configuration and the descriptors name: bounded, and resolved before a request.
+    fn encode_stats(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = encoder.encode_descriptor(
             "calls",
             "Calls by surface, method and gRPC code",

@@ -10,10 +10,9 @@ pub mod stats;
 pub mod timestamp;
 pub mod usage;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::status::Code;
@@ -94,8 +93,6 @@ pub struct WorkerMetrics {
     pub usage_delivery_failures: Counter,
     pub usage_spool_bytes: Gauge,
     auth_verdicts: [Counter; AuthVerdict::ALL.len()],
-    /// Refusals by stage and reason. Both are words of the source, so that they are few.
-    refusals: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     replies: [Counter; HTTP_NUMBERS],
     upstream_calls: [Counter; Code::ALL.len()],
     duration: Histogram,
@@ -146,16 +143,6 @@ impl Metrics {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).push(files);
     }
 
-    /// Refusals by stage and reason, over all workers.
-    fn refusals(&self) -> BTreeMap<(&'static str, &'static str), u64> {
-        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut sum = BTreeMap::new();
-        for (key, count) in workers.iter().flat_map(|worker| worker.refusals().clone()) {
-            *sum.entry(key).or_default() += count;
-        }
-        sum
-    }
-
     /// The sum of `read` over all workers.
     pub fn sum(&self, read: impl Fn(&WorkerMetrics) -> u64) -> u64 {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -185,15 +172,6 @@ impl WorkerMetrics {
         if let Some(counter) = self.auth_verdicts.get(verdict as usize) {
             counter.add(1);
         }
-    }
-
-    /// Counts a call that a stage refused, by the reason that the client is told.
-    pub fn refused(&self, stage: &'static str, reason: &'static str) {
-        *self.refusals().entry((stage, reason)).or_default() += 1;
-    }
-
-    fn refusals(&self) -> MutexGuard<'_, BTreeMap<(&'static str, &'static str), u64>> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one finished call to a backend.
@@ -230,7 +208,6 @@ impl Default for WorkerMetrics {
             usage_delivery_failures: Counter::default(),
             usage_spool_bytes: Gauge::default(),
             auth_verdicts: std::array::from_fn(|_| Counter::default()),
-            refusals: Mutex::default(),
             replies: std::array::from_fn(|_| Counter::default()),
             upstream_calls: std::array::from_fn(|_| Counter::default()),
             duration: Histogram::default(),
@@ -308,13 +285,10 @@ mod tests {
         one.calls_open.increase();
         two.calls_open.decrease();
         one.upstream_called(Code::Unavailable);
-        one.refused("access", "IP_DENIED");
-        two.refused("access", "IP_DENIED");
         let text = metrics.render();
         for line in [
             "transom_http_replies_total{code=\"200\"} 2",
             "transom_http_calls_open 0",
-            "transom_refusals_total{stage=\"access\",reason=\"IP_DENIED\"} 2",
             "transom_upstream_calls_total{code=\"UNAVAILABLE\"} 1",
             "transom_http_duration_seconds_bucket{le=\"0.0005\"} 2",
             "transom_http_duration_seconds_bucket{le=\"0.001\"} 3",

@@ -107,7 +107,7 @@ async fn deny_beats_allow_and_all_others_stay_out() {
     check("198.51.100.1, unknown", false).await;
     assert_eq!(backend.calls(), 4);
     let metrics = scrape(&gateway).await;
-    let refused = value(&metrics, "transom_refusals_total{stage=\"access\",reason=\"IP_DENIED\"}");
+    let refused = value(&metrics, "transom_refused_total{stage=\"access\",reason=\"IP_DENIED\"}");
     assert_eq!(refused, Some(7.0), "{metrics}");
 }
 
