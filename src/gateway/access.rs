@@ -1,6 +1,7 @@
 //! From the file's `deny`, `allow` and `geo` to the lists of the stage; files are opened here, and watched.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -23,7 +24,10 @@ pub(super) fn build(
     background: &Handle,
 ) -> Result<Access, Vec<Finding>> {
     let mut lists = Lists { config, background, built: BTreeMap::new(), findings: Vec::new() };
-    let mut open = |file: &Option<GeoFile>, read| file.as_ref().and_then(|file| lists.geo(file, read));
+    let mut open = |file: &Option<GeoFile>, read: fn(Vec<u8>) -> Result<GeoDatabase, GeoError>| {
+        let file = file.as_ref()?;
+        lists.watch(&file.path, file.position, move |bytes| read(bytes).map_err(|error| error.to_string()))
+    };
     let geo = Geo {
         countries: open(&config.geo.file, GeoDatabase::of_countries),
         systems: open(&config.geo.asn_file, GeoDatabase::of_systems),
@@ -69,8 +73,7 @@ impl Lists<'_> {
                 Some(NetworkList::Inline(Box::new(networks.iter().copied().collect())))
             }
             Some(Cidr::File { path, position }) => {
-                let watched = Watched::new(vec![path.clone()], self.background, read_networks);
-                Some(NetworkList::File(self.keep(watched, *position)?))
+                Some(NetworkList::File(self.watch(path, *position, read_networks)?))
             }
         };
         let globs = |globs: &Vec<String>| {
@@ -86,28 +89,24 @@ impl Lists<'_> {
         })
     }
 
-    fn geo(
+    /// Opens a file and watches it.
+    fn watch<T: Send + Sync + 'static>(
         &mut self,
-        file: &GeoFile,
-        read: fn(Vec<u8>) -> Result<GeoDatabase, GeoError>,
-    ) -> Option<Arc<Watched<GeoDatabase>>> {
-        let watched = Watched::new(vec![file.path.clone()], self.background, move |contents| {
-            read(contents.concat()).map_err(|error| error.to_string())
-        });
-        self.keep(watched, file.position)
-    }
-
-    fn keep<T>(
-        &mut self,
-        watched: Result<Arc<Watched<T>>, String>,
+        path: &Path,
         position: Position,
+        read: impl Fn(Vec<u8>) -> Result<T, String> + Send + Sync + 'static,
     ) -> Option<Arc<Watched<T>>> {
-        watched.map_err(|reason| self.findings.push(finding(self.config, Some(position), reason))).ok()
+        let shown = path.display().to_string();
+        let parse = move |contents: Vec<Vec<u8>>| {
+            read(contents.concat()).map_err(|reason| format!("`{shown}`: {reason}"))
+        };
+        Watched::new(vec![path.to_owned()], self.background, parse)
+            .map_err(|reason| self.findings.push(finding(self.config, Some(position), reason)))
+            .ok()
     }
 }
 
-fn read_networks(contents: Vec<Vec<u8>>) -> Result<Networks, String> {
-    let bytes = contents.concat();
+fn read_networks(bytes: Vec<u8>) -> Result<Networks, String> {
     if bytes.len() as u64 > networks::FILE_BYTES_MAX {
         return Err(format!("larger than {} bytes", networks::FILE_BYTES_MAX));
     }

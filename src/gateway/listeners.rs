@@ -12,13 +12,11 @@ use crate::config::finding::Finding;
 use crate::config::listeners::{self, ClientCertificates};
 use crate::server::{CurrentTls, Pem, ServerConfig, Tickets, Tls, TlsHandle, TlsMaterial};
 use crate::source::watched::Watched;
-use crate::telemetry::Metrics;
 
 /// The server's settings, and what is likely a mistake; the files are watched on `runtime`.
 pub(super) fn server(
     config: &Config,
     runtime: &Handle,
-    metrics: &Metrics,
 ) -> Result<(ServerConfig, Vec<Finding>), Vec<Finding>> {
     let mut server = settings::server(config);
     if !config.has_secrets {
@@ -31,11 +29,9 @@ pub(super) fn server(
         let tls = tls.as_ref()?;
         match watch(tls, runtime) {
             Ok(watched) => {
-                let failures = Arc::clone(&watched);
                 let (certificates, position) = (watched.current(), tls.position);
                 let certificates = certificates.certificates();
                 warnings.extend(certificates::warnings(config, name, position, certificates, now_unix_s));
-                metrics.observe_files(format!("listeners.{name}.tls"), move || failures.failures());
                 Some(TlsHandle(watched))
             }
             Err(reason) => {

@@ -74,7 +74,7 @@ impl Gateway {
         warnings.extend(config.warnings.iter().cloned());
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         warnings.extend(config.past_sunsets(now.as_secs()));
-        let (server, of_listeners) = listeners::server(config, background.handle(), &metrics)?;
+        let (server, of_listeners) = listeners::server(config, background.handle())?;
         warnings.extend(of_listeners);
         Ok(Self {
             catalog: Arc::new(Catalog::new(snapshot)),

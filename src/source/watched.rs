@@ -67,7 +67,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     ) -> Result<Arc<Self>, String> {
         // Before reading: what changes in between is then seen as a change.
         let fingerprints = fingerprints(&paths);
-        let value = parse(read(&paths)?).map_err(|reason| format!("`{}`: {reason}", shown(&paths)))?;
+        let value = parse(read(&paths)?)?;
         let watched = Arc::new(Self {
             value: ArcSwap::from_pointee(value),
             generation: AtomicU64::new(1),
@@ -104,7 +104,7 @@ async fn watch<T: Send + Sync + 'static>(
     mut seen: Vec<Option<Fingerprint>>,
     parse: impl Fn(Vec<Vec<u8>>) -> Result<T, String> + Send + Sync + 'static,
 ) {
-    let shown = shown(&paths);
+    let shown = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     let job = Arc::new((paths, parse));
     let paths = &job.0;
     let mut told = None;
@@ -164,10 +164,6 @@ fn fingerprints(paths: &[PathBuf]) -> Vec<Option<Fingerprint>> {
         })
     };
     paths.iter().map(fingerprint).collect()
-}
-
-fn shown(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join("`, `")
 }
 
 fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {

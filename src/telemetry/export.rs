@@ -4,7 +4,7 @@
 //! a [`Collector`] that reads the shards when asked.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
@@ -78,7 +78,11 @@ impl Collector for Metrics {
         }
         for (name, help, counter) in [
             ("file_reloads", "Changed files that were read again", &FILES.reloads),
-            ("file_reload_failures", "Changed files that were refused", &FILES.reload_failures),
+            (
+                "file_reload_failures",
+                "Changed files that were refused, the old content staying",
+                &FILES.reload_failures,
+            ),
         ] {
             let counter = ConstCounter::new(counter.value());
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
@@ -136,16 +140,6 @@ impl Metrics {
                 let labels = [("code", code.name())];
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
-        }
-        let mut family = encoder.encode_descriptor(
-            "file_failures",
-            "Changes of files that were refused, the old content staying",
-            None,
-            MetricType::Counter,
-        )?;
-        for files in self.files.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let labels = [("key", &*files.purpose)];
-            ConstCounter::new((files.failures)()).encode(family.encode_family(&labels)?)?;
         }
         self.encode_stats(encoder)
     }

@@ -10,7 +10,6 @@ pub mod stats;
 pub mod timestamp;
 pub mod usage;
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -44,14 +43,6 @@ pub struct Metrics {
     /// Who calls what, and how it ends.
     pub stats: Stats,
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
-    files: Mutex<Vec<WatchedFiles>>,
-}
-
-/// Files that are read again when they change, and how often a change was refused.
-struct WatchedFiles {
-    /// What they are for: the key of the configuration.
-    purpose: Box<str>,
-    failures: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// The counters of one worker thread.
@@ -137,23 +128,11 @@ impl Metrics {
         worker
     }
 
-    /// Shows how often a change of the files for `purpose` was refused, a key of the configuration.
-    pub fn observe_files(&self, purpose: String, failures: impl Fn() -> u64 + Send + Sync + 'static) {
-        let files = WatchedFiles { purpose: purpose.into(), failures: Box::new(failures) };
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).push(files);
-    }
-
     /// The sum of `read` over all workers.
     pub fn sum(&self, read: impl Fn(&WorkerMetrics) -> u64) -> u64 {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         // A gauge may be negative in one shard and positive in another, hence the wrapping sum.
         workers.iter().fold(0, |sum, worker| sum.wrapping_add(read(worker)))
-    }
-}
-
-impl fmt::Debug for WatchedFiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WatchedFiles").field("purpose", &self.purpose).finish_non_exhaustive()
     }
 }
 
