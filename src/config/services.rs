@@ -136,6 +136,8 @@ pub(super) fn backend(node: &Node, report: &mut Report) -> Option<Uri> {
     let text = value::text(node, report)?;
     match parse_backend(&text) {
         Ok(uri) => Some(uri),
+        // A name and password are not repeated: findings are logged, and shown to others.
+        Err(reason) if text.contains('@') => value::refuse(node, report, reason),
         Err(reason) => value::refuse(node, report, format!("`{text}`: {reason}")),
     }
 }

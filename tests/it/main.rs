@@ -34,6 +34,7 @@ mod process;
 mod proxy_protocol;
 mod retries;
 mod schema;
+mod secrets;
 mod server;
 mod set_text;
 mod sources;

@@ -60,7 +60,7 @@ impl Queue {
     }
 
     /// Takes all records and leaves the room of `emptied`, so that pushing need not allocate.
-    pub(super) fn take(&self, emptied: &mut Vec<Record>) {
+    pub fn take(&self, emptied: &mut Vec<Record>) {
         debug_assert!(emptied.is_empty());
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut *records, emptied);

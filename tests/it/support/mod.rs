@@ -71,7 +71,14 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts `transom serve` with `arguments` and waits until it listens.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        Self::spawn(Command::new(env!("CARGO_BIN_EXE_transom")), arguments).await
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_transom")), "warn", arguments).await
+    }
+
+    /// [`start`](Self::start), with everything that is logged in `log`.
+    pub(crate) async fn start_logging(log: std::fs::File, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_transom"));
+        command.stderr(log);
+        Self::spawn(command, "debug", arguments).await
     }
 
     /// [`start`](Self::start), in a process that may have so many files and sockets open.
@@ -79,10 +86,10 @@ impl Gateway {
         let mut shell = Command::new("sh");
         let script = format!("ulimit -n {count} && exec \"$0\" \"$@\"");
         shell.args(["-c", &script, env!("CARGO_BIN_EXE_transom")]);
-        Self::spawn(shell, arguments).await
+        Self::spawn(shell, "warn", arguments).await
     }
 
-    async fn spawn(mut command: Command, arguments: &[&str]) -> Self {
+    async fn spawn(mut command: Command, level: &str, arguments: &[&str]) -> Self {
         let mut process = command
             .args([
                 "serve",
@@ -93,7 +100,7 @@ impl Gateway {
                 "--workers",
                 "2",
                 "--log",
-                "warn",
+                level,
             ])
             .args(arguments)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
