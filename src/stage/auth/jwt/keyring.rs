@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::fetch::{Fetch, Fetched, Origin};
 use super::keys::KeySet;
-use super::schedule::{PATIENCE, Schedule};
+use super::schedule::{PATIENCE, Schedule, Want};
 
 /// Where keys come from and how they are kept: what must be equal for a keyring to outlive a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,7 @@ pub struct Counts {
 pub(super) struct Round {
     rounds: watch::Receiver<u64>,
     keyring: Arc<Keyring>,
+    want: Want,
 }
 
 impl Keyring {
@@ -154,13 +155,15 @@ impl Keyring {
         self.counts.unknown.fetch_add(1, Ordering::Relaxed);
         self.task.get()?;
         let rounds = self.rounds.subscribe();
-        let is_worth_waiting = self.schedule().want(key_id, Instant::now().into_std());
+        let want = self.schedule().want(key_id, Instant::now().into_std());
         self.wanted.notify_one();
-        let entered = is_worth_waiting && self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_MAX;
-        if is_worth_waiting && !entered {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if want == Want::Nothing {
+            return None;
         }
-        entered.then(|| Round { rounds, keyring: self.clone() })
+        // Gives its place back when it is dropped, also here.
+        let is_free = self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_MAX;
+        let round = Round { rounds, keyring: self.clone(), want };
+        is_free.then_some(round)
     }
 
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
@@ -219,7 +222,8 @@ impl Round {
     pub(super) async fn end(mut self, key_id: &str) {
         let ended = tokio::time::timeout(PATIENCE, self.rounds.changed()).await.is_ok();
         let keys = self.keyring.current();
-        if ended && keys.as_ref().is_some_and(|keys| !keys.knows(Some(key_id))) {
+        let is_latest = ended && self.want == Want::Next;
+        if is_latest && keys.as_ref().is_some_and(|keys| !keys.knows(Some(key_id))) {
             self.keyring.schedule().still_unknown(key_id, Instant::now().into_std());
         }
     }

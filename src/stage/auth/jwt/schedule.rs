@@ -36,6 +36,17 @@ pub(super) struct Schedule {
     unknown: VecDeque<(Box<str>, Instant)>,
 }
 
+/// Which fetch a request may wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// None that ends soon enough, or none that would help.
+    Nothing,
+    /// One that is under way, and may have begun before the key was published.
+    Running,
+    /// The next one, which knows every key there is now.
+    Next,
+}
+
 impl Schedule {
     pub(super) fn new(refresh_max: Duration, floor: Duration, now: Instant) -> Self {
         Self {
@@ -54,17 +65,17 @@ impl Schedule {
         self.due
     }
 
-    /// A token names a key that is not in the set. Whether a fetch will be over soon enough to wait for.
-    pub(super) fn want(&mut self, key_id: &str, now: Instant) -> bool {
+    /// A token names a key that is not in the set.
+    pub(super) fn want(&mut self, key_id: &str, now: Instant) -> Want {
         if self.unknown.iter().any(|(unknown, until)| **unknown == *key_id && now < *until) {
-            return false;
+            return Want::Nothing;
         }
         if self.is_running {
-            return true;
+            return Want::Running;
         }
         let earliest = self.began.map_or(now, |began| began + self.floor).max(now);
         self.due = self.due.min(earliest);
-        self.due.saturating_duration_since(now) < PATIENCE
+        if self.due.saturating_duration_since(now) < PATIENCE { Want::Next } else { Want::Nothing }
     }
 
     /// The fetch has come, and the set still does not have this key.
@@ -144,24 +155,25 @@ mod tests {
         let now = Instant::now();
         let mut schedule = fetched(now);
         // Within the floor: planned, not waited for.
-        assert!(!schedule.want("a", now + S));
+        assert_eq!(schedule.want("a", now + S), Want::Nothing);
         assert_eq!(schedule.due(), now + 10 * S);
         // So near to it that waiting is worth it.
-        assert!(!schedule.want("a", now + 9 * S));
-        assert!(schedule.want("a", now + 9 * S + S / 2));
+        assert_eq!(schedule.want("a", now + 9 * S), Want::Nothing);
+        assert_eq!(schedule.want("a", now + 9 * S + S / 2), Want::Next);
         let mut schedule = fetched(now);
-        assert!(schedule.want("a", now + 10 * S));
+        assert_eq!(schedule.want("a", now + 10 * S), Want::Next);
         assert_eq!(schedule.due(), now + 10 * S);
         schedule.begin(now + 10 * S);
         // Everyone who comes while it runs waits for the same fetch.
-        assert!(schedule.want("a", now + 11 * S) && schedule.want("b", now + 11 * S));
+        assert_eq!(schedule.want("a", now + 11 * S), Want::Running);
+        assert_eq!(schedule.want("b", now + 11 * S), Want::Running);
         schedule.succeeded(None, now + 12 * S, MIDDLE);
         schedule.still_unknown("a", now + 12 * S);
         let due = schedule.due();
-        assert!(!schedule.want("a", now + 30 * S));
+        assert_eq!(schedule.want("a", now + 30 * S), Want::Nothing);
         assert_eq!(schedule.due(), due, "a key known to be unknown plans nothing");
-        assert!(schedule.want("b", now + 30 * S));
-        assert!(schedule.want("a", now + 42 * S));
+        assert_eq!(schedule.want("b", now + 30 * S), Want::Next);
+        assert_eq!(schedule.want("a", now + 42 * S), Want::Next);
     }
 
     #[test]
@@ -172,8 +184,8 @@ mod tests {
             schedule.still_unknown(&number.to_string(), now);
         }
         assert_eq!(schedule.unknown.len(), UNKNOWN_MAX);
-        assert!(schedule.want("0", now + 10 * S), "the oldest is forgotten");
-        assert!(!schedule.want("1", now + 10 * S));
+        assert_eq!(schedule.want("0", now + 10 * S), Want::Next, "the oldest is forgotten");
+        assert_eq!(schedule.want("1", now + 10 * S), Want::Nothing);
     }
 
     #[test]
