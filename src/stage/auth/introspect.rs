@@ -9,6 +9,7 @@
 //! that was revoked still pass. Nothing is remembered of an endpoint that cannot be asked: 503, not 401.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ const BYTES_MAX: usize = 64 << 10;
 const FLIGHTS_MAX: usize = 256;
 /// Nothing gives the verdicts of this provider another meaning.
 const GENERATION: u64 = 0;
+/// Failures are logged this often at most: an outage meets every call.
+const TELL_EVERY_S: u64 = 10;
 
 /// How one endpoint is asked, and what its answers mean.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +78,8 @@ struct Inner {
     revoked: Arc<Revoked>,
     verdicts: Verdicts,
     flights: Mutex<HashMap<Digest, watch::Receiver<Option<Finding>>>>,
+    /// When a failure was last logged.
+    told_s: AtomicU64,
 }
 
 /// A call under way; no other is made for its token.
@@ -99,6 +104,7 @@ impl Introspect {
             revoked,
             verdicts: Verdicts::new(),
             flights: Mutex::default(),
+            told_s: AtomicU64::new(0),
         })))
     }
 
@@ -182,6 +188,17 @@ impl Inner {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Logs a failure, not more often than a reader wants to see it.
+    fn tell(&self, reason: &str, now_s: u64) {
+        let told_s = self.told_s.load(Ordering::Relaxed);
+        let is_due = told_s + TELL_EVERY_S <= now_s
+            && self.told_s.compare_exchange(told_s, now_s, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_due {
+            let provider = &self.settings.profile.provider;
+            tracing::warn!(%provider, %reason, "tokens cannot be introspected");
+        }
+    }
+
     fn unless_revoked(&self, finding: Finding) -> Finding {
         match finding {
             Ok(identity) if self.revoked.has(&identity) => Err(Refusal::Invalid("revoked")),
@@ -247,8 +264,7 @@ impl Flight {
         let reply = match inner.call(token).await {
             Ok(reply) => reply,
             Err(reason) => {
-                let provider = &inner.settings.profile.provider;
-                tracing::warn!(%provider, %reason, "tokens cannot be introspected");
+                inner.tell(&reason, now_s);
                 return Err(Refusal::Unavailable("introspection failed"));
             }
         };
