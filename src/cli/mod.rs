@@ -104,11 +104,20 @@ impl From<LoadError> for Failure {
 
 /// Loads what a configuration names; reflection needs a runtime, the rest does not mind one.
 fn build(config: &Config) -> Result<Gateway, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    runtime()?.block_on(Gateway::build(config)).map_err(Failure::Findings)
+}
+
+/// Waits for what the first calls will need.
+fn warm(gateway: &Gateway) -> Result<(), Failure> {
+    runtime()?.block_on(gateway.warm());
+    Ok(())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::System("cannot start a runtime", error))?;
-    runtime.block_on(Gateway::build(config)).map_err(Failure::Findings)
+        .map_err(|error| Failure::System("cannot start a runtime", error))
 }
 
 /// Sends what is logged to standard error.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::flags::{LogFlag, ServeFlags};
-use super::{Failure, build, log, print};
+use super::{Failure, build, log, print, warm};
 use crate::config::Config;
 use crate::gateway::ListenerAddress;
 
@@ -44,6 +44,7 @@ pub(super) fn serve(
     for warning in gateway.warnings() {
         tracing::warn!("{warning}");
     }
+    warm(&gateway)?;
     let running = gateway.start().map_err(|error| Failure::Start(error.to_string()))?;
     let publics = running.addresses.clone();
     let admin = running.admin_address.clone().expect("a gateway has an admin listener");

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::runtime::Handle;
+
 use super::snapshot::finding;
+use super::tokens::Tokens;
 use crate::config::auth::{Combination as FileCombination, Demand, Kind, Provider as FileProvider, San};
 use crate::config::consumers::{Consumer as FileConsumer, Origin, Plan as FilePlan};
 use crate::config::effective::Effective;
@@ -17,11 +20,13 @@ use crate::stage::auth::certificate::{CertificateSettings, Certificates, NameKin
 use crate::stage::auth::ext_authz::{ExtAuthz, ExtAuthzSettings};
 use crate::stage::auth::provider::Provider;
 use crate::stage::auth::{Auth, Combination, Requirement};
+use crate::telemetry::Metrics;
 
 /// What authentication knows and keeps while configurations come and go.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Kept {
     keys: Mutex<HashMap<KeyHash, Arc<KeyUsage>>>,
+    pub(super) tokens: Tokens,
 }
 
 /// The consumers of the file, as providers find them.
@@ -55,6 +60,7 @@ pub(super) fn build(
     if !findings.is_empty() {
         return Err(findings);
     }
+    kept.tokens.keep_only(|name| config.auth.iter().any(|provider| provider.name == name));
     let requirements = effective.iter().map(|effective| {
         let demand = effective.single(|clauses| clauses.auth.as_ref()).map(|(demand, _)| demand);
         Arc::new(requirement(config, demand, &providers))
@@ -103,8 +109,17 @@ fn provider(
             };
             Arc::new(ExtAuthz::new(profile, settings))
         }
-        Kind::Jwt(_) | Kind::Introspect(_) => return Err("is not served by this version".to_owned()),
+        Kind::Jwt(jwt) => {
+            Arc::new(kept.tokens.jwt(&named.name, jwt, profile, takes_one_of_several(config))?)
+        }
+        Kind::Introspect(introspect) => Arc::new(kept.tokens.introspect(&named.name, introspect, profile)?),
     })
+}
+
+/// Whether bearer tokens may be meant for more than one provider.
+fn takes_one_of_several(config: &Config) -> bool {
+    let bearers = config.auth.iter().filter(|one| matches!(one.kind, Kind::Jwt(_) | Kind::Introspect(_)));
+    bearers.count() > 1
 }
 
 /// What the identities of a provider are given.
@@ -187,6 +202,10 @@ fn plan_of(plan: Option<&FilePlan>) -> Plan {
 }
 
 impl Kept {
+    pub(super) fn new(background: &Handle, metrics: &Arc<Metrics>) -> Self {
+        Self { keys: Mutex::default(), tokens: Tokens::new(background, metrics) }
+    }
+
     /// What is known of the use of a key.
     fn usage(&self, hash: &KeyHash) -> Arc<KeyUsage> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);

@@ -56,6 +56,7 @@ pub struct Gateway {
     audit: Option<AuditConfig>,
     config_page: ConfigPage,
     metrics: Arc<Metrics>,
+    kept: Arc<auth::Kept>,
     background: Background,
 }
 
@@ -70,7 +71,8 @@ impl Gateway {
             vec![snapshot::finding(config, None, format_args!("cannot start a thread: {error}"))]
         })?;
         let metrics = Metrics::new();
-        let (snapshot, mut warnings) = snapshot::build(config, background.handle(), &metrics).await?;
+        let kept = Arc::new(auth::Kept::new(background.handle(), &metrics));
+        let (snapshot, mut warnings) = snapshot::build(config, background.handle(), &metrics, &kept).await?;
         warnings.extend(config.warnings.iter().cloned());
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         warnings.extend(config.past_sunsets(now.as_secs()));
@@ -85,6 +87,7 @@ impl Gateway {
             audit: settings::audit(config),
             config_page: ConfigPage::new(format!("{:#}\n", config.shown())),
             metrics,
+            kept,
             background,
         })
     }
@@ -97,6 +100,15 @@ impl Gateway {
     /// What is served at this moment.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.catalog.current()
+    }
+
+    /// Fetches what calls will need, such as the keys of tokens, and waits for it, ten seconds at most.
+    ///
+    /// What is missing then is fetched as soon as it can be; until then the calls that need it meet 503.
+    pub async fn warm(&self) {
+        for provider in self.kept.tokens.ready().await {
+            tracing::error!(%provider, "serving without the keys of its tokens");
+        }
     }
 
     /// Binds the listeners and starts the workers; serves when this returns.
@@ -115,12 +127,14 @@ impl Gateway {
         }
         let usage = self.usage.map(|config| Usage::start(config, metrics.worker())).transpose()?;
         keep_past(&self.background, &metrics);
+        self.kept.tokens.begin();
         let rooms = Rooms {
             catalog: self.catalog,
             calls: Calls::default(),
             upstreams,
             metrics: Arc::clone(&metrics),
             usage,
+            _kept: self.kept,
             _background: self.background,
         };
         Ok(server::start(self.server, Arc::new(rooms), metrics, self.config_page)?)
@@ -162,6 +176,7 @@ struct Rooms {
     metrics: Arc<Metrics>,
     /// Goes with the last worker, and writes what that one left.
     usage: Option<Usage>,
+    _kept: Arc<auth::Kept>,
     _background: Background,
 }
 

@@ -26,6 +26,7 @@ pub(super) async fn build(
     config: &Config,
     background: &Handle,
     metrics: &Metrics,
+    kept: &auth::Kept,
 ) -> Result<(Snapshot, Vec<Finding>), Vec<Finding>> {
     let mut findings = Vec::new();
     let service_config = read_service_config(config, &mut findings);
@@ -40,7 +41,7 @@ pub(super) async fn build(
     };
     let effective = Effective::all(config);
     let (surfaces, warnings) = surfaces::build(config, &effective, &schema, &rules)?;
-    let mut live = live(config, &effective, background)?;
+    let mut live = live(config, &effective, background, kept)?;
     live.insert(meter::Routes::new(&metrics.stats, &surfaces));
     let snapshot = Snapshot {
         schema,
@@ -65,11 +66,12 @@ fn live(
     config: &Config,
     effective: &[Effective<'_>],
     background: &Handle,
+    kept: &auth::Kept,
 ) -> Result<Extensions, Vec<Finding>> {
     let mut live = Extensions::new();
     surfaces::notices(effective).map(|notices| live.insert(notices));
     live.insert(access::build(config, effective, background)?);
-    if let Some(auth) = auth::build(config, effective, &auth::Kept::default())? {
+    if let Some(auth) = auth::build(config, effective, kept)? {
         live.insert(Arc::new(auth));
     }
     Ok(live)

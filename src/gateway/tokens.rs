@@ -4,10 +4,9 @@
 //! verdicts by everything that the provider is. Nothing is fetched before [`Tokens::begin`], so that
 //! `transom check` reaches for no network.
 
-#![allow(dead_code, reason = "the providers of a snapshot remove this line")]
-
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use crate::stage::auth::introspect::{self, Introspect};
 use crate::stage::auth::jwt::keyring::Source;
 use crate::stage::auth::jwt::keys::KeySet;
 use crate::stage::auth::jwt::{self, Jwt, Keyring, Lists, Origin, Revoked, Rules};
+use crate::telemetry::{KeysSeen, Metrics};
 
 /// How long a start or a reload waits for keys: past it, it serves, and those who need them meet 503.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Tokens {
     background: Handle,
+    metrics: Arc<Metrics>,
     kept: Mutex<Kept>,
 }
 
@@ -50,8 +51,8 @@ enum Shape {
 }
 
 impl Tokens {
-    pub(super) fn new(background: &Handle) -> Self {
-        Self { background: background.clone(), kept: Mutex::default() }
+    pub(super) fn new(background: &Handle, metrics: &Arc<Metrics>) -> Self {
+        Self { background: background.clone(), metrics: metrics.clone(), kept: Mutex::default() }
     }
 
     /// The provider of these tokens: the one of before if nothing about it has changed.
@@ -178,8 +179,24 @@ impl Tokens {
                 keyring
             }
         };
+        self.show(name, &keyring);
         kept.keyrings.insert(name.to_owned(), (shape, keyring.clone()));
         Ok(keyring)
+    }
+
+    /// Shows the state of a keyring among the metrics, in the place of the one of before.
+    fn show(&self, name: &str, keyring: &Arc<Keyring>) {
+        let keyring = Arc::downgrade(keyring);
+        self.metrics.observe_keys(name, move || {
+            let keyring = keyring.upgrade()?;
+            let counts = keyring.counts();
+            Some(KeysSeen {
+                fetched: counts.fetched.load(Ordering::Relaxed),
+                failed: counts.failed.load(Ordering::Relaxed),
+                unknown: counts.unknown.load(Ordering::Relaxed),
+                is_ready: keyring.is_ready(),
+            })
+        });
     }
 
     fn watch_keys(&self, name: &str, path: &Path) -> Result<Arc<Keyring>, String> {
@@ -260,7 +277,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_go_by_name_and_origin() {
-        let tokens = Tokens::new(&Handle::current());
+        let tokens = Tokens::new(&Handle::current(), &Metrics::new());
         let build = |name: &str, config: &auth_jwt::Jwt| {
             tokens.jwt(name, config, Profile::new(name), false).expect("a provider");
             tokens.kept().keyrings.get(name).expect("kept").1.clone()
@@ -278,7 +295,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_is_missing_is_told() {
-        let tokens = Tokens::new(&Handle::current());
+        let tokens = Tokens::new(&Handle::current(), &Metrics::new());
         let keys = auth_jwt::Keys::File("/no/such/keys.json".into());
         let missing = auth_jwt::Jwt { keys, ..config("http://127.0.0.1:1/keys") };
         let reason = tokens.jwt("corp", &missing, Profile::new("corp"), false).expect_err("no file");

@@ -94,6 +94,7 @@ impl Collector for Metrics {
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         self.encode_families(&mut encoder)?;
+        self.keys.encode(&mut encoder)?;
         encoder
             .encode_descriptor(
                 "http_duration",

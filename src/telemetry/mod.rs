@@ -6,6 +6,7 @@
 
 pub mod audit;
 mod export;
+mod keys;
 pub mod stats;
 pub mod timestamp;
 pub mod usage;
@@ -15,7 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::status::Code;
+use keys::ObservedKeys;
 use stats::Stats;
+
+pub use keys::KeysSeen;
 
 /// Upper bounds of the duration histogram, in microseconds; the last bucket is unbounded.
 const DURATION_BOUNDS_US: [u64; 14] = [
@@ -43,6 +47,7 @@ pub struct Metrics {
     /// Who calls what, and how it ends.
     pub stats: Stats,
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
+    keys: ObservedKeys,
 }
 
 /// The counters of one worker thread.
@@ -126,6 +131,11 @@ impl Metrics {
         let worker = Arc::new(WorkerMetrics::default());
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&worker));
         worker
+    }
+
+    /// Shows the keys of a provider of tokens, in the place of those of before; none: nobody holds them now.
+    pub fn observe_keys(&self, provider: &str, read: impl Fn() -> Option<KeysSeen> + Send + Sync + 'static) {
+        self.keys.observe(provider, Box::new(read));
     }
 
     /// The sum of `read` over all workers.

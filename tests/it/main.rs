@@ -29,6 +29,7 @@ mod malformed_requests;
 mod malformed_sets;
 mod metrics;
 mod observe;
+mod openid;
 mod oracle;
 mod process;
 mod proxy_protocol;
