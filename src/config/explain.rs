@@ -33,15 +33,23 @@ pub fn said(text: &str, surface: &str, rule_index: Option<usize>) -> Vec<Said> {
     let mut bundled: Vec<Said> = Vec::new();
     for name in names {
         let Some(policy) = root.get("policies").and_then(|policies| policies.get(name)) else { continue };
-        for said in entries(policy, Some(name)).filter(|said| own.iter().all(|own| own.key != said.key)) {
+        for said in entries(policy, Some(name)).filter(|said| own.iter().all(|own| !own.replaces(said))) {
             if !ADDED.contains(&said.key.as_str()) {
-                bundled.retain(|earlier| earlier.key != said.key);
+                bundled.retain(|earlier| !said.replaces(earlier));
             }
             bundled.push(said);
         }
     }
     bundled.sort_by(|left, right| left.key.cmp(&right.key));
     own.into_iter().chain(bundled).collect()
+}
+
+impl Said {
+    /// Whether it takes the place of what `other` says: `allow` is two keys in one, a condition and lists.
+    fn replaces(&self, other: &Self) -> bool {
+        let is_lists = |said: &Self| said.value.starts_with('{');
+        self.key == other.key && (self.key != "allow" || is_lists(self) == is_lists(other))
+    }
 }
 
 fn entries<'n>(node: &'n Node, policy: Option<&'n str>) -> impl Iterator<Item = Said> {

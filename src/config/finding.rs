@@ -64,6 +64,8 @@ pub(crate) fn lines(findings: &[Finding]) -> String {
 pub(super) struct Report {
     file: Arc<str>,
     directory: PathBuf,
+    /// The text of the file.
+    source: String,
     findings: Vec<Finding>,
     follows_secrets: bool,
     /// What readers draw instead of reading.
@@ -75,10 +77,20 @@ impl Report {
         Self {
             file: file.display().to_string().into(),
             directory: file.parent().unwrap_or(Path::new("")).to_owned(),
+            source: String::new(),
             findings: Vec::new(),
             follows_secrets: true,
             shapes: Vec::new(),
         }
+    }
+
+    /// Keeps the text that is read, for places within values.
+    pub(super) fn read_from(&mut self, source: &str) {
+        source.clone_into(&mut self.source);
+    }
+
+    pub(super) fn source(&self) -> &str {
+        &self.source
     }
 
     pub(super) fn add(&mut self, position: Position, message: impl Into<String>) {

@@ -20,6 +20,7 @@ pub mod deprecated;
 pub mod descriptors;
 pub mod effective;
 pub mod explain;
+pub mod expression;
 pub mod finding;
 pub mod headers;
 pub mod json;
@@ -172,6 +173,7 @@ impl Config {
     pub fn parse(text: &str, file: &Path, elsewhere: Elsewhere) -> Result<Self, Vec<Finding>> {
         let mut report = Report::new(file);
         report.follow_secrets(!elsewhere.secrets);
+        report.read_from(text);
         let config = match yaml::parse(text) {
             Ok(root) => Self::read(&root, elsewhere, &mut report)
                 .map(|config| Self { written: Written::new(root), ..config }),

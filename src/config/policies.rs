@@ -12,10 +12,11 @@
 
 use super::access::AccessList;
 use super::auth::Demand;
+use super::expression::Expression;
 use super::finding::{Position, Report};
 use super::section::Section;
 use super::value;
-use super::yaml::{Key, Node};
+use super::yaml::{Key, Node, Value};
 
 /// A bundle with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +36,21 @@ pub struct Clauses {
     pub allow: Option<AccessList>,
     /// Who must say who is calling. Default: nobody.
     pub auth: Option<Demand>,
+    /// What must hold of a call: a condition over claims and request.
+    pub condition: Option<Expression>,
+    /// What must have been granted: all of it.
+    pub scopes: Option<Scopes>,
+}
+
+/// Scopes, and where the file names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scopes {
+    pub names: Vec<String>,
+    pub position: Position,
 }
 
 /// The keys of which those of every policy hold; of any other, the last policy's does.
-pub const ADDED: [&str; 3] = ["allow", "deny", "rate"];
+pub const ADDED: [&str; 4] = ["allow", "deny", "rate", "scopes"];
 
 /// The policies by name.
 pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Policy>> {
@@ -59,10 +71,38 @@ impl Clauses {
         let mut clauses = Self::default();
         section
             .read("deny", &mut clauses.deny, |node, report| AccessList::read("deny", node, report).map(Some));
-        section.read("allow", &mut clauses.allow, |node, report| {
-            AccessList::read("allow", node, report).map(Some)
-        });
+        let mut allow = (None, None);
+        section.read("allow", &mut allow, allowed);
+        (clauses.allow, clauses.condition) = allow;
         section.read("auth", &mut clauses.auth, Demand::read);
+        section.read("scopes", &mut clauses.scopes, scopes);
         clauses
     }
+}
+
+/// Lists where a mapping stands, otherwise a condition. Both may hold of one call, by two policies.
+fn allowed(node: &Node, report: &mut Report) -> Option<(Option<AccessList>, Option<Expression>)> {
+    match node.value {
+        Value::Text(_) => Some((None, Expression::read(node, report))),
+        Value::Map(_) => Some((AccessList::read("allow", node, report), None)),
+        Value::Unwritten => {
+            Expression::read(node, report);
+            Some((AccessList::read("allow", node, report), None))
+        }
+        _ => value::expected(node, report, "a condition, or lists such as `{ cidr: [10.0.0.0/8] }`"),
+    }
+}
+
+fn scopes(node: &Node, report: &mut Report) -> Option<Option<Scopes>> {
+    let names = value::one_or_more("scope", scope)(node, report)?;
+    Some(Some(Scopes { names, position: node.position }))
+}
+
+/// RFC 6749, section 3.3: printable ASCII without blank, quote and backslash, for scopes stand in a challenge.
+fn scope(node: &Node, report: &mut Report) -> Option<String> {
+    let name = value::text(node, report)?;
+    if name.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
+        return Some(name);
+    }
+    value::expected(node, report, "a scope such as `orders.read`, without blanks and quotes")
 }

@@ -6,6 +6,7 @@
 
 mod access;
 mod auth;
+mod authorization;
 mod background;
 mod certificates;
 mod listeners;

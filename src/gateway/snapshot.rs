@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Extensions;
 use tokio::runtime::Handle;
 
-use super::{access, auth, meter, surfaces};
+use super::{access, auth, authorization, meter, surfaces};
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
 use crate::config::effective::Effective;
@@ -17,7 +17,7 @@ use crate::policy::metadata::MetadataPolicy;
 use crate::route::service_config::{self, SelectedRules};
 use crate::route::{BindingOptions, Rules};
 use crate::schema::Schema;
-use crate::snapshot::{Bounds, Snapshot};
+use crate::snapshot::{Bounds, Snapshot, Surfaces};
 use crate::source::{self, Source};
 use crate::telemetry::Metrics;
 
@@ -41,7 +41,7 @@ pub(super) async fn build(
     };
     let effective = Effective::all(config);
     let (surfaces, warnings) = surfaces::build(config, &effective, &schema, &rules)?;
-    let mut live = live(config, &effective, background, kept)?;
+    let mut live = live(config, &effective, &schema, &surfaces, background, kept)?;
     live.insert(meter::Routes::new(&metrics.stats, &surfaces));
     let snapshot = Snapshot {
         schema,
@@ -65,6 +65,8 @@ pub(super) async fn build(
 fn live(
     config: &Config,
     effective: &[Effective<'_>],
+    schema: &Schema,
+    shown: &Surfaces,
     background: &Handle,
     kept: &auth::Kept,
 ) -> Result<Extensions, Vec<Finding>> {
@@ -74,6 +76,7 @@ fn live(
     if let Some(auth) = auth::build(config, effective, kept)? {
         live.insert(Arc::new(auth));
     }
+    live.insert(Arc::new(authorization::build(config, effective, schema, shown)?));
     Ok(live)
 }
 

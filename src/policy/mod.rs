@@ -17,6 +17,7 @@ pub mod deadline;
 pub mod deprecation;
 pub mod geo;
 pub mod header_rules;
+pub mod host;
 pub mod identity;
 pub mod lease;
 pub mod limit;

@@ -7,6 +7,7 @@ use http::uri::PathAndQuery;
 use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use smallvec::SmallVec;
 
+use super::captures::Captures;
 use super::percent::Decode;
 use super::rule::HttpRule;
 use super::template::{PathTemplate, TemplateError, Variable};
@@ -57,6 +58,8 @@ pub enum Body {
 /// A field that takes its value from the path.
 #[derive(Debug)]
 pub(super) struct Capture {
+    /// As the template has it: `book.name`.
+    pub(super) path: Box<str>,
     /// Field numbers from the request message down.
     pub(super) numbers: SmallVec<[u32; 2]>,
     /// Its segments, counted in the template.
@@ -148,6 +151,18 @@ fn grpc_path(method: &MethodDescriptor) -> PathAndQuery {
     PathAndQuery::try_from(path).expect("the schema lets only identifiers be names")
 }
 
+impl Binding {
+    /// The fields that take their values from the path, as the template has them: `book.name`.
+    pub fn captured_fields(&self) -> impl Iterator<Item = &str> {
+        self.captures.iter().map(|capture| &*capture.path)
+    }
+
+    /// The decoded text of one of them.
+    pub fn captured<'c>(&self, field: &str, captures: &'c Captures) -> Option<&'c str> {
+        self.captured_fields().zip(captures.iter()).find(|(path, _)| *path == field).map(|(_, text)| text)
+    }
+}
+
 fn captures(
     input: &MessageDescriptor,
     template: &PathTemplate,
@@ -163,6 +178,7 @@ fn captures(
                     oneofs.push((oneof.full_name().to_owned(), field.clone(), &variable.path));
                 }
                 captures.push(Capture {
+                    path: variable.path.clone(),
                     numbers: fields.iter().map(FieldDescriptor::number).collect(),
                     start: variable.start,
                     end: variable.end,

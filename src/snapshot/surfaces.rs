@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::policy::compression::Compression;
 use crate::policy::cors::Cors;
+use crate::policy::host;
 use crate::route::{Match, RouteTree};
 
 /// One front end.
@@ -116,7 +117,7 @@ impl Surfaces {
         let indexes = if self.exact.is_empty() && self.below.is_empty() {
             &self.everywhere
         } else {
-            self.named(&canonical(host)).unwrap_or(&self.everywhere)
+            self.named(&host::canonical(host)).unwrap_or(&self.everywhere)
         };
         indexes.iter().filter_map(|index| self.all.get(usize::try_from(*index).ok()?))
     }
@@ -130,16 +131,6 @@ impl Surfaces {
         }
         host.match_indices('.').find_map(|(dot, _)| self.below.get(host.get(dot + 1..)?))
     }
-}
-
-/// RFC 3986, section 3.2: without user and port; RFC 1034, section 3.1: without case and the root's dot.
-fn canonical(host: &str) -> String {
-    let host = host.rsplit('@').next().unwrap_or(host);
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _port)) => host.get(..address.len() + 2).unwrap_or(host),
-        None => host.split(':').next().unwrap_or(host),
-    };
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 #[cfg(test)]

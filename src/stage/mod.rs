@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod authorize;
 mod deprecated;
 mod in_flight;
 pub mod judge;
@@ -19,6 +20,7 @@ use crate::telemetry::WorkerMetrics;
 
 use access::Doorkeeper;
 use auth::Authenticate;
+use authorize::Authorize;
 use deprecated::Deprecated;
 use in_flight::InFlight;
 use judge::Judged;
@@ -27,12 +29,14 @@ pub use deprecated::Notices;
 pub use in_flight::Calls;
 
 /// The stages around the innermost service, outermost first.
-pub type Stages<S> = Judged<Doorkeeper, Judged<Deprecated, Judged<Authenticate, InFlight<S>>>>;
+pub type Stages<S> =
+    Judged<Doorkeeper, Judged<Deprecated, Judged<Authenticate, Judged<Authorize, InFlight<S>>>>>;
 
 /// Puts the stages around `inner`; `calls` is what all workers count together, `metrics` what one counts.
 pub fn stack<S: Stage + Clone>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> Stages<S> {
     let in_flight = InFlight::new(inner, calls.clone());
-    let authenticate = Judged::new(Authenticate::new(metrics.clone()), in_flight);
+    let authorize = Judged::new(Authorize::new(metrics.clone()), in_flight);
+    let authenticate = Judged::new(Authenticate::new(metrics.clone()), authorize);
     let deprecated = Judged::new(Deprecated, authenticate);
     Judged::new(Doorkeeper, deprecated)
 }

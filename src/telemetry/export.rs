@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{AuthVerdict, DURATION_BOUNDS_US, FILES, HTTP_NUMBERS, Metrics, WorkerMetrics};
+use super::{AuthVerdict, DURATION_BOUNDS_US, FILES, HTTP_NUMBERS, Metrics, Permission, WorkerMetrics};
 use crate::status::Code;
 
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
@@ -117,18 +117,7 @@ impl Metrics {
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
-        let mut family = encoder.encode_descriptor(
-            "auth_verdicts",
-            "Calls that were asked for a credential, by what came of it",
-            None,
-            MetricType::Counter,
-        )?;
-        for (verdict, name) in AuthVerdict::ALL {
-            let count = self.sum(|worker| worker.auth_verdicts[verdict as usize].value());
-            if count > 0 {
-                ConstCounter::new(count).encode(family.encode_family(&[("result", name)])?)?;
-            }
-        }
+        self.encode_verdicts(encoder)?;
         let mut family = encoder.encode_descriptor(
             "upstream_calls",
             "Backend calls by gRPC code",
@@ -170,6 +159,19 @@ impl Metrics {
         Ok(())
     }
 
+    /// What came of asking who is calling, and whether it is allowed.
+    fn encode_verdicts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let verdicts = AuthVerdict::ALL
+            .map(|(verdict, name)| (name, self.sum(|worker| worker.auth_verdicts[verdict as usize].value())));
+        let help = "Calls that were asked for a credential, by what came of it";
+        encode_results(encoder, "auth_verdicts", help, &verdicts)?;
+        let permissions = Permission::ALL.map(|(permission, name)| {
+            (name, self.sum(|worker| worker.permissions[permission as usize].value()))
+        });
+        let help = "Calls that conditions or scopes were asked of, by what came of it";
+        encode_results(encoder, "permissions", help, &permissions)
+    }
+
     fn encode_duration(&self, mut metric: MetricEncoder<'_>) -> fmt::Result {
         let bounds = DURATION_BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds
@@ -180,4 +182,18 @@ impl Metrics {
         let sum = self.sum(|worker| worker.duration.sum_us.value()) as f64 / 1e6;
         metric.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
     }
+}
+
+/// One family by the label `result`; what never came is left out.
+fn encode_results(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    results: &[(&str, u64)],
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (result, count) in results.iter().filter(|(_, count)| *count > 0) {
+        ConstCounter::new(*count).encode(family.encode_family(&[("result", *result)])?)?;
+    }
+    Ok(())
 }

@@ -89,6 +89,7 @@ pub struct WorkerMetrics {
     pub usage_delivery_failures: Counter,
     pub usage_spool_bytes: Gauge,
     auth_verdicts: [Counter; AuthVerdict::ALL.len()],
+    permissions: [Counter; Permission::ALL.len()],
     replies: [Counter; HTTP_NUMBERS],
     upstream_calls: [Counter; Code::ALL.len()],
     duration: Histogram,
@@ -105,6 +106,20 @@ pub enum AuthVerdict {
     Expired,
     Unavailable,
     Denied,
+}
+
+/// What came of asking whether a call is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    Allowed,
+    /// A condition does not hold.
+    Condition,
+    /// A condition has no value for the call, and so does not hold.
+    Failed,
+    /// A scope was not granted.
+    Scope,
+    /// Nobody has said who is calling.
+    Anonymous,
 }
 
 /// A number that only grows.
@@ -163,6 +178,13 @@ impl WorkerMetrics {
         }
     }
 
+    /// Counts what came of asking whether a call is allowed.
+    pub fn authorized(&self, permission: Permission) {
+        if let Some(counter) = self.permissions.get(permission as usize) {
+            counter.add(1);
+        }
+    }
+
     /// Counts one finished call to a backend.
     pub fn upstream_called(&self, code: Code) {
         if let Some(counter) = self.upstream_calls.get(usize::from(code.number())) {
@@ -197,6 +219,7 @@ impl Default for WorkerMetrics {
             usage_delivery_failures: Counter::default(),
             usage_spool_bytes: Gauge::default(),
             auth_verdicts: std::array::from_fn(|_| Counter::default()),
+            permissions: std::array::from_fn(|_| Counter::default()),
             replies: std::array::from_fn(|_| Counter::default()),
             upstream_calls: std::array::from_fn(|_| Counter::default()),
             duration: Histogram::default(),
@@ -214,6 +237,16 @@ impl AuthVerdict {
         (Self::Expired, "expired"),
         (Self::Unavailable, "unavailable"),
         (Self::Denied, "denied"),
+    ];
+}
+
+impl Permission {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Allowed, "allowed"),
+        (Self::Condition, "condition"),
+        (Self::Failed, "failed"),
+        (Self::Scope, "scope"),
+        (Self::Anonymous, "anonymous"),
     ];
 }
 

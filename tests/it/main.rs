@@ -3,6 +3,7 @@
 mod access;
 mod arbitrary;
 mod auth;
+mod authorize;
 mod bindings;
 mod bounds;
 mod browser;

@@ -43,8 +43,8 @@ pub enum Problem {
     Incomplete { name: String, expected: String },
     #[error("`{of}` has no field `{name}`: {advice}")]
     UnknownField { of: &'static str, name: String, advice: String },
-    #[error("`{0}` is known only where `geo` is configured")]
-    NoGeo(&'static str),
+    #[error("`{0}` needs `{1}`")]
+    NoGeo(&'static str, &'static str),
     #[error("{0}")]
     Capture(Box<CaptureError>),
     #[error("names of headers are lower-case here: write `{0}`")]

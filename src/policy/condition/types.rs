@@ -73,8 +73,10 @@ impl fmt::Display for Type {
 /// What an expression may be sure of, for the requests that it will judge.
 #[derive(Clone, Copy)]
 pub struct RequestTypes<'t> {
-    /// Whether countries and networks of clients are looked up.
-    pub has_geo: bool,
+    /// Whether countries of clients are looked up.
+    pub has_country: bool,
+    /// Whether autonomous systems of clients are looked up.
+    pub has_asn: bool,
     /// The fields under `request.message`.
     pub captures: &'t dyn CaptureTypes,
 }
@@ -113,6 +115,15 @@ impl CaptureKind {
             Self::Text => Type::Text,
             Self::Bytes => Type::Bytes,
             Self::Timestamp => Type::Timestamp,
+        }
+    }
+}
+
+impl fmt::Display for CaptureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Enum(_) => f.write_str("an enum"),
+            other => other.type_of().fmt(f),
         }
     }
 }

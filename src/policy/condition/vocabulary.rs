@@ -1,6 +1,6 @@
 //! The names that expressions may use: variables and functions, and their types.
 //!
-//! These tables are what the checker reads, and what `docs/configuration.md` is compared with.
+//! These tables are what the checker reads, and what `docs/conditions.md` is compared with.
 
 use super::types::Type;
 
@@ -99,10 +99,6 @@ impl Variable {
             self,
             Self::Claims | Self::Scope | Self::Subject | Self::Provider | Self::Consumer | Self::Plan
         )
-    }
-
-    pub(super) const fn is_geo(self) -> bool {
-        matches!(self, Self::Country | Self::Asn)
     }
 
     /// As it is written.

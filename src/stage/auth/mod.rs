@@ -98,6 +98,15 @@ impl Authenticate {
 }
 
 impl Auth {
+    /// The refusal of a call that goes on as nobody's, and that only somebody may make.
+    pub(super) fn demand(&self, call: &Call, metrics: &WorkerMetrics) -> Failure {
+        let index = usize::try_from(call.binding.rule).unwrap_or(usize::MAX);
+        match self.requirements.get(index) {
+            Some(requirement) => refuse(call, requirement, &Reason::missing(), metrics),
+            None => Reason::missing().status(&refusal::Challenges::new(&[])).into(),
+        }
+    }
+
     /// Where nobody is asked, a credential of the gateway's own is still none of the backend's affair.
     /// `Authorization` in another scheme, as for a backend that checks passwords, goes on.
     fn withhold_unasked(&self, call: &mut Call) {

@@ -79,8 +79,13 @@ impl Checker<'_> {
     }
 
     fn variable(&mut self, offset: usize, variable: Variable) -> Checked {
-        if variable.is_geo() && !self.types.has_geo {
-            self.refuse(offset, Problem::NoGeo(variable.name()));
+        let missing = match variable {
+            Variable::Country if !self.types.has_country => Some("geo.file"),
+            Variable::Asn if !self.types.has_asn => Some("geo.asn_file"),
+            _ => None,
+        };
+        if let Some(key) = missing {
+            self.refuse(offset, Problem::NoGeo(variable.name(), key));
         }
         self.variables |= variable.bit();
         Checked { node: Node::Variable(variable), of: variable.type_of() }

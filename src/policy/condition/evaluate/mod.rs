@@ -19,6 +19,7 @@ use super::syntax::{Literal, Operator};
 use super::value::{List, Map, Text, Value};
 use super::vocabulary::Variable;
 use super::{NESTING_MAX, STEPS_MAX, time};
+use crate::policy::host;
 use crate::policy::identity::Identity;
 
 /// What an expression is about: one request, and who sent it.
@@ -28,6 +29,7 @@ pub struct Subject<'a> {
     pub method: &'a str,
     /// As it was sent, without the query.
     pub path: &'a str,
+    /// As the request names it, port and all.
     pub host: Option<&'a str>,
     /// `package.Service.Method`.
     pub rpc: &'a str,
@@ -200,7 +202,11 @@ impl<'a> Evaluator<'a> {
             }
             Variable::Method => Ok(Value::text(subject.method)),
             Variable::Path => Ok(Value::text(subject.path)),
-            Variable::Host => text(subject.host),
+            Variable::Host => match subject.host.map(host::canonical) {
+                Some(Cow::Borrowed(host)) => Ok(Value::text(host)),
+                Some(Cow::Owned(host)) => Ok(Value::made(host)),
+                None => Err(absent),
+            },
             Variable::Rpc => Ok(Value::text(subject.rpc)),
             Variable::Headers => Ok(Value::Map(Map::Headers(subject.headers))),
             Variable::Address => Ok(Value::made(subject.address.to_string())),

@@ -79,13 +79,13 @@ fn a_count_is_a_whole_number() {
 
 #[test]
 fn geo_is_known_where_it_is_configured() {
-    let types = RequestTypes { has_geo: false, captures: &NoCaptures };
+    let types = RequestTypes { has_country: false, has_asn: false, captures: &NoCaptures };
     let check = |text: &str, expected: &str| {
         let errors = Condition::compile(text, &types).expect_err(text);
         assert_eq!(errors[0].to_string(), expected);
     };
-    check("request.country == \"DE\"", "`request.country` is known only where `geo` is configured");
-    check("has(request.asn)", "`request.asn` is known only where `geo` is configured");
+    check("request.country == \"DE\"", "`request.country` needs `geo.file`");
+    check("has(request.asn)", "`request.asn` needs `geo.asn_file`");
     check("request.message.a == 1", "no path is known here, and so no field that one captures");
 }
 
@@ -102,4 +102,35 @@ fn an_expression_knows_what_it_mentions() {
     check("\"a\" in claims.scope", Some("claims.scope"), false);
     check("has(consumer.plan) || request.time.getHours() > 1", Some("consumer.plan"), true);
     check("[1].exists(i, identity.subject == \"a\")", Some("identity.subject"), false);
+}
+
+#[test]
+fn the_page_has_every_variable_and_every_function() {
+    use super::super::vocabulary::{FUNCTIONS, SPECIAL};
+    const PAGE: &str = include_str!("../../../../docs/conditions.md");
+    let first_cells = |heading: &str| {
+        let section = PAGE.split(heading).nth(1).expect(heading).split("\n## ").next().unwrap_or_default();
+        let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        cells.collect::<Vec<_>>().join(", `")
+    };
+    let names = |cells: &str| -> Vec<String> {
+        let names = cells.split("`").filter(|name| name.contains(|c: char| c.is_alphabetic()));
+        names.map(|name| name.split('(').next().unwrap_or_default().to_owned()).collect()
+    };
+    let mut documented = names(&first_cells("## Variables"));
+    let mut known: Vec<_> = Variable::ALL.iter().map(|variable| variable.name().to_owned()).collect();
+    known.push("request.message".to_owned());
+    documented.sort();
+    known.sort();
+    assert_eq!(documented, known);
+
+    let functions = names(&first_cells("## Functions"));
+    let mut documented: Vec<_> =
+        functions.iter().map(|name| name.split('.').next_back().unwrap_or_default()).collect();
+    let mut known: Vec<_> = FUNCTIONS.iter().map(|function| function.name).collect();
+    known.extend(SPECIAL.iter().map(|(name, _)| *name));
+    documented.sort_unstable();
+    documented.dedup();
+    known.sort_unstable();
+    assert_eq!(documented, known);
 }

@@ -93,7 +93,7 @@ impl Request {
             identity: self.identity.as_ref(),
             method: "GET",
             path: "/v1/books/dune",
-            host: Some("api.shop.example"),
+            host: Some("API.shop.example:8443"),
             rpc: "t.Library.Get",
             headers: &self.headers,
             address: [10, 1, 2, 3].into(),
@@ -136,7 +136,7 @@ fn alice() -> Identity {
 }
 
 fn compile<T: Outcome>(text: &str) -> Result<Expression<T>, Vec<ConditionError>> {
-    Expression::compile(text, &RequestTypes { has_geo: true, captures: &Library })
+    Expression::compile(text, &RequestTypes { has_country: true, has_asn: true, captures: &Library })
 }
 
 /// `text => outcome` in blocks: an expression of one line or more, then what becomes of it.
