@@ -1,5 +1,6 @@
 //! Who is calling, at the real doors: keys, combinations, challenges, what backends see, external services.
 
+mod certificates;
 mod ext_authz;
 mod keys;
 

@@ -11,7 +11,7 @@ use http::header::AUTHORIZATION;
 
 use super::provider::{Presence, Provider, Refusal, Scheme, Twice, Verdict, authorization, single};
 use crate::call::Head;
-use crate::policy::api_key::{KeyError, Keys, is_ours};
+use crate::policy::api_key::{KeyError, KeyStatistic, Keys, is_ours};
 use crate::policy::identity::Profile;
 
 /// The provider `api_key`.
@@ -65,5 +65,9 @@ impl Provider for ApiKeys {
 
     fn carrier(&self) -> Option<&HeaderName> {
         Some(&self.header)
+    }
+
+    fn keys(&self) -> Vec<KeyStatistic> {
+        self.keys.statistics()
     }
 }

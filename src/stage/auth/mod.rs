@@ -27,6 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::judge::{Judge, Judgement};
 use crate::call::{Call, Failure};
+use crate::policy::api_key::KeyStatistic;
 use crate::policy::identity::Identity;
 use crate::status::{Code, Status};
 use crate::telemetry::{AuthVerdict, WorkerMetrics};
@@ -105,6 +106,14 @@ impl Auth {
             Some(requirement) => refuse(call, requirement, &Reason::missing(), metrics),
             None => Reason::missing().status(&refusal::Challenges::new(&[])).into(),
         }
+    }
+
+    /// What operators see of all keys, by consumer; keys that several providers take stand here once.
+    pub fn keys(&self) -> Vec<KeyStatistic> {
+        let mut keys: Vec<_> = self.providers.iter().flat_map(|provider| provider.keys()).collect();
+        keys.sort_by(|left, right| (&left.consumer, &left.hash).cmp(&(&right.consumer, &right.hash)));
+        keys.dedup();
+        keys
     }
 
     /// Where nobody is asked, a credential of the gateway's own is still none of the backend's affair.

@@ -14,6 +14,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::call::Head;
+use crate::policy::api_key::KeyStatistic;
 use crate::policy::identity::{Identity, Profile};
 
 /// One entry of `auth:`, ready to judge.
@@ -32,6 +33,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// The header that carries the credential: it does not reach the backend unless that is asked for.
     fn carrier(&self) -> Option<&HeaderName>;
+
+    /// What operators see of the keys that this provider takes.
+    fn keys(&self) -> Vec<KeyStatistic> {
+        Vec::new()
+    }
 }
 
 /// What a request carries for one provider.

@@ -193,3 +193,96 @@ surfaces:
         metric(&gateway, "transom_headers_dropped_total").await.and_then(|text| text.parse::<u64>().ok());
     assert!(dropped >= Some(14), "{dropped:?}");
 }
+
+#[test]
+fn keys_are_made_and_hashed_on_the_command_line() {
+    let transom = |arguments: &[&str], input: &str| {
+        use std::io::Write;
+        use std::process::{Command, Stdio};
+        let mut process = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        process.stdin.take().expect("a piped stdin").write_all(input.as_bytes()).expect("it reads");
+        let output = process.wait_with_output().expect("it ends by itself");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, key, told) = transom(&["key", "new", "--consumer", "acme"], "");
+    assert_eq!(code, Some(0), "{told}");
+    assert!(!told.contains(key.trim()), "a key stands on standard output alone");
+    let (code, hash, _) = transom(&["key", "hash"], &key);
+    assert_eq!(code, Some(0));
+    assert!(told.contains("  acme:\n") && told.contains(hash.trim()), "{told}");
+    let (_, another, _) = transom(&["key", "new"], "");
+    assert_ne!(key, another);
+    let (code, out, told) = transom(&["key", "hash"], "short\n");
+    assert_eq!((code, out.as_str(), told.contains("short")), (Some(1), "", false), "{told}");
+    let mistyped = key.replacen("transom_", "transom_x", 1);
+    assert_eq!(transom(&["key", "hash"], &mistyped).0, Some(1));
+    let foreign = "k".repeat(40);
+    let (code, out, told) = transom(&["key", "hash"], &foreign);
+    assert!(code == Some(0) && out.starts_with("sha256:") && !told.is_empty(), "{told}");
+}
+
+#[tokio::test]
+async fn no_reply_and_no_log_shows_a_credential() {
+    let (key, other) = (Key::new(5), Key::new(6));
+    let sections = format!(
+        "auth: {{ partner: {{ api_key: {{}} }}, app: {{ api_key: {{ header: authorization }} }} }}\n\
+         consumers: {{ acme: {{ keys: [\"{}\"] }} }}\n\
+         policies: {{ p: {{ auth: {{ any: [partner, app] }} }} }}\n\
+         surfaces: {{ s: {{ policies: [p] }} }}",
+        key.hash
+    );
+    let backend = crate::support::backend::Backend::echo().await;
+    let log = crate::support::Directory::new("log");
+    let log = log.path().join("log");
+    let gateway = logged(&backend, &sections, &log).await;
+    let secret = |key: &Key| key.text.split('_').nth(2).expect("a secret").to_owned();
+    let secrets = [secret(&key), secret(&other), "s3cret-token".to_owned()];
+    let bearer = format!("Bearer {}", other.text);
+    let mut replies = String::new();
+    for headers in [
+        vec![("x-api-key", key.text.as_str())],
+        vec![("x-api-key", other.text.as_str())],
+        vec![("x-api-key", key.text.as_str()), ("x-api-key", other.text.as_str())],
+        vec![("authorization", bearer.as_str())],
+        vec![("authorization", "Bearer s3cret-token")],
+        vec![("authorization", "Bearer s3cret-token s3cret-token")],
+        vec![("x-api-key", "s3cret-token")],
+    ] {
+        let answer = get(&gateway, &headers).await;
+        replies.push_str(&format!("{:?}\n{}\n", answer.headers, answer.text()));
+    }
+    let metrics = client::send(gateway.admin, client::request("GET", "/metrics"), "").await;
+    replies.push_str(metrics.text());
+    drop(gateway);
+    let logged = std::fs::read_to_string(&log).expect("a log");
+    assert!(logged.contains("unknown key") && logged.contains("malformed or twice"), "{logged}");
+    for secret in &secrets {
+        assert!(!replies.contains(secret), "{secret} in a reply: {replies}");
+        assert!(!logged.contains(secret), "{secret} in the log: {logged}");
+    }
+}
+
+/// A gateway that says everything to a file.
+async fn logged(
+    backend: &crate::support::backend::Backend,
+    sections: &str,
+    log: &std::path::Path,
+) -> crate::support::Gateway {
+    let file = log.with_extension("yaml");
+    let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/door.proto");
+    let url = backend.url();
+    let text = format!(
+        "version: 1\ndescriptors: [{{ proto: {proto:?} }}]\n\
+         services: {{ door: {{ endpoints: {{ static: [{url:?}] }} }} }}\n{sections}"
+    );
+    std::fs::write(&file, text).expect("a configuration file");
+    let log = std::fs::File::create(log).expect("a file for the log");
+    crate::support::Gateway::start_logging(log, &["--config", file.to_str().expect("a path in UTF-8")]).await
+}
