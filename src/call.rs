@@ -22,6 +22,7 @@ use crate::policy::certificate::ClientCertificate;
 use crate::policy::client_address::Origin;
 use crate::policy::geo::Place;
 use crate::policy::identity::Identity;
+use crate::policy::limit::Limited;
 use crate::route::{Binding, Captures};
 use crate::snapshot::Snapshot;
 use crate::status::Status;
@@ -40,6 +41,10 @@ pub struct Call {
     /// Who is calling; nobody knows before the stage that authenticates has found out.
     pub identity: Option<Arc<Identity>>,
     pub notes: Arc<Notes>,
+    /// What limits have taken for it so far, where more of them follow.
+    pub limited: Option<Box<Limited>>,
+    /// What is held for it until its reply has ended.
+    pub held: Vec<Box<dyn Send>>,
     pub payload: Payload,
 }
 

@@ -43,7 +43,11 @@ const ROOMS: &[Room] = &[
         forbidden: PURE,
     },
     Room { name: "store", rooms: &["policy"], forbidden: SHELL },
-    Room { name: "stage", rooms: &["status", "policy", "call", "telemetry", "source"], forbidden: SHELL },
+    Room {
+        name: "stage",
+        rooms: &["status", "policy", "snapshot", "call", "store", "telemetry", "source"],
+        forbidden: SHELL,
+    },
     Room { name: "telemetry", rooms: &["status", "policy"], forbidden: SHELL },
     Room { name: "upstream", rooms: &["status", "codec", "policy", "telemetry"], forbidden: SHELL },
     Room {
@@ -65,6 +69,7 @@ const ROOMS: &[Room] = &[
             "call",
             "frontend",
             "stage",
+            "store",
             "telemetry",
             "upstream",
             "transcode",

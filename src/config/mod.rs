@@ -27,7 +27,9 @@ pub mod json;
 pub mod listeners;
 mod names;
 pub mod observe;
+pub mod plans;
 pub mod policies;
+pub mod rate;
 pub mod routes;
 pub mod schema;
 mod secret;
@@ -35,6 +37,7 @@ mod section;
 pub mod services;
 mod shape;
 pub mod shown;
+pub mod stores;
 pub mod surfaces;
 mod value;
 mod yaml;
@@ -49,11 +52,13 @@ use finding::{Finding, Report};
 use headers::Headers;
 use listeners::Listeners;
 use observe::Observe;
+use plans::Plan;
 use policies::Policy;
 use routes::Routes;
 use section::Section;
 use services::Service;
 use shown::Written;
+use stores::Store;
 use surfaces::Surface;
 use yaml::Node;
 
@@ -80,6 +85,10 @@ pub struct Config {
     pub auth: Vec<auth::Provider>,
     /// Who is served and counted.
     pub consumers: Vec<consumers::Consumer>,
+    /// Where limits are counted, by name.
+    pub stores: Vec<Store>,
+    /// What consumers may take, by name.
+    pub plans: Vec<Plan>,
     /// What is asked of calls, by name.
     pub policies: Vec<Policy>,
     /// The front ends. Default: one with every host and every method.
@@ -106,7 +115,7 @@ pub struct Elsewhere {
 }
 
 /// Sections of the file format that a later version serves.
-const LATER: &[&str] = &["stores", "plans"];
+const LATER: &[&str] = &[];
 
 /// More threads than any machine has cores.
 pub const WORKERS_MAX: usize = 1024;
@@ -138,6 +147,8 @@ impl Default for Config {
             geo: Geo::default(),
             auth: Vec::new(),
             consumers: Vec::new(),
+            stores: Vec::new(),
+            plans: Vec::new(),
             policies: Vec::new(),
             surfaces: vec![Surface::whole()],
             observe: Observe::default(),
@@ -207,6 +218,8 @@ impl Config {
         section.read("geo", &mut config.geo, Geo::read);
         section.read("auth", &mut config.auth, auth::read);
         section.read("consumers", &mut config.consumers, consumers::read);
+        section.read("stores", &mut config.stores, stores::read);
+        section.read("plans", &mut config.plans, plans::read);
         section.read("policies", &mut config.policies, policies::read);
         section.read("surfaces", &mut config.surfaces, surfaces::read);
         section.read("observe", &mut config.observe, Observe::read);

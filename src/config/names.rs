@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use super::Config;
 use super::auth::Kind as ProviderKind;
-use super::consumers::{Consumer, Origin};
+use super::consumers::{Consumer, Origin, Plan};
 use super::effective::Effective;
 use super::finding::Report;
+use super::rate::{Allowance, Rate};
 use super::section::listed;
 use super::surfaces::Named;
 use crate::policy::nearest::nearest;
@@ -29,6 +30,8 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     services(config, report);
     providers(config, report);
     consumers(config, report);
+    stores(config, report);
+    plans(config, report);
 }
 
 fn listeners(config: &Config, report: &mut Report) {
@@ -162,6 +165,37 @@ fn consumers(config: &Config, report: &mut Report) {
             report.warn(consumer.position, format!("`{}` has {what}", consumer.name));
         }
     }
+}
+
+fn stores(config: &Config, report: &mut Report) {
+    let mut kind = Kind::new("store", config.stores.iter().map(|store| store.name.as_str()));
+    rates(config).filter_map(|rate| rate.store.as_ref()).for_each(|named| kind.uses(named, report));
+    for store in &config.stores {
+        if !kind.used.contains(store.name.as_str()) {
+            report.warn(store.position, format!("no limit uses the store `{}`", store.name));
+        }
+    }
+}
+
+fn plans(config: &Config, report: &mut Report) {
+    let mut kind = Kind::new("plan", config.plans.iter().map(|plan| plan.name.as_str()));
+    for rate in rates(config) {
+        if let Allowance::Plan { otherwise: Some(named) } = &rate.allowance {
+            kind.uses(named, report);
+        }
+    }
+    for consumer in &config.consumers {
+        if let Some(Plan::Named(named)) = &consumer.plan {
+            kind.uses(named, report);
+        }
+    }
+}
+
+/// The limits of all policies and rules.
+fn rates(config: &Config) -> impl Iterator<Item = &Rate> {
+    let of_policies = config.policies.iter().map(|policy| &policy.clauses);
+    let rules = config.surfaces.iter().flat_map(|surface| &surface.rules);
+    of_policies.chain(rules.map(|rule| &rule.clauses)).filter_map(|clauses| clauses.rate.as_ref()).flatten()
 }
 
 impl<'c> Kind<'c> {

@@ -14,6 +14,7 @@ use super::access::AccessList;
 use super::auth::Demand;
 use super::expression::Expression;
 use super::finding::{Position, Report};
+use super::rate::{self, Rate};
 use super::section::Section;
 use super::value;
 use super::yaml::{Key, Node, Value};
@@ -36,6 +37,10 @@ pub struct Clauses {
     pub allow: Option<AccessList>,
     /// Who must say who is calling. Default: nobody.
     pub auth: Option<Demand>,
+    /// How much each subject may take.
+    pub rate: Option<Vec<Rate>>,
+    /// Units that a call takes of limits that do not say it themselves. Default 1.
+    pub cost: Option<u64>,
     /// What must hold of a call: a condition over claims and request.
     pub condition: Option<Expression>,
     /// What must have been granted: all of it.
@@ -76,6 +81,10 @@ impl Clauses {
         (clauses.allow, clauses.condition) = allow;
         section.read("auth", &mut clauses.auth, Demand::read);
         section.read("scopes", &mut clauses.scopes, scopes);
+        section.read("rate", &mut clauses.rate, |node, report| {
+            value::one_or_more("limit", Rate::read)(node, report).map(Some)
+        });
+        section.read("cost", &mut clauses.cost, |node, report| rate::cost(node, report).map(Some));
         clauses
     }
 }

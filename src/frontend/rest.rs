@@ -71,6 +71,8 @@ impl Frontend for Rest {
             }),
             identity: None,
             notes: exchange.notes.clone(),
+            limited: None,
+            held: Vec::new(),
             snapshot,
         })
     }

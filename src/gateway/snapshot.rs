@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Extensions;
 use tokio::runtime::Handle;
 
-use super::{access, auth, authorization, meter, surfaces};
+use super::{access, auth, authorization, limits, meter, surfaces};
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
 use crate::config::effective::Effective;
@@ -71,6 +71,7 @@ fn live(
     kept: &auth::Kept,
 ) -> Result<Extensions, Vec<Finding>> {
     let mut live = Extensions::new();
+    live.insert(Arc::new(limits::build(config, effective, background, None)?));
     surfaces::notices(effective).map(|notices| live.insert(notices));
     live.insert(access::build(config, effective, background)?);
     if let Some(auth) = auth::build(config, effective, kept)? {

@@ -3,6 +3,7 @@
 //! ```text
 //!          ┌ units left, lease alive ─▶ spend, no question asked
 //! a call ──┼ refused before, not yet time ─▶ refuse, no question asked
+//!          ├ somebody is asking for more than himself ─▶ wait for that answer, and look again
 //!          └ otherwise ─▶ ask for more than this call costs, as fast as calls come
 //! ```
 //!
@@ -20,8 +21,10 @@ pub struct Lease {
     until_ns: u64,
     refused: Option<Refused>,
     demand: Demand,
-    /// A question for more than one call is under way: the others ask for themselves.
+    /// A question for more than one call is under way.
     is_asking: bool,
+    /// Questions without an answer so far: who waited for one of them has none either.
+    failures: u32,
 }
 
 /// An answer that is remembered.
@@ -51,6 +54,8 @@ pub enum Step {
     Refuse { retry_ns: u64 },
     /// Ask the store.
     Ask(Question),
+    /// Somebody is asking: what comes back may be enough. `failures` is [`Lease::failures`] of now.
+    Wait { failures: u32 },
 }
 
 /// What to ask the store, and to be handed back with its answer.
@@ -90,6 +95,11 @@ impl Lease {
     /// What to do with a call of `cost` units; `most` is [`most`] of its limits.
     pub fn step(&mut self, now_ns: u64, cost: u64, most: u64) -> Step {
         self.demand.add(now_ns, cost);
+        self.step_again(now_ns, cost, most)
+    }
+
+    /// What to do with a call that has waited.
+    pub fn step_again(&mut self, now_ns: u64, cost: u64, most: u64) -> Step {
         if let Some(refused) = self.refused {
             if now_ns >= refused.recheck_ns {
                 self.refused = None;
@@ -101,8 +111,13 @@ impl Lease {
             self.left -= cost;
             return Step::Spend;
         }
+        if most <= cost {
+            // One unit for one call: there is nothing to wait for.
+            let back = std::mem::take(&mut self.left);
+            return Step::Ask(Question { back, ..Question::alone(cost) });
+        }
         if self.is_asking {
-            return Step::Ask(Question::alone(cost));
+            return Step::Wait { failures: self.failures };
         }
         let wanted = (self.demand.estimate() * (LEASE_NS as f64 / 1e9) / 2.0) as u64;
         self.is_asking = true;
@@ -110,13 +125,13 @@ impl Lease {
         Step::Ask(Question { most: wanted.min(most).max(cost), back, is_leader: true })
     }
 
-    /// The store debited `granted` units for a question asked at `asked_ns`, of which the call takes `cost`.
-    pub fn granted(&mut self, asked_ns: u64, question: Question, granted: u64, cost: u64) {
+    /// The store debited `granted` units, of which the call takes `cost`.
+    pub fn granted(&mut self, now_ns: u64, question: Question, granted: u64, cost: u64) {
         self.answered(question);
         let rest = granted.saturating_sub(cost);
         self.left += rest;
         if rest > 0 {
-            self.until_ns = self.until_ns.max(asked_ns + LEASE_NS);
+            self.until_ns = now_ns + LEASE_NS;
         }
     }
 
@@ -135,8 +150,18 @@ impl Lease {
     }
 
     /// No answer came. What was to be given back may have been: it is forgotten.
-    pub fn unanswered(&mut self, question: Question) {
+    pub fn failed(&mut self, question: Question) {
         self.answered(question);
+        self.failures = self.failures.wrapping_add(1);
+    }
+
+    /// Whoever asked has gone away: who waited for the answer asks.
+    pub fn abandoned(&mut self, question: Question) {
+        self.answered(question);
+    }
+
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// A call that was admitted is refused elsewhere: its units serve the next one, if a lease is alive.
@@ -258,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_call_at_a_time_asks_for_more_than_itself() {
+    fn one_call_at_a_time_asks_and_the_others_wait() {
         let mut lease = Lease::default();
         for _ in 0..50 {
             let question = ask(lease.step(START, 1, 1));
@@ -266,12 +291,21 @@ mod tests {
         }
         let leader = ask(lease.step(START, 1, 100));
         assert!(leader.most > 1);
-        let other = ask(lease.step(START, 1, 100));
+        assert_eq!(lease.step(START, 1, 100), Step::Wait { failures: 0 });
+        // For what nobody takes in advance nobody waits.
+        let other = ask(lease.step(START, 1, 1));
         assert_eq!(other.most, 1);
         lease.granted(START, other, 1, 1);
-        assert_eq!(ask(lease.step(START, 1, 100)).most, 1);
-        lease.unanswered(leader);
-        assert!(ask(lease.step(START, 1, 100)).most > 1);
+        assert_eq!(lease.step(START, 1, 100), Step::Wait { failures: 0 });
+        lease.granted(START, leader, 2, 1);
+        assert_eq!(lease.step_again(START, 1, 100), Step::Spend);
+        let next = ask(lease.step_again(START, 1, 100));
+        lease.failed(next);
+        assert_eq!(lease.failures(), 1);
+        let last = ask(lease.step_again(START, 1, 100));
+        lease.abandoned(last);
+        assert_eq!(lease.failures(), 1);
+        assert!(ask(lease.step_again(START, 1, 100)).most > 1);
     }
 
     #[test]

@@ -3,6 +3,11 @@
 //! A [`Limit`] is a rate or a quota; the state of either is a cell of eight bytes, 0 for a key never seen.
 //! Who keeps the cells is not said here: `store` brings them, locked, to [`take_all`].
 
+use std::sync::Arc;
+
+use http::HeaderValue;
+use smallvec::SmallVec;
+
 use super::bucket::{Rate, Verdict};
 use super::quota::{OverQuota, Period, Quota};
 
@@ -44,6 +49,30 @@ pub struct Refusal {
     pub index: usize,
     /// Until every one of them has; `None` when it costs more than that limit can ever hold.
     pub retry_ns: Option<u64>,
+}
+
+/// What the limits before authentication leave for those behind it.
+#[derive(Clone, Debug, Default)]
+pub struct Limited {
+    /// The state of each limit right after its debit, to give it back by.
+    pub states: SmallVec<[u64; 4]>,
+    pub tightest: Option<Tightest>,
+}
+
+/// The limit that a client is told of: the one with the least units left.
+#[derive(Clone, Debug)]
+pub struct Tightest {
+    pub shown: Arc<Shown>,
+    pub standing: Standing,
+}
+
+/// How a limit is named to clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// A string as RFC 9651 has them, quotes included.
+    pub name: Box<str>,
+    /// `RateLimit-Policy`: it, and what it allows.
+    pub policy: HeaderValue,
 }
 
 /// One limit that a request asks, and for how much.

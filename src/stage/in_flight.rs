@@ -63,9 +63,12 @@ impl<S: Stage> Service<Call> for InFlight<S> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, mut call: Call) -> Self::Future {
         match self.calls.enter(call.snapshot.bounds.calls_max) {
-            Some(slot) => Counted::Admitted { call: self.inner.call(call), slot: Some(slot) },
+            Some(slot) => {
+                let held = std::mem::take(&mut call.held);
+                Counted::Admitted { call: self.inner.call(call), slot: Some((slot, held)) }
+            }
             None => Counted::Refused,
         }
     }
@@ -75,7 +78,7 @@ pin_project! {
     /// A call with its slot, or the refusal of one.
     #[project = CountedProjection]
     pub enum Counted<F> {
-        Admitted { #[pin] call: F, slot: Option<Slot> },
+        Admitted { #[pin] call: F, slot: Option<(Slot, HeldByCall)> },
         Refused,
     }
 }
@@ -100,10 +103,13 @@ fn overloaded() -> Status {
         .with_retry(Duration::from_secs(1))
 }
 
+/// What other stages hold for the call, as long as it has its slot.
+type HeldByCall = Vec<Box<dyn Send>>;
+
 /// A streamed reply that keeps its slot until it ends.
 struct Held {
     messages: Messages,
-    _slot: Option<Slot>,
+    _slot: Option<(Slot, HeldByCall)>,
 }
 
 impl Stream for Held {

@@ -10,6 +10,7 @@ pub mod authorize;
 mod deprecated;
 mod in_flight;
 pub mod judge;
+pub mod limit;
 
 use std::sync::Arc;
 
@@ -24,20 +25,26 @@ use authorize::Authorize;
 use deprecated::Deprecated;
 use in_flight::InFlight;
 use judge::Judged;
+use limit::{ByAddress, ByIdentity, Limiter};
 
 pub use deprecated::Notices;
 pub use in_flight::Calls;
 
 /// The stages around the innermost service, outermost first.
 pub type Stages<S> =
-    Judged<Doorkeeper, Judged<Deprecated, Judged<Authenticate, Judged<Authorize, InFlight<S>>>>>;
+    Judged<Doorkeeper, Judged<Deprecated, Judged<ByAddress, Judged<Authenticate, Known<S>>>>>;
+
+/// The stages of a call of which it is known whose it is.
+type Known<S> = Judged<Authorize, Judged<ByIdentity, InFlight<S>>>;
 
 /// Puts the stages around `inner`; `calls` is what all workers count together, `metrics` what one counts.
 pub fn stack<S: Stage + Clone>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> Stages<S> {
+    let limiter = Limiter::new(metrics.clone());
     let in_flight = InFlight::new(inner, calls.clone());
-    let authorize = Judged::new(Authorize::new(metrics.clone()), in_flight);
+    let by_identity = Judged::new(ByIdentity(limiter.clone()), in_flight);
+    let authorize = Judged::new(Authorize::new(metrics.clone()), by_identity);
     let authenticate = Judged::new(Authenticate::new(metrics.clone()), authorize);
-    let deprecated = Judged::new(Deprecated, authenticate);
+    let deprecated = Judged::new(Deprecated, Judged::new(ByAddress(limiter), authenticate));
     Judged::new(Doorkeeper, deprecated)
 }
 

@@ -4,7 +4,7 @@
 //! accident takes some 10¹⁹ of them; that they do so by intent takes the keys. Two bits tell the kind of
 //! limit, so that a store knows when a cell may be forgotten.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 
 use crate::policy::limit::Kind;
 use crate::policy::quota::Period;
@@ -12,6 +12,13 @@ use crate::policy::quota::Period;
 /// Names one cell of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
+    high: u64,
+    low: u64,
+}
+
+/// Names the cells of one subject in one policy, of which there is one a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
     high: u64,
     low: u64,
 }
@@ -25,21 +32,24 @@ pub struct Keys {
 
 /// The words that a key is made of, hashed as they come.
 #[derive(Clone, Debug)]
-pub struct KeyBuilder<H> {
-    high: H,
-    low: H,
+pub struct KeyBuilder {
+    high: DefaultHasher,
+    low: DefaultHasher,
 }
 
 const KIND_MASK: u64 = 0b11;
 
+/// Odd, so that multiples differ; the golden ratio's digits, so that they differ widely.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl Keys {
     /// Begins a key.
-    pub fn begin(&self) -> KeyBuilder<impl Hasher + Clone + use<>> {
+    pub fn begin(&self) -> KeyBuilder {
         KeyBuilder { high: self.high.build_hasher(), low: self.low.build_hasher() }
     }
 }
 
-impl<H: Hasher + Clone> KeyBuilder<H> {
+impl KeyBuilder {
     /// Adds a word. Its length is part of it, so that `ab`, `c` is not `a`, `bc`.
     pub fn word(&mut self, word: &[u8]) {
         for hasher in [&mut self.high, &mut self.low] {
@@ -48,19 +58,21 @@ impl<H: Hasher + Clone> KeyBuilder<H> {
         }
     }
 
-    /// The key of the cell with this number among those of the same words.
-    pub fn finish(&self, number: u16, kind: Kind) -> Key {
-        let [high, low] = [&self.high, &self.low].map(|hasher| {
-            let mut hasher = hasher.clone();
-            hasher.write_u16(number);
-            hasher.finish()
-        });
+    pub fn finish(&self) -> Subject {
+        Subject { high: self.high.finish(), low: self.low.finish() }
+    }
+}
+
+impl Subject {
+    /// The cell of the limit with this number.
+    pub fn cell(&self, number: usize, kind: Kind) -> Key {
         let kind = match kind {
             Kind::Rate => 0,
             Kind::Quota(Period::Day) => 1,
             Kind::Quota(Period::Month) => 2,
         };
-        Key { high, low: low & !KIND_MASK | kind }
+        let high = self.high.wrapping_add((number as u64).wrapping_mul(STEP));
+        Key { high, low: self.low & !KIND_MASK | kind }
     }
 }
 
@@ -73,8 +85,8 @@ impl Key {
         }
     }
 
-    /// Which of `count` shards holds it, `count` a power of two.
-    pub(super) fn shard(&self, count: usize) -> usize {
+    /// Which of `count` shards holds it, `count` a power of two: the same for all cells of a subject.
+    pub fn shard(&self, count: usize) -> usize {
         (self.low >> 2) as usize & (count - 1)
     }
 }
@@ -114,7 +126,7 @@ mod tests {
         let key = |words: &[&str], number, kind| {
             let mut builder = keys.begin();
             words.iter().for_each(|word| builder.word(word.as_bytes()));
-            builder.finish(number, kind)
+            builder.finish().cell(number, kind)
         };
         let one = key(&["ab", "c"], 0, Kind::Rate);
         assert_eq!(key(&["ab", "c"], 0, Kind::Rate), one);
@@ -126,6 +138,6 @@ mod tests {
         let other = Keys::default();
         let mut builder = other.begin();
         ["ab", "c"].iter().for_each(|word| builder.word(word.as_bytes()));
-        assert_ne!(builder.finish(0, Kind::Rate), one);
+        assert_ne!(builder.finish().cell(0, Kind::Rate), one);
     }
 }

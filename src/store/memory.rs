@@ -21,6 +21,7 @@ use crate::policy::limit::{self, Demand, Now, Refusal, Standing};
 #[derive(Debug)]
 pub struct MemoryStore {
     shards: Box<[Mutex<Shard>]>,
+    keys_max: usize,
     shard_keys_max: usize,
 }
 
@@ -66,7 +67,12 @@ impl MemoryStore {
     /// A store of about `keys_max` keys: each shard has its share of them.
     pub fn new(keys_max: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, shard_keys_max: keys_max.div_ceil(SHARDS).max(1) }
+        Self { shards, keys_max, shard_keys_max: keys_max.div_ceil(SHARDS).max(1) }
+    }
+
+    /// The number of keys that it was made for.
+    pub fn keys_max(&self) -> usize {
+        self.keys_max
     }
 
     /// How many keys have a cell.
@@ -206,9 +212,9 @@ mod tests {
     fn ask(keys: &Keys, name: &str, subject: u64, limit: Limit) -> Asked {
         let mut builder = keys.begin();
         builder.word(name.as_bytes());
-        let spill = builder.finish(0, limit.kind());
+        let spill = builder.finish().cell(0, limit.kind());
         builder.word(&subject.to_be_bytes());
-        Asked { key: builder.finish(0, limit.kind()), spill, demand: Demand { limit, cost: 1 } }
+        Asked { key: builder.finish().cell(0, limit.kind()), spill, demand: Demand { limit, cost: 1 } }
     }
 
     fn at(ns: u64) -> Now {
@@ -261,7 +267,7 @@ mod tests {
         }
         assert!(store.len() <= 640, "{}", store.len());
         // 100 ms later all buckets are full again, and other keys take their places.
-        for subject in 10_000..10_320 {
+        for subject in 10_000..10_064 {
             let asked = [ask(&keys, "a", subject, rate(10, 1))];
             assert!(store.take(&asked, at(SWEEP_INTERVAL_NS)).is_ok(), "{subject}");
         }

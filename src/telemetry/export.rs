@@ -19,7 +19,7 @@ use crate::status::Code;
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
 type Scalar = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
-const COUNTERS: [Scalar; 17] = [
+const COUNTERS: [Scalar; 20] = [
     ("http_connections", "Connections accepted", |w| w.connections.value()),
     ("http_connections_refused", "Connections over the bound of an address", |w| {
         w.connections_refused.value()
@@ -31,6 +31,11 @@ const COUNTERS: [Scalar; 17] = [
     ("tls_handshake_failures", "TLS handshakes of clients that failed", |w| w.tls_handshake_failures.value()),
     ("http_accept_failures", "Failures of accept", |w| w.accept_failures.value()),
     ("headers_dropped", "Headers and metadata that could not be carried", |w| w.headers_dropped.value()),
+    ("limits_shadowed", "Calls that a limit in shadow mode would refuse", |w| w.limits_shadowed.value()),
+    ("limit_store_questions", "Questions to shared stores of limits", |w| w.limit_store_questions.value()),
+    ("limit_store_failures", "Questions to shared stores without an answer", |w| {
+        w.limit_store_failures.value()
+    }),
     ("upstream_connects", "Connections opened to backends", |w| w.upstream_connects.value()),
     ("upstream_connect_failures", "Connections to backends that failed to open", |w| {
         w.upstream_connect_failures.value()

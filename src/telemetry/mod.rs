@@ -67,6 +67,12 @@ pub struct WorkerMetrics {
     pub calls_open: Gauge,
     /// Headers or metadata left out because their value cannot be carried.
     pub headers_dropped: Counter,
+    /// Calls that a limit in shadow mode would have refused.
+    pub limits_shadowed: Counter,
+    /// Questions to shared stores of limits.
+    pub limit_store_questions: Counter,
+    /// Of these, those without an answer.
+    pub limit_store_failures: Counter,
     pub upstream_connects: Counter,
     pub upstream_connect_failures: Counter,
     pub upstream_connections_open: Gauge,
@@ -205,6 +211,9 @@ impl Default for WorkerMetrics {
             accept_failures: Counter::default(),
             calls_open: Gauge::default(),
             headers_dropped: Counter::default(),
+            limits_shadowed: Counter::default(),
+            limit_store_questions: Counter::default(),
+            limit_store_failures: Counter::default(),
             upstream_connects: Counter::default(),
             upstream_connect_failures: Counter::default(),
             upstream_connections_open: Gauge::default(),

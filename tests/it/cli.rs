@@ -73,12 +73,12 @@ fn a_good_configuration_has_no_findings() {
 
 #[test]
 fn findings_have_their_place_and_exit_code_1() {
-    let file = Configuration::of_library("wrong", "json: { names: snake }\nstores: {}\n");
+    let file = Configuration::of_library("wrong", "json: { names: snake }\nobserve: { traces: {} }\n");
     let outcome = file.check(&[]);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (1, ""));
     let expected = format!(
         "{path}:4:16: expected `json` or `proto`, found `snake`\n\
-         {path}:5:1: `stores` is not served by this version\n",
+         {path}:5:12: `observe.traces` is not served by this version\n",
         path = file.path()
     );
     assert_eq!(outcome.stdout, expected);

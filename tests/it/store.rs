@@ -61,7 +61,7 @@ impl Node {
     ) -> Result<(Said, Option<Box<Paid>>), StoreError> {
         let mut key = self.keys.begin();
         key.word(subject.as_bytes());
-        let key = key.finish(0, limits[0].kind());
+        let key = key.finish().cell(0, limits[0].kind());
         let group = Group { name: "policy", words: subject.as_bytes(), key, limits, cost };
         let left = |standings: Few<transom::policy::limit::Standing>| {
             Said::Taken(standings.iter().map(|standing| standing.remaining).collect())
@@ -69,10 +69,10 @@ impl Node {
         let wait = |retry_ns| Said::Refused(Duration::from_nanos(retry_ns));
         Ok(match self.store.begin(&group) {
             Begun::Taken(standings) => (left(standings), None),
-            Begun::Refused { retry_ns } => (wait(retry_ns), None),
+            Begun::Refused(refused) => (wait(refused.retry_ns), None),
             Begun::Ask(asking) => match asking.ask(&self.link).await? {
-                Verdict::Taken(standings, paid) => (left(standings), Some(paid)),
-                Verdict::Refused { retry_ns } => (wait(retry_ns), None),
+                Verdict::Taken(standings, paid) => (left(standings), paid),
+                Verdict::Refused(refused) => (wait(refused.retry_ns), None),
             },
         })
     }

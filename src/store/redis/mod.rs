@@ -7,6 +7,7 @@
 //! A [`RedisStore`] belongs to the process, a [`Link`] to a worker. Whoever gets [`StoreError`] decides by
 //! `on_store_error`; [`RedisStore::fall_back`] is the node's own share of the limits, counted here.
 
+mod asking;
 mod breaker;
 mod link;
 mod script;
@@ -18,8 +19,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use redis::io::tcp::TcpSettings;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use super::clock;
 use super::key::{Hashed, Key};
@@ -27,8 +30,10 @@ use super::memory::{Few, KEYS_DEFAULT, MemoryStore};
 use crate::policy::lease::{self, Lease, Question, Step};
 use crate::policy::limit::{Limit, Standing};
 use crate::policy::secret::Secret;
-use script::{Answer, Told};
+use asking::{Looked, Turn};
+use script::Told;
 
+pub use asking::Asking;
 pub use link::Link;
 
 /// Where a store is and how it is spoken to.
@@ -82,15 +87,25 @@ pub struct Group<'a> {
 #[derive(Debug)]
 pub enum Begun {
     Taken(Few<Standing>),
-    Refused { retry_ns: u64 },
+    Refused(Refused),
     Ask(Box<Asking>),
 }
 
 /// What the store said.
 #[derive(Debug)]
 pub enum Verdict {
-    Taken(Few<Standing>, Box<Paid>),
-    Refused { retry_ns: u64 },
+    /// By a debit at the store, or from a lease.
+    Taken(Few<Standing>, Option<Box<Paid>>),
+    Refused(Refused),
+}
+
+/// Not now.
+#[derive(Debug)]
+pub struct Refused {
+    /// Until all limits have room.
+    pub retry_ns: u64,
+    /// What each of them had left; empty where that is not known any more.
+    pub standings: Few<Standing>,
 }
 
 /// A debit at the store, with what it takes to give it back.
@@ -125,6 +140,8 @@ struct Entry {
     told_ns: u64,
     tag: Arc<str>,
     limits: Few<Limit>,
+    /// Wakes those who wait for an answer.
+    answered: Arc<Notify>,
 }
 
 const SHARDS: usize = 64;
@@ -192,47 +209,30 @@ impl RedisStore {
                 told_ns: now_ns,
                 tag: self.tag(group),
                 limits: Few::from_slice(group.limits),
+                answered: Arc::default(),
             }),
             None => {
                 drop(entries);
                 let tag = self.tag(group);
-                return Begun::Ask(self.asking(group, tag, Few::new(), Question::alone(group.cost), now_ns));
+                return Begun::Ask(Asking::new(
+                    self.clone(),
+                    tag,
+                    group,
+                    Turn::Ask(Few::new(), Question::alone(group.cost)),
+                ));
             }
         };
-        let left = entry.told.iter().map(|told| told.left).chain(std::iter::repeat(0));
-        let most = lease::most(group.limits.iter().copied().zip(left), self.nodes());
-        match entry.lease.step(now_ns, group.cost, most) {
-            Step::Spend => Begun::Taken(entry.standings(now_ns)),
-            Step::Refuse { retry_ns } => Begun::Refused { retry_ns },
-            Step::Ask(question) => {
-                let (tag, told) = (entry.tag.clone(), entry.told.clone());
+        let most = entry.most(group.limits, self.nodes());
+        let step = entry.lease.step(now_ns, group.cost, most);
+        match entry.look(step, now_ns) {
+            Looked::Taken(standings) => Begun::Taken(standings),
+            Looked::Refused(refused) => Begun::Refused(refused),
+            Looked::Turn(turn) => {
+                let tag = entry.tag.clone();
                 drop(entries);
-                Begun::Ask(self.asking(group, tag, told, question, now_ns))
+                Begun::Ask(Asking::new(self.clone(), tag, group, turn))
             }
         }
-    }
-
-    fn asking(
-        self: &Arc<Self>,
-        group: &Group<'_>,
-        tag: Arc<str>,
-        told: Few<Told>,
-        question: Question,
-        asked_ns: u64,
-    ) -> Box<Asking> {
-        let (key, limits) = (group.key, Few::from_slice(group.limits));
-        let store = self.clone();
-        Box::new(Asking {
-            store,
-            tag,
-            told,
-            limits,
-            key,
-            cost: group.cost,
-            question,
-            asked_ns,
-            is_answered: false,
-        })
     }
 
     /// Gives back what the lease of a key spent, or nothing when the lease is over.
@@ -252,6 +252,12 @@ impl RedisStore {
             // What cannot be given back was taken: that admits less, never more.
             let _ = link.run::<i64>(&script).await;
         });
+    }
+
+    /// A debit that somebody else keeps only the states of.
+    pub fn paid(&self, group: &Group<'_>, states: &[u64]) -> Box<Paid> {
+        let (tag, limits) = (self.tag(group), Few::from_slice(group.limits));
+        Box::new(Paid { tag, limits, states: Few::from_slice(states), key: group.key, cost: group.cost })
     }
 
     /// Whether it is time to tell the operator once more that the store does not answer.
@@ -301,64 +307,34 @@ impl RedisStore {
     }
 }
 
-/// A question under way. Dropped without an answer it lets the next call ask.
-#[derive(Debug)]
-pub struct Asking {
-    store: Arc<RedisStore>,
-    tag: Arc<str>,
-    told: Few<Told>,
-    limits: Few<Limit>,
-    key: Key,
-    cost: u64,
-    question: Question,
-    asked_ns: u64,
-    is_answered: bool,
-}
-
-impl Asking {
-    /// Asks the store, within its timeout.
-    ///
-    /// # Errors
-    ///
-    /// There is no answer; nothing is known to be debited.
-    pub async fn ask(mut self: Box<Self>, link: &Arc<Link>) -> Result<Verdict, StoreError> {
-        let unix_s = clock::now().unix_s;
-        let script = script::take(&self.tag, &self.limits, &self.told, self.cost, self.question, unix_s);
-        let numbers: Vec<i64> = link.run(&script).await?;
-        let answer = Answer::read(&numbers, &self.limits)?;
-        self.is_answered = true;
-        let now_ns = clock::now_ns();
-        let states = answer.told.iter().map(|told| told.state).collect();
-        let standings = standings(&answer.told, 0, 0);
-        let mut entries = self.store.entries(self.key);
-        if let Some(entry) = entries.get_mut(&self.key) {
-            if answer.granted == 0 {
-                entry.lease.refused(now_ns, self.question, answer.wait_ns, self.cost);
-            } else {
-                entry.lease.granted(self.asked_ns, self.question, answer.granted, self.cost);
-            }
-            (entry.told, entry.told_ns) = (answer.told, now_ns);
-        }
-        drop(entries);
-        if answer.granted == 0 {
-            return Ok(Verdict::Refused { retry_ns: answer.wait_ns });
-        }
-        let (tag, limits) = (self.tag.clone(), self.limits.clone());
-        Ok(Verdict::Taken(standings, Box::new(Paid { tag, limits, states, key: self.key, cost: self.cost })))
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        if !self.is_answered
-            && let Some(entry) = self.store.entries(self.key).get_mut(&self.key)
-        {
-            entry.lease.unanswered(self.question);
-        }
+impl Paid {
+    /// What each limit said right after.
+    pub fn states(&self) -> &[u64] {
+        &self.states
     }
 }
 
 impl Entry {
+    /// The most units that may be taken in advance.
+    fn most(&self, limits: &[Limit], nodes: u32) -> u64 {
+        let left = self.told.iter().map(|told| told.left).chain(std::iter::repeat(0));
+        lease::most(limits.iter().copied().zip(left), nodes)
+    }
+
+    /// What a step comes to, or whose turn it is to ask.
+    fn look(&self, step: Step, now_ns: u64) -> Looked {
+        match step {
+            Step::Spend => Looked::Taken(self.standings(now_ns)),
+            Step::Refuse { retry_ns } => {
+                Looked::Refused(Refused { retry_ns, standings: self.standings(now_ns) })
+            }
+            Step::Ask(question) => Looked::Turn(Turn::Ask(self.told.clone(), question)),
+            Step::Wait { failures } => {
+                Looked::Turn(Turn::Wait(Box::pin(self.answered.clone().notified_owned()), failures))
+            }
+        }
+    }
+
     fn standings(&self, now_ns: u64) -> Few<Standing> {
         standings(&self.told, self.lease.left(), now_ns.saturating_sub(self.told_ns))
     }
@@ -418,6 +394,8 @@ fn client(settings: &RedisSettings) -> Result<Client, String> {
         login = login.set_password(password.expose());
     }
     let connection = address.into_connection_info().map_err(words)?.set_redis_settings(login);
+    // Questions are small and somebody waits for each.
+    let connection = connection.set_tcp_settings(TcpSettings::default().set_nodelay(true));
     match settings.ca.as_deref().filter(|_| settings.tls) {
         Some(ca) => {
             let certificates = TlsCertificates { client_tls: None, root_cert: Some(ca.to_vec()) };

@@ -1,0 +1,282 @@
+//! From the configuration's limits to those of the stage: buckets by rule, stores that outlive a reload.
+//!
+//! A store is found again by its name and its shape, so that what it has counted outlives a reload; what a bucket
+//! counts goes by its name, which is that of its policy, or of the surface and the rule that says it itself.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::snapshot::finding;
+use crate::config::Config;
+use crate::config::effective::{Effective, Origin};
+use crate::config::finding::Finding;
+use crate::config::rate::{self as file, Numbers, Rate};
+use crate::config::stores::{Redis, StoreKind};
+use crate::policy::limit::Limit;
+use crate::policy::quota::Period;
+use crate::stage::limit::{
+    self, Allowance, Allowed, Bucket, By, Limits, Mode, OnStoreError, Plan, RuleLimits, Store,
+};
+use crate::store::memory::{KEYS_DEFAULT, MemoryStore};
+use crate::store::redis::{RedisSettings, RedisStore};
+
+/// All limits; stores of `previous` that are still the same go on.
+pub(super) fn build(
+    config: &Config,
+    effective: &[Effective<'_>],
+    background: &Handle,
+    previous: Option<&Limits>,
+) -> Result<Limits, Vec<Finding>> {
+    let mut build = Build {
+        config,
+        stores: HashMap::new(),
+        default_store: previous.map_or_else(
+            || Arc::new(MemoryStore::new(KEYS_DEFAULT)),
+            |previous| previous.default_store.clone(),
+        ),
+        findings: Vec::new(),
+    };
+    build.open(background, previous);
+    let rules = effective.iter().map(|effective| build.rule(effective)).collect();
+    // Rules that share a policy find the same in it.
+    let mut told = BTreeSet::new();
+    build.findings.retain(|finding| told.insert((finding.position, finding.message.clone())));
+    if !build.findings.is_empty() {
+        return Err(build.findings);
+    }
+    let plan = |plan: &crate::config::plans::Plan| {
+        (plan.name.as_str().into(), Plan { limits: allowed(&plan.name, plan.numbers).into() })
+    };
+    Ok(Limits {
+        keys: previous.map(|previous| previous.keys.clone()).unwrap_or_default(),
+        slots: previous.map(|previous| previous.slots.clone()).unwrap_or_default(),
+        rules,
+        plans: config.plans.iter().map(plan).collect(),
+        stores: build.stores,
+        default_store: build.default_store,
+    })
+}
+
+struct Build<'c> {
+    config: &'c Config,
+    stores: HashMap<Arc<str>, Store>,
+    default_store: Arc<MemoryStore>,
+    findings: Vec<Finding>,
+}
+
+impl Build<'_> {
+    fn open(&mut self, background: &Handle, previous: Option<&Limits>) {
+        for named in &self.config.stores {
+            let name: Arc<str> = named.name.as_str().into();
+            let before = previous.and_then(|previous| previous.stores.get(&name));
+            let store = match (&named.kind, before) {
+                (StoreKind::Memory { keys_max }, Some(Store::Memory(store)))
+                    if store.keys_max() == *keys_max =>
+                {
+                    Store::Memory(store.clone())
+                }
+                (StoreKind::Memory { keys_max }, _) => Store::Memory(Arc::new(MemoryStore::new(*keys_max))),
+                (StoreKind::Redis(redis), before) => {
+                    let opened = settings(&name, redis).and_then(|settings| match before {
+                        Some(Store::Shared(store)) if *store.settings() == settings => Ok(store.clone()),
+                        _ => RedisStore::start(settings, background),
+                    });
+                    match opened {
+                        Ok(store) => Store::Shared(store),
+                        Err(reason) => {
+                            let position =
+                                redis.ca.as_ref().map_or(named.position, |(_, position)| *position);
+                            self.findings.push(finding(self.config, Some(position), reason));
+                            continue;
+                        }
+                    }
+                }
+            };
+            self.stores.insert(name, store);
+        }
+    }
+
+    fn rule(&mut self, effective: &Effective<'_>) -> RuleLimits {
+        let mut rule = RuleLimits::default();
+        let (mut by_address, mut by_identity) = (Vec::new(), Vec::new());
+        let cost = effective.single(|clauses| clauses.cost.as_ref()).map(|(cost, _)| *cost);
+        let mut seen = BTreeSet::new();
+        for (rates, origin) in effective.all_of(|clauses| clauses.rate.as_ref()) {
+            let name = name(effective, origin);
+            // A policy that is named twice counts once.
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            for bucket in self.buckets(&name, rates, cost) {
+                let goes_by_identity =
+                    bucket.by.contains(&By::Consumer) || matches!(bucket.allowance, Allowance::OfPlan { .. });
+                let place = if goes_by_identity { &mut by_identity } else { &mut by_address };
+                place.push(Arc::new(bucket));
+            }
+        }
+        rule.by_address = by_address.into();
+        rule.by_identity = by_identity.into();
+        rule
+    }
+
+    /// The buckets of one policy. Limits of the same kind of subject are one bucket: a shared store judges them
+    /// with one question.
+    fn buckets(&mut self, name: &str, rates: &[Rate], cost: Option<u64>) -> Vec<Bucket> {
+        let mut groups: Vec<(usize, &Rate, Vec<Numbers>)> = Vec::new();
+        for (number, rate) in rates.iter().enumerate() {
+            let file::Allowance::Own(numbers) = &rate.allowance else {
+                groups.push((number, rate, Vec::new()));
+                continue;
+            };
+            let fits = |(_, first, numbers): &&mut (usize, &Rate, Vec<Numbers>)| {
+                !numbers.is_empty() && rate.concurrency.is_none() && is_same_but_numbers(first, rate)
+            };
+            match groups.iter_mut().find(fits) {
+                Some((_, _, group)) => group.push(*numbers),
+                None => groups.push((number, rate, vec![*numbers])),
+            }
+        }
+        let bucket = |(number, rate, numbers)| self.bucket(name, number, rate, numbers, cost);
+        groups.into_iter().map(bucket).collect()
+    }
+
+    fn bucket(
+        &mut self,
+        name: &str,
+        number: usize,
+        rate: &Rate,
+        numbers: Vec<Numbers>,
+        cost: Option<u64>,
+    ) -> Bucket {
+        let cost = rate.cost.or(cost).unwrap_or(1);
+        let store = rate.store.as_ref().and_then(|named| self.stores.get(named.name.as_str()));
+        let mut store = store.cloned().unwrap_or_else(|| Store::Memory(self.default_store.clone()));
+        let allowance = match &rate.allowance {
+            file::Allowance::Own(_) => {
+                let limits: Vec<_> = numbers
+                    .into_iter()
+                    .zip(0..)
+                    .flat_map(|(numbers, index)| allowed(&shown_name(name, number + index), numbers))
+                    .collect();
+                self.afford(rate, cost, name, limits.iter().map(|allowed| allowed.limit));
+                if limits.is_empty() {
+                    // Calls at once are counted by each node.
+                    store = Store::Memory(self.default_store.clone());
+                }
+                Allowance::Fixed(Plan { limits: limits.into() })
+            }
+            file::Allowance::Plan { otherwise } => {
+                for plan in &self.config.plans {
+                    let limits = allowed(&plan.name, plan.numbers);
+                    self.afford(rate, cost, &plan.name, limits.iter().map(|allowed| allowed.limit));
+                }
+                Allowance::OfPlan { otherwise: otherwise.as_ref().map(|named| named.name.as_str().into()) }
+            }
+        };
+        Bucket {
+            name: name.into(),
+            number: u16::try_from(number).unwrap_or(u16::MAX),
+            by: rate.by.iter().map(by).collect(),
+            allowance,
+            cost,
+            store,
+            on_store_error: match rate.on_store_error {
+                file::OnStoreError::Local => OnStoreError::Local,
+                file::OnStoreError::Allow => OnStoreError::Allow,
+                file::OnStoreError::Deny => OnStoreError::Deny,
+            },
+            mode: match rate.mode {
+                file::Mode::Enforce => Mode::Enforce,
+                file::Mode::Shadow => Mode::Shadow,
+            },
+            quiet: rate.quiet,
+            concurrency: rate.concurrency,
+        }
+    }
+
+    /// A limit that is less than what one call costs lets nobody pass.
+    fn afford(&mut self, rate: &Rate, cost: u64, name: &str, limits: impl Iterator<Item = Limit>) {
+        if let Some(least) = limits.map(|limit| limit.capacity()).min().filter(|least| *least < cost) {
+            let message =
+                format!("`{name}` allows {least} at once, and a call costs {cost}: none would ever pass");
+            self.findings.push(finding(self.config, Some(rate.position), message));
+        }
+    }
+}
+
+fn is_same_but_numbers(one: &Rate, other: &Rate) -> bool {
+    let same = |rate: &Rate| Rate {
+        position: one.position,
+        allowance: one.allowance.clone(),
+        concurrency: None,
+        store: rate
+            .store
+            .as_ref()
+            .map(|named| crate::config::surfaces::Named { position: None, ..named.clone() }),
+        ..rate.clone()
+    };
+    same(one) == same(other)
+}
+
+/// The name of a bucket: that of the policy, or of the surface and the rule.
+fn name(effective: &Effective<'_>, origin: Origin<'_>) -> String {
+    match origin {
+        Origin::Policy(policy) => policy.to_owned(),
+        Origin::Rule => {
+            let pattern = effective.rule.and_then(|rule| rule.matches.first());
+            format!("{}/{}", effective.surface.name, pattern.map_or("", |pattern| &pattern.name))
+        }
+    }
+}
+
+/// How clients are told of one limit of several.
+fn shown_name(name: &str, number: usize) -> String {
+    if number == 0 { name.to_owned() } else { format!("{name}-{}", number + 1) }
+}
+
+fn allowed(name: &str, numbers: Numbers) -> Vec<Allowed> {
+    let rate = numbers.rate.map(|rate| (name.to_owned(), Limit::Rate(rate)));
+    let quota = numbers.quota.map(|quota| {
+        let period = match quota.period() {
+            Period::Day => "day",
+            Period::Month => "month",
+        };
+        (format!("{name}-{period}"), Limit::Quota(quota))
+    });
+    let allowed =
+        |(name, limit): (String, Limit)| Allowed { limit, shown: Arc::new(limit::shown(&name, &limit)) };
+    rate.into_iter().chain(quota).map(allowed).collect()
+}
+
+fn by(by: &file::By) -> By {
+    match by {
+        file::By::Ip => By::Address,
+        file::By::Header(name) => By::Header(name.clone()),
+        file::By::Consumer => By::Consumer,
+        file::By::Method => By::Method,
+    }
+}
+
+fn settings(name: &Arc<str>, redis: &Redis) -> Result<RedisSettings, String> {
+    let ca = match &redis.ca {
+        Some((path, _)) => {
+            Some(std::fs::read(path).map_err(|error| format!("`{}`: {error}", path.display()))?.into())
+        }
+        None => None,
+    };
+    Ok(RedisSettings {
+        name: name.clone(),
+        host: redis.host.as_str().into(),
+        port: redis.port,
+        tls: redis.tls,
+        database: redis.database,
+        user: redis.user.as_deref().map(Into::into),
+        password: redis.password.clone(),
+        ca,
+        timeout: redis.timeout,
+        prefix: redis.prefix.as_str().into(),
+        nodes: redis.nodes,
+    })
+}
