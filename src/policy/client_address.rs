@@ -287,10 +287,27 @@ fn is_host(value: &HeaderValue) -> bool {
 fn chain(hops: &[IpAddr], peer: IpAddr) -> HeaderValue {
     let mut text = String::with_capacity(16 * (hops.len() + 1));
     for hop in hops.iter().rev() {
-        write!(text, "{hop}, ").expect("writing to a String does not fail");
+        push(&mut text, *hop);
+        text.push_str(", ");
     }
-    write!(text, "{peer}").expect("writing to a String does not fail");
+    push(&mut text, peer);
     HeaderValue::try_from(text).expect("addresses and commas")
+}
+
+/// An address as text: for IPv4, a tenth of the instructions of its `Display`.
+fn push(text: &mut String, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, rest @ ..] = address.octets();
+            let mut buffer = itoa::Buffer::new();
+            text.push_str(buffer.format(first));
+            for octet in rest {
+                text.push('.');
+                text.push_str(buffer.format(octet));
+            }
+        }
+        IpAddr::V6(address) => write!(text, "{address}").expect("writing to a String does not fail"),
+    }
 }
 
 #[cfg(test)]
