@@ -13,7 +13,7 @@ check:
 test *filter:
     cargo test {{ filter }}
 
-# Criterion: codec, router, binding
+# Criterion: access, codec, router, binding
 bench *filter:
     cargo bench {{ filter }}
 
