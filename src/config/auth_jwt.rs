@@ -20,7 +20,7 @@ use super::section::Section;
 use super::value::{self, KIB};
 use super::yaml::{Node, Value};
 use crate::policy::secret::Secret;
-use crate::policy::web_address::WebAddress;
+use crate::policy::web_address::{WebAddress, WebAddressError};
 
 /// Tokens of one issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,8 +170,9 @@ fn judge_sources(section: &mut Section<'_>, is_symmetric: bool, is_file: bool) {
 
 /// The issuer as the place where its keys are found.
 fn discovery(issuer: &str, position: Position, report: &mut Report) -> Option<WebAddress> {
+    let advice = "or name its keys by `jwks`";
     WebAddress::parse(issuer)
-        .map_err(|reason| report.add(position, format!("`{issuer}`: {reason}, or name its keys by `jwks`")))
+        .map_err(|reason| report.add(position, format!("{}, {advice}", unless_secret(issuer, reason))))
         .ok()
 }
 
@@ -195,10 +196,10 @@ fn algorithms(node: &Node, report: &mut Report) -> Option<Vec<Algorithm>> {
         }
         value::choice(&all)(node, report)
     };
-    let algorithms = value::list(one)(node, report)?;
-    if algorithms.is_empty() {
+    if matches!(&node.value, Value::List(items) if items.is_empty()) {
         return value::refuse(node, report, "expected at least one algorithm such as `RS256`");
     }
+    let algorithms = value::list(one)(node, report)?;
     let count = algorithms.iter().filter(|one| one.family() == AlgorithmFamily::Hmac).count();
     if count > 0 && count < algorithms.len() {
         let message = "HMAC beside public keys lets everyone who reads the keys sign: write two providers";
@@ -221,8 +222,13 @@ pub(super) fn web_address(node: &Node, report: &mut Report) -> Option<WebAddress
     let text = value::text(node, report)?;
     match WebAddress::parse(&text) {
         Ok(address) => Some(address),
-        Err(reason) => value::refuse(node, report, format!("`{text}`: {reason}")),
+        Err(reason) => value::refuse(node, report, unless_secret(&text, reason)),
     }
+}
+
+/// What is wrong with a URL, which is repeated unless there may be a password in it.
+fn unless_secret(text: &str, reason: WebAddressError) -> String {
+    if text.contains('@') { reason.to_string() } else { format!("`{text}`: {reason}") }
 }
 
 /// As headers of tokens are compared: lower case, without the `application/` that may be left out.
