@@ -39,6 +39,7 @@ mod shape;
 pub mod shown;
 pub mod stores;
 pub mod surfaces;
+mod together;
 mod value;
 mod yaml;
 
@@ -238,6 +239,7 @@ impl Config {
         }
         section.close(LATER);
         names::check(&config, report);
+        together::check(&config, report);
         access::check(&config, report);
         Some(config)
     }

@@ -47,7 +47,7 @@ pub(super) fn build(
             .extend(shown.unmatched().map(|(position, message)| finding(config, Some(position), message)));
     }
     if config.routes.conflicts == Conflicts::Refuse {
-        findings.extend(clashes(config, &surfaces));
+        findings.extend(clashes(config, effective, &surfaces));
     }
     // Surfaces that show the same method say the same of it.
     let mut told = BTreeSet::new();
@@ -61,7 +61,7 @@ pub(super) fn build(
 }
 
 /// Requests that two surfaces would both answer: the first would, and the second have a route that nobody reaches.
-fn clashes(config: &Config, surfaces: &[Surface]) -> Vec<Finding> {
+fn clashes(config: &Config, effective: &[Effective<'_>], surfaces: &[Surface]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, second) in surfaces.iter().enumerate() {
         for first in surfaces[..index].iter().filter(|first| meet(first, second)) {
@@ -72,7 +72,9 @@ fn clashes(config: &Config, surfaces: &[Surface]) -> Vec<Finding> {
                 "`{}` and `{}` both answer `{} {}` on the same host",
                 first.name, second.name, twice.verb, twice.template
             );
-            findings.push(finding(config, config.surfaces.get(index).and_then(|one| one.position), message));
+            let rule = usize::try_from(twice.rule).ok().and_then(|rule| effective.get(rule)?.rule);
+            let surface = config.surfaces.get(index).and_then(|one| one.position);
+            findings.push(finding(config, rule.map(|rule| rule.position).or(surface), message));
         }
     }
     findings

@@ -22,6 +22,7 @@ mod dice;
 mod editions;
 mod etcd;
 mod faults;
+mod faults_in_files;
 mod floods;
 mod geo;
 mod hostile;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{at_once, gateway, get, sample, verdict};
+use crate::limits::{KEYS, at_once, gateway, get, sample, verdict};
 use crate::support::backend::Backend;
 use crate::support::http as client;
 use crate::support::redis::Redis;
@@ -160,12 +160,14 @@ async fn a_store_that_is_silent_costs_no_more_than_its_timeout() {
 async fn local_and_shared_limits_are_debited_together_or_not_at_all() {
     let Some(redis) = Redis::start() else { return };
     let backend = Backend::echo().await;
-    let stores =
-        format!("stores: {{ shared: {{ redis: \"redis://127.0.0.1:{}\", timeout: 5s }} }}", redis.port);
+    let stores = format!(
+        "{KEYS}\nstores: {{ shared: {{ redis: \"redis://127.0.0.1:{}\", timeout: 5s }} }}",
+        redis.port
+    );
     let policies = [
         "shared: { rate: { by: [ip, header x-a], limit: 2/h, store: shared } }",
         "local: { rate: { by: [ip, header x-b], limit: 1/h } }",
-        "behind: { rate: { by: [consumer, header x-c], limit: 1/h } }",
+        "behind: { auth: { any: [keys, none] }, rate: { by: [consumer, header x-c], limit: 1/h } }",
     ];
     let gateway = gateway(&backend, &stores, &policies).await;
     let check = async |a: &str, b: &str, c: &str, refused_by: Option<&str>| {

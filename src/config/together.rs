@@ -1,0 +1,58 @@
+//! What only shows when sections are read together: limits that never count, stores slower than calls.
+
+use std::collections::BTreeMap;
+
+use super::Config;
+use super::auth::Combination;
+use super::effective::Effective;
+use super::finding::{Position, Report};
+use super::rate::{Allowance, By};
+use super::stores::StoreKind;
+
+/// Checks every rule of every surface.
+pub(super) fn check(config: &Config, report: &mut Report) {
+    // A policy's limits are judged once for all rules that use them.
+    let mut limits = BTreeMap::new();
+    for effective in Effective::all(config) {
+        if effective.rule.is_none_or(|rule| rule.expose) {
+            gather(config, &effective, &mut limits);
+        }
+    }
+    for (position, limit) in limits {
+        if limit.counts_consumers && !limit.is_asked {
+            report.add(position, "consumers are counted where nobody is asked who is calling: add `auth`");
+        }
+        if limit.is_slow {
+            report.add(position, "the store may take longer than the whole call");
+        }
+    }
+}
+
+/// What is known of the limit at one place.
+#[derive(Default)]
+struct Seen {
+    counts_consumers: bool,
+    /// Under some rule, somebody is asked who is calling.
+    is_asked: bool,
+    /// Under some rule, the store may take longer than the call.
+    is_slow: bool,
+}
+
+fn gather(config: &Config, effective: &Effective<'_>, limits: &mut BTreeMap<Position, Seen>) {
+    let auth = effective.single(|clauses| clauses.auth.as_ref());
+    let is_asked = auth.is_some_and(|(demand, _)| demand.combination != Combination::None);
+    let service = effective.service(config).and_then(|index| config.services.get(index));
+    let own = effective.rule.and_then(|rule| rule.timeout);
+    let timeout = service.map(|service| own.map_or(service.timeout, |own| own.min(service.timeout)));
+    for rate in effective.all_of(|clauses| clauses.rate.as_ref()).into_iter().flat_map(|(rates, _)| rates) {
+        let store =
+            rate.store.as_ref().and_then(|named| config.stores.iter().find(|store| store.name == named.name));
+        let seen = limits.entry(rate.position).or_default();
+        seen.counts_consumers =
+            rate.by.contains(&By::Consumer) || matches!(rate.allowance, Allowance::Plan { .. });
+        seen.is_asked |= is_asked;
+        if let Some(StoreKind::Redis(redis)) = store.map(|store| &store.kind) {
+            seen.is_slow |= timeout.is_some_and(|timeout| redis.timeout >= timeout);
+        }
+    }
+}
