@@ -34,6 +34,7 @@ mod metrics;
 mod observe;
 mod openid;
 mod oracle;
+mod policies;
 mod process;
 mod proxy_protocol;
 mod retries;
