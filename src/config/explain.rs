@@ -66,11 +66,6 @@ fn entries<'n>(node: &'n Node, policy: Option<&'n str>) -> impl Iterator<Item = 
 }
 
 impl Node {
-    fn get(&self, name: &str) -> Option<&Self> {
-        let Value::Map(entries) = &self.value else { return None };
-        entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
-    }
-
     fn items(&self) -> &[Self] {
         match &self.value {
             Value::List(items) => items,

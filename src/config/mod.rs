@@ -238,7 +238,7 @@ impl Config {
             );
         }
         section.close(LATER);
-        names::check(&config, report);
+        names::check(&config, root, report);
         together::check(&config, report);
         access::check(&config, report);
         Some(config)

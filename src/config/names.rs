@@ -13,6 +13,7 @@ use super::finding::Report;
 use super::rate::{Allowance, Rate};
 use super::section::listed;
 use super::surfaces::Named;
+use super::yaml::Node;
 use crate::policy::nearest::nearest;
 
 /// One kind of thing that has names.
@@ -24,14 +25,16 @@ struct Kind<'c> {
 }
 
 /// Checks every name of the file.
-pub(super) fn check(config: &Config, report: &mut Report) {
+///
+/// Those of `root` count, too: a thing that was refused is there nevertheless.
+pub(super) fn check(config: &Config, root: &Node, report: &mut Report) {
     listeners(config, report);
-    policies(config, report);
-    services(config, report);
-    providers(config, report);
-    consumers(config, report);
-    stores(config, report);
-    plans(config, report);
+    policies(config, root, report);
+    services(config, root, report);
+    providers(config, root, report);
+    consumers(config, root, report);
+    stores(config, root, report);
+    plans(config, root, report);
 }
 
 fn listeners(config: &Config, report: &mut Report) {
@@ -43,8 +46,11 @@ fn listeners(config: &Config, report: &mut Report) {
         .for_each(|named| kind.uses(named, report));
 }
 
-fn policies(config: &Config, report: &mut Report) {
-    let mut kind = Kind::new("policy", config.policies.iter().map(|policy| policy.name.as_str()));
+fn policies(config: &Config, root: &Node, report: &mut Report) {
+    let mut kind = Kind::new(
+        "policy",
+        written(root, "policies").chain(config.policies.iter().map(|policy| policy.name.as_str())),
+    );
     for surface in &config.surfaces {
         let of_rules = surface.rules.iter().filter_map(|rule| rule.policies.as_ref()).flatten();
         for named in surface.policies.iter().chain(of_rules) {
@@ -58,9 +64,12 @@ fn policies(config: &Config, report: &mut Report) {
     }
 }
 
-fn services(config: &Config, report: &mut Report) {
-    let mut kind = Kind::new("service", config.services.iter().map(|service| service.name.as_str()));
-    let is_choice = config.services.len() > 1;
+fn services(config: &Config, root: &Node, report: &mut Report) {
+    let mut kind = Kind::new(
+        "service",
+        written(root, "services").chain(config.services.iter().map(|service| service.name.as_str())),
+    );
+    let is_choice = kind.names.len() > 1;
     for surface in &config.surfaces {
         if is_choice && surface.rules.is_empty() {
             let position = surface.position.or(config.services.get(1).and_then(|second| second.position));
@@ -90,8 +99,11 @@ fn services(config: &Config, report: &mut Report) {
     }
 }
 
-fn providers(config: &Config, report: &mut Report) {
-    let mut kind = Kind::new("provider", config.auth.iter().map(|provider| provider.name.as_str()));
+fn providers(config: &Config, root: &Node, report: &mut Report) {
+    let mut kind = Kind::new(
+        "provider",
+        written(root, "auth").chain(config.auth.iter().map(|provider| provider.name.as_str())),
+    );
     let of_rules = config.surfaces.iter().flat_map(|surface| &surface.rules).map(|rule| &rule.clauses);
     let of_policies = config.policies.iter().map(|policy| &policy.clauses);
     for demand in of_policies.chain(of_rules).filter_map(|clauses| clauses.auth.as_ref()) {
@@ -120,8 +132,11 @@ fn providers(config: &Config, report: &mut Report) {
     }
 }
 
-fn consumers(config: &Config, report: &mut Report) {
-    let mut kind = Kind::new("provider", config.auth.iter().map(|provider| provider.name.as_str()));
+fn consumers(config: &Config, root: &Node, report: &mut Report) {
+    let mut kind = Kind::new(
+        "provider",
+        written(root, "auth").chain(config.auth.iter().map(|provider| provider.name.as_str())),
+    );
     let claimed = |name: &str| {
         let is_its = |other: &&Consumer| matches!(&other.origin, Origin::Claim { provider, .. } if provider.name == name);
         config.consumers.iter().find(is_its)
@@ -167,8 +182,11 @@ fn consumers(config: &Config, report: &mut Report) {
     }
 }
 
-fn stores(config: &Config, report: &mut Report) {
-    let mut kind = Kind::new("store", config.stores.iter().map(|store| store.name.as_str()));
+fn stores(config: &Config, root: &Node, report: &mut Report) {
+    let mut kind = Kind::new(
+        "store",
+        written(root, "stores").chain(config.stores.iter().map(|store| store.name.as_str())),
+    );
     rates(config).filter_map(|rate| rate.store.as_ref()).for_each(|named| kind.uses(named, report));
     for store in &config.stores {
         if !kind.used.contains(store.name.as_str()) {
@@ -177,8 +195,9 @@ fn stores(config: &Config, report: &mut Report) {
     }
 }
 
-fn plans(config: &Config, report: &mut Report) {
-    let mut kind = Kind::new("plan", config.plans.iter().map(|plan| plan.name.as_str()));
+fn plans(config: &Config, root: &Node, report: &mut Report) {
+    let mut kind =
+        Kind::new("plan", written(root, "plans").chain(config.plans.iter().map(|plan| plan.name.as_str())));
     for rate in rates(config) {
         if let Allowance::Plan { otherwise: Some(named) } = &rate.allowance {
             kind.uses(named, report);
@@ -198,9 +217,20 @@ fn rates(config: &Config) -> impl Iterator<Item = &Rate> {
     of_policies.chain(rules.map(|rule| &rule.clauses)).filter_map(|clauses| clauses.rate.as_ref()).flatten()
 }
 
+/// The names that a section of the file gives.
+fn written<'n>(root: &'n Node, section: &str) -> impl Iterator<Item = &'n str> {
+    root.get(section).into_iter().flat_map(Node::keys)
+}
+
 impl<'c> Kind<'c> {
     fn new(what: &'static str, names: impl Iterator<Item = &'c str>) -> Self {
-        Self { what, names: names.collect(), used: BTreeSet::new() }
+        let mut all = Vec::new();
+        names.for_each(|name| {
+            if !all.contains(&name) {
+                all.push(name)
+            }
+        });
+        Self { what, names: all, used: BTreeSet::new() }
     }
 
     fn uses(&mut self, named: &'c Named, report: &mut Report) {

@@ -125,7 +125,7 @@ impl Surface {
         section.read("compression", &mut surface.compression, compression::read);
         section.read("deprecated", &mut surface.deprecated, deprecated::of_surface);
         section.read("rules", &mut surface.rules, value::list(Rule::read));
-        section.close(&["graphql"]);
+        section.close(&["fields", "graphql"]);
         Some(surface)
     }
 }
@@ -154,7 +154,7 @@ impl Rule {
         section.read("deprecated", &mut rule.deprecated, deprecated::of_rule);
         rule.clauses = Clauses::read(&mut section);
         section.require("match", "name methods, such as `shop.v1.Orders.*`");
-        section.close(&["cache", "mirror", "sticky"]);
+        section.close(&["cache", "fields", "mirror", "sticky"]);
         Some(rule)
     }
 }

@@ -34,6 +34,21 @@ pub(super) enum Value {
 }
 
 impl Node {
+    /// The value of a key of a mapping.
+    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+    }
+
+    /// The keys of a mapping.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        let entries = match &self.value {
+            Value::Map(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().map(|(key, _)| key.name.as_str())
+    }
+
     /// What a reader is given to draw what it expects.
     pub(super) const fn unwritten() -> Self {
         Self { position: Position { line: 0, column: 0 }, value: Value::Unwritten }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::snapshot::{finding, warning};
 use crate::config::Config;
+use crate::config::auth::Kind;
 use crate::config::effective::Effective;
 use crate::config::finding::Finding;
 use crate::config::surfaces::{self as file, Host};
@@ -158,7 +159,12 @@ impl<'c> Shown<'c> {
 /// CORS of a surface, with the headers that the rest of the file makes the gateway read and write.
 fn cors(config: &Config, rules: &CorsRules) -> Cors {
     let headers = &config.headers;
-    Cors::new(rules.clone(), headers.forward.iter().cloned(), headers.back.iter().cloned())
+    let keys = config.auth.iter().filter_map(|provider| match &provider.kind {
+        Kind::ApiKey(key) => Some(&key.header),
+        _ => None,
+    });
+    let read = headers.forward.iter().chain(keys).cloned();
+    Cors::new(rules.clone(), read, headers.back.iter().cloned())
         .expect("the rules were checked when the file was read")
 }
 
