@@ -280,3 +280,59 @@ fn settings(name: &Arc<str>, redis: &Redis) -> Result<RedisSettings, String> {
         nodes: redis.nodes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Elsewhere;
+
+    fn limits(stores: &str, limit: &str, previous: Option<&Limits>) -> Result<Limits, Vec<String>> {
+        let text = format!(
+            "version: 1\nstores: {{ small: {stores} }}\n\
+             policies: {{ edge: {{ rate: {{ by: ip, store: small, {limit} }} }} }}\n\
+             surfaces: {{ web: {{ policies: [edge] }} }}\n"
+        );
+        let elsewhere = Elsewhere { descriptors: true, services: true, ..Elsewhere::default() };
+        let config = Config::parse(&text, Path::new("t.yaml"), elsewhere).expect("a good file");
+        let built = build(&config, &Effective::all(&config), &Handle::current(), previous);
+        built.map_err(|findings| findings.iter().map(ToString::to_string).collect())
+    }
+
+    #[tokio::test]
+    async fn a_store_that_stays_the_same_outlives_a_reload() {
+        let first = limits("{ memory: { keys: 1000 } }", "limit: 1/s", None).expect("good limits");
+        let memory = |limits: &Limits| match &limits.stores["small"] {
+            Store::Memory(store) => store.clone(),
+            Store::Shared(_) => panic!("a store in memory"),
+        };
+        let same = limits("{ memory: { keys: 1000 } }", "limit: 2/s", Some(&first)).expect("good limits");
+        assert!(Arc::ptr_eq(&memory(&first), &memory(&same)));
+        assert!(Arc::ptr_eq(&first.default_store, &same.default_store));
+        let other = limits("{ memory: { keys: 2000 } }", "limit: 1/s", Some(&first)).expect("good limits");
+        assert!(!Arc::ptr_eq(&memory(&first), &memory(&other)));
+        let shared = |limits: &Limits| match &limits.stores["small"] {
+            Store::Shared(store) => store.clone(),
+            Store::Memory(_) => panic!("a shared store"),
+        };
+        let redis = "{ redis: \"redis://127.0.0.1:1\" }";
+        let first = limits(redis, "limit: 1/s", Some(&first)).expect("good limits");
+        let same = limits(redis, "limit: 2/s", Some(&first)).expect("good limits");
+        assert!(Arc::ptr_eq(&shared(&first), &shared(&same)));
+        let moved = limits("{ redis: \"redis://127.0.0.1:2\" }", "limit: 1/s", Some(&first));
+        assert!(!Arc::ptr_eq(&shared(&first), &shared(&moved.expect("good limits"))));
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_no_call_can_afford_is_a_finding() {
+        let memory = "{ memory: {} }";
+        assert!(limits(memory, "limit: 1/s, burst: 5, cost: 5", None).is_ok());
+        let message = "t.yaml:3:27: `edge` allows 5 at once, and a call costs 6: none would ever pass";
+        let findings = limits(memory, "limit: 1/s, burst: 5, cost: 6", None).err();
+        assert_eq!(findings, Some(vec![message.to_owned()]));
+        let missing = "{ redis: \"rediss://a\", ca: no-such-file }";
+        let message = "t.yaml:2:45: `no-such-file`: No such file or directory (os error 2)";
+        assert_eq!(limits(missing, "limit: 1/s", None).err(), Some(vec![message.to_owned()]));
+    }
+}

@@ -248,3 +248,75 @@ async fn calls_at_once_are_bounded_until_their_body_ends_or_the_client_leaves() 
 async fn gateway_of(backend: &Backend) -> Gateway {
     gateway(backend, "", &["edge: { rate: { by: ip, concurrency: 1 } }"]).await
 }
+
+#[tokio::test]
+async fn a_plan_limits_its_consumers_and_nobody_without_identity() {
+    let backend = Backend::echo().await;
+    let rest = r#"
+auth: { partner: { api_key: {} } }
+plans: { small: { rate: 2/h }, large: { rate: 1000/h, quota: 1000/day } }
+consumers:
+  acme: { plan: small, keys: ["sha256:dcfe8e53052cbcfd88fabf75bb28e2d1034b1eb34d7148bf68cb815c35ac9d1a"] }
+  other: { keys: ["sha256:6584388fdb35fdb2bfad842a51580d37197db772aaf4a6ff51b3dcb11fce0920"] }
+policies:
+  edge: { rate: { by: ip, limit: 100/h, quiet: true } }
+  strict: { auth: partner, rate: { by: consumer, limit: plan } }
+  kind: { auth: partner, rate: { by: consumer, limit: plan, default_plan: large } }
+surfaces:
+  web:
+    policies: [edge, strict]
+    rules:
+      - { match: door.v1.Door.Names, auth: none }
+      - { match: door.v1.Door.Delete, policies: [edge, kind] }
+      - { match: door.v1.* }
+"#;
+    let (acme, other) = (
+        "transom_MO9z8Gqn_tDSSgV5Co7eOFX5EyKKbDztF7rdXvIVQ_011FVp",
+        "transom_MGFozsvi_51V7jp7g5Oct3dv28ldh0YaPWAGsUy7s_4OwSgf",
+    );
+    let gateway = Gateway::configured(&backend, "", "", rest).await;
+    let check = async |method: &str, path: &str, key: &str, expected: u16, told: &str| {
+        let request = client::request(method, path);
+        let request = if key.is_empty() { request } else { request.header("x-api-key", key) };
+        let answer = soon(client::send(gateway.address, request, "")).await;
+        let standing = answer.header("ratelimit").unwrap_or_default();
+        assert_eq!(answer.status.as_u16(), expected, "{method} {path} {key}: {}", answer.text());
+        let is_as_told = if told.is_empty() { standing.is_empty() } else { standing.starts_with(told) };
+        assert!(is_as_told, "{method} {path} {key}: {standing}");
+    };
+    for told in ["\"small\";r=1;", "\"small\";r=0;"] {
+        check("GET", "/v1/items/7", acme, 200, told).await;
+    }
+    check("GET", "/v1/items/7", acme, 429, "\"small\";r=0;").await;
+    // Without a plan there is no telling how much: nothing.
+    check("GET", "/v1/items/7", other, 403, "").await;
+    check("DELETE", "/v1/items/7", other, 200, "\"large\";r=999;").await;
+    // The other policy is another bucket.
+    check("DELETE", "/v1/items/7", acme, 200, "\"small\";r=1;").await;
+    // Who is not asked who he is has no plan; the limit by address is his.
+    for _ in 0..5 {
+        check("GET", "/v1/names", "", 200, "").await;
+    }
+    // A bad key stays debited from the limit by address.
+    check("GET", "/v1/items/7", "wrong", 401, "").await;
+}
+
+#[tokio::test]
+async fn an_address_is_counted_as_its_holder_has_it() {
+    let backend = Backend::echo().await;
+    let rest =
+        "policies: { edge: { rate: { by: ip, limit: 1/h } } }\nsurfaces: { web: { policies: [edge] } }";
+    let gateway = Gateway::configured(&backend, "trusted_proxies: [127.0.0.0/8]", "", rest).await;
+    let check = async |address: &str, expected: u16| {
+        let answer = get(&gateway, &[("x-forwarded-for", address)]).await;
+        assert_eq!(answer.status.as_u16(), expected, "{address}");
+    };
+    check("192.0.2.1", 200).await;
+    check("192.0.2.2", 200).await;
+    check("192.0.2.1", 429).await;
+    check("::ffff:192.0.2.1", 429).await;
+    // Whoever has one address of a /64 has them all.
+    check("2001:db8::1", 200).await;
+    check("2001:db8::ffff:ffff:ffff:ffff", 429).await;
+    check("2001:db8:0:1::1", 200).await;
+}
