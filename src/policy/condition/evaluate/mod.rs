@@ -56,6 +56,7 @@ pub enum EvaluationError {
     NoIdentity,
     #[error("`{0}` is absent")]
     Absent(&'static str),
+    /// The key, or the type of one that the condition does not spell out.
     #[error("no key `{0}`")]
     NoKey(String),
     #[error("{found} does not suit {what}")]
@@ -115,8 +116,8 @@ impl<'a> Evaluator<'a> {
             Node::Has(operand, name) => Ok(Value::Bool(self.map(operand)?.named(name)?.is_some())),
             Node::Index(parts) => {
                 let [operand, index] = &**parts;
-                let (operand, index) = (self.value(operand)?, self.value(index)?);
-                self.index(operand, &index)
+                let (operand, found) = (self.value(operand)?, self.value(index)?);
+                self.index(operand, &found, matches!(index, Node::Literal(_)))
             }
             Node::Not(operand) => Ok(Value::Bool(!self.truth(operand)?)),
             Node::Negate(operand) => operator::negate(&self.value(operand)?),
@@ -217,7 +218,8 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn index(&mut self, operand: Value<'a>, index: &Value<'a>) -> Evaluated<'a> {
+    /// Errors name a key only if it `is_written` in the condition: from a request, it may be a credential.
+    fn index(&mut self, operand: Value<'a>, index: &Value<'a>, is_written: bool) -> Evaluated<'a> {
         match operand {
             Value::List(list) => {
                 let place = match index {
@@ -231,7 +233,7 @@ impl<'a> Evaluator<'a> {
                 self.spend_on_map(&map)?;
                 map.get(index)?.ok_or_else(|| {
                     EvaluationError::NoKey(match index {
-                        Value::Text(name) => name.to_string(),
+                        Value::Text(name) if is_written => name.to_string(),
                         other => other.kind().to_owned(),
                     })
                 })

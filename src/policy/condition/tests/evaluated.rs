@@ -132,5 +132,8 @@ fn counts_are_bounded() {
     check("claims.level - 4", Err(EvaluationError::Overflow));
     check("claims.score", Err(EvaluationError::Type { what: "the outcome", found: "double" }));
     check("claims.missing", Err(EvaluationError::NoKey("missing".to_owned())));
+    check("claims[\"missing\"]", Err(EvaluationError::NoKey("missing".to_owned())));
+    // What a client sent is not repeated: it may be a credential.
+    check("claims[request.path]", Err(EvaluationError::NoKey("string".to_owned())));
     check("request.method == \"GET\" ? 1 : 5", Ok(1));
 }
