@@ -253,6 +253,8 @@ pub(super) fn refuse<T>(node: &Node, report: &mut Report, message: impl Into<Str
 
 fn written(node: &Node) -> String {
     match &node.value {
+        // A URL with a password where none is expected: findings are logged, and shown to others.
+        Value::Text(text) if text.contains('@') => "text with `@`, which may hold a password".to_owned(),
         Value::Text(text) => format!("`{text}`"),
         Value::Integer(number) => format!("`{number}`"),
         Value::Float(number) => format!("`{number}`"),

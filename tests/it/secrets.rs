@@ -269,6 +269,8 @@ async fn no_output_shows_a_secret() {
 fn no_finding_shows_a_secret() {
     let directory = Directory::new("secrets");
     let file = directory.path().join("transom.yaml");
+    let short = directory.path().join("short");
+    std::fs::write(&short, mark("literal")).expect("writable");
     let mut outputs = Outputs::default();
     for (index, text) in [
         "listeners: { admin: { token: MARK } }",
@@ -279,12 +281,28 @@ fn no_finding_shows_a_secret() {
         "observe: { usage: { http: \"MARK@a\", spool: b } }",
         "services: { api: { endpoints: { static: [\"http://me:MARK@a:1\"] } } }",
         "descriptors: [{ reflect: \"http://me:MARK@a:1\" }]",
+        "stores: { a: { redis: \"redis://me:MARK@a:6379\" } }",
+        "stores: { a: { redis: \"rediss://:MARK@a/x\" } }",
+        "stores: { a: { redis: \"redis://me:MARK@a b\" } }",
+        "stores: { a: { redis: \"redis://me:MARK\" } }",
+        "stores: { a: { redis: \"me:MARK@a:6379\" } }",
+        "stores: { a: { redis: \"redis://a\", password: MARK } }",
+        "stores: { a: { redis: \"redis://a\", password: \"$MARK\" } }",
+        "auth: { a: { jwt: { issuer: a, audiences: a, algorithms: [HS256], secret: MARK } } }",
+        "auth: { a: { jwt: { issuer: a, audiences: a, algorithms: [HS256], secret: \"file:SHORT\" } } }",
+        "auth: { a: { jwt: { issuer: \"https://me:MARK@a\", audiences: a } } }",
+        "auth: { a: { jwt: { issuer: \"https://a\", audiences: a, jwks: \"https://me:MARK@a\" } } }",
+        "auth: { a: { introspect: { url: \"https://me:MARK@a\", client: a, secret: MARK } } }",
+        "auth: { a: { ext_authz: { url: \"http://me:MARK@a:1\" } } }",
+        "auth: { a: { ext_authz: { url: \"me:MARK@a:1\" } } }",
+        "consumers: { a: { keys: [MARK] } }",
+        "consumers: { a: { keys: [{ hash: MARK, expires: 2999-01-01 }] } }",
     ]
     .iter()
     .enumerate()
     {
-        std::fs::write(&file, format!("version: 1\n{}\n", text.replace("MARK", &mark("literal"))))
-            .expect("writable");
+        let planted = text.replace("MARK", &mark("literal")).replace("SHORT", &short.display().to_string());
+        std::fs::write(&file, format!("version: 1\n{planted}\n")).expect("writable");
         for format in ["text", "json", "sarif"] {
             let output = Command::new(env!("CARGO_BIN_EXE_transom"))
                 .args(["check", "--format", format, "-c"])
