@@ -1,7 +1,7 @@
 //! Who is calling, at the real doors: keys, combinations, challenges, what backends see, external services.
 
 mod certificates;
-mod ext_authz;
+pub(crate) mod ext_authz;
 mod keys;
 
 use http::HeaderMap;
@@ -11,14 +11,14 @@ use crate::support::backend::Backend;
 use crate::support::http::{self as client, Answer};
 
 /// A key and its hash.
-struct Key {
-    text: String,
-    hash: String,
+pub(crate) struct Key {
+    pub(crate) text: String,
+    pub(crate) hash: String,
 }
 
 impl Key {
     /// A good one; `seed` makes it differ from others.
-    fn new(seed: u8) -> Self {
+    pub(crate) fn new(seed: u8) -> Self {
         let random: Vec<u8> = (0..=255_u8).map(|byte| byte.wrapping_mul(7).wrapping_add(seed)).collect();
         let text = transom::policy::api_key::generate(&random).expect("enough bytes");
         let hash = transom::policy::api_key::KeyHash::of(&text).to_string();

@@ -1,7 +1,10 @@
 //! No secret shows: each is planted with a mark, everything is provoked, and every output is searched.
 //!
 //! A secret of the configuration is a row of [`Planted::new`]; one that a client sends, of [`credentials`];
-//! what makes the gateway speak, of [`provoke`]. Whatever the gateway says anywhere goes to [`Outputs`].
+//! what makes the gateway speak, of [`provoke`]. Whatever the gateway says anywhere goes to [`Outputs`]. Who is calling, and what counts
+//! calls, is in [`identities`].
+
+mod identities;
 
 use std::path::Path;
 use std::process::Command;
@@ -44,6 +47,20 @@ impl Outputs {
         }
     }
 
+    /// What operators print of the configuration.
+    fn command(&mut self, arguments: &[&str]) {
+        let output = Command::new(env!("CARGO_BIN_EXE_transom")).args(arguments).output();
+        let output = output.expect("the binary runs");
+        let said = [output.stdout, output.stderr].concat();
+        self.add(format!("transom {}", arguments[0]), String::from_utf8_lossy(&said));
+    }
+
+    /// The searcher is not blind: what may be seen is found there.
+    fn have(&self, visible: &str, place: &str) {
+        let mut here = self.0.iter().filter(|(name, _)| name.ends_with(place));
+        assert!(here.any(|(_, text)| text.contains(visible)), "{visible} is not in {place}");
+    }
+
     fn have_none_of(&self, needles: &[String]) {
         let mut found = Vec::new();
         for (place, text) in &self.0 {
@@ -79,18 +96,28 @@ impl Planted {
         planted
     }
 
+    fn file(&self, name: &str) -> String {
+        self.directory.path().join("secrets").join(name).display().to_string()
+    }
+
+    /// As the configuration names a secret.
+    fn reference(&self, name: &str) -> String {
+        format!("file:{}", self.file(name))
+    }
+
+    fn out(&self, name: &str) -> String {
+        self.directory.path().join("out").join(name).display().to_string()
+    }
+
     /// Writes a file that only its owner reads.
     fn secret(&self, name: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt;
-        let path = self.directory.path().join("secrets").join(name);
+        let path = self.file(name);
         std::fs::write(&path, text).expect("writable");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("ours");
     }
 
     fn configuration(&self, backend: &Backend) -> String {
-        let file =
-            |name: &str| format!("file:{}", self.directory.path().join("secrets").join(name).display());
-        let out = |name: &str| self.directory.path().join("out").join(name).display().to_string();
         let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/door.proto");
         format!(
             "version: 1\n\
@@ -103,13 +130,13 @@ impl Planted {
              observe:\n  \
                usage: {{ http: \"http://127.0.0.1:1/events\", token: {usage:?}, spool: {spool:?} }}\n  \
                audit: {{ file: {audit:?} }}\n",
-            crt = file("tls.crt"),
-            key = file("tls.key"),
-            admin = file("admin-token"),
-            usage = file("usage-token"),
+            crt = self.reference("tls.crt"),
+            key = self.reference("tls.key"),
+            admin = self.reference("admin-token"),
+            usage = self.reference("usage-token"),
             backend = backend.url(),
-            spool = out("spool"),
-            audit = out("audit.log"),
+            spool = self.out("spool"),
+            audit = self.out("audit.log"),
         )
     }
 }
@@ -222,20 +249,24 @@ async fn read_pages(gateway: &Gateway, outputs: &mut Outputs) {
             let request = client::request("GET", target).header("accept", accept);
             let answer = client::send(gateway.admin, request.header("authorization", token), "").await;
             assert_eq!(answer.status == 200, target != "/nowhere", "{target}");
-            outputs.answer(target, &answer);
+            outputs.answer(&format!("{accept} {target}"), &answer);
         }
     }
 }
 
-#[tokio::test]
-async fn no_output_shows_a_secret() {
-    // Fails each call, and repeats nothing of it.
-    let backend = Backend::start(async |_| {
+/// Fails each call, and repeats nothing of it.
+async fn failing() -> Backend {
+    Backend::start(async |_| {
         let mut metadata = HeaderMap::new();
         metadata.insert("grpc-status", "13".parse().expect("a number"));
         respond(metadata, nothing())
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn no_output_shows_a_secret() {
+    let backend = failing().await;
     let planted = Planted::new();
     let file = planted.directory.path().join("secrets/transom.yaml");
     std::fs::write(&file, planted.configuration(&backend)).expect("writable");

@@ -20,15 +20,15 @@ use crate::support::{Directory, Gateway, eventually, http as client};
 
 /// An address that takes batches, and answers as each test says.
 #[derive(Clone)]
-struct Sink {
-    address: SocketAddr,
+pub(crate) struct Sink {
+    pub(crate) address: SocketAddr,
     answer: Arc<AtomicU16>,
     requests: Arc<Mutex<Vec<HeaderMap>>>,
     events: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Sink {
-    async fn start(answer: u16) -> Self {
+    pub(crate) async fn start(answer: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let sink = Self {
             address: listener.local_addr().expect("a bound address"),
@@ -77,7 +77,7 @@ impl Sink {
     }
 
     /// The events by id; the same id must stand for the same event.
-    fn events(&self) -> BTreeMap<String, Value> {
+    pub(crate) fn events(&self) -> BTreeMap<String, Value> {
         let mut events = BTreeMap::new();
         for event in self.events.lock().expect("no panic").iter() {
             let id = event["id"].as_str().expect("an id").to_owned();

@@ -20,7 +20,7 @@ type Answering = dyn Fn(&CheckRequest) -> Result<CheckResponse, Status> + Send +
 
 /// The service; it answers as each test says and remembers what it was asked.
 #[derive(Clone)]
-struct Service {
+pub(crate) struct Service {
     answer: Arc<Answering>,
     asked: Arc<Mutex<Vec<CheckRequest>>>,
     delay: Duration,
@@ -37,12 +37,14 @@ impl Authorization for Service {
 }
 
 impl Service {
-    fn new(answer: impl Fn(&CheckRequest) -> Result<CheckResponse, Status> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        answer: impl Fn(&CheckRequest) -> Result<CheckResponse, Status> + Send + Sync + 'static,
+    ) -> Self {
         Self { answer: Arc::new(answer), asked: Arc::default(), delay: Duration::ZERO }
     }
 
     /// Serves at `address`, until the task is aborted.
-    async fn serve(&self, address: SocketAddr) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    pub(crate) async fn serve(&self, address: SocketAddr) -> (SocketAddr, tokio::task::JoinHandle<()>) {
         let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
@@ -73,7 +75,7 @@ surfaces: {{ s: {{ policies: [p] }} }}
     .await
 }
 
-fn header(name: &str, value: &str) -> api::HeaderValueOption {
+pub(crate) fn header(name: &str, value: &str) -> api::HeaderValueOption {
     let header = api::HeaderValue { key: name.to_owned(), value: value.to_owned() };
     api::HeaderValueOption { header: Some(header), append: None }
 }
@@ -89,7 +91,7 @@ fn allow(headers: Vec<api::HeaderValueOption>) -> CheckResponse {
     }
 }
 
-fn deny(number: i32, headers: Vec<api::HeaderValueOption>, body: &str) -> CheckResponse {
+pub(crate) fn deny(number: i32, headers: Vec<api::HeaderValueOption>, body: &str) -> CheckResponse {
     let status = Some(api::HttpStatus { code: number });
     CheckResponse {
         status: Some(rpc::Status { code: 7, ..rpc::Status::default() }),
