@@ -44,7 +44,7 @@ macro_rules! suites {
     };
 }
 
-suites! { addresses keys limits places plans real_ip strangers tokens }
+suites! { addresses bounds browsers hmac keys limits order outages places plans real_ip replies strangers tokens }
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/policies")
