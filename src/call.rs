@@ -144,6 +144,11 @@ impl Notes {
         self.headers().push((name, value));
     }
 
+    /// Takes back what was said under a name, for one who knows better.
+    pub fn retract_reply_header(&self, name: &HeaderName) {
+        self.headers().retain(|(said, _)| said != name);
+    }
+
     /// The headers so far; room 8 takes them.
     pub fn take_reply_headers(&self) -> Vec<(HeaderName, HeaderValue)> {
         std::mem::take(&mut *self.headers())

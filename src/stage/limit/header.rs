@@ -18,8 +18,12 @@ use crate::policy::quota::Period;
 static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Tells the client where it stands.
-pub(super) fn tell(notes: &Notes, tightest: &Tightest) {
+/// Tells the client where it stands, in the place of what an earlier judge has told; without a limit that may
+/// be shown, nothing.
+pub(super) fn tell(notes: &Notes, tightest: Option<&Tightest>) {
+    notes.retract_reply_header(&RATE_LIMIT_POLICY);
+    notes.retract_reply_header(&RATE_LIMIT);
+    let Some(tightest) = tightest else { return };
     notes.reply_header(RATE_LIMIT_POLICY.clone(), tightest.shown.policy.clone());
     notes.reply_header(RATE_LIMIT.clone(), standing(tightest));
 }

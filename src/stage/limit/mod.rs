@@ -141,9 +141,7 @@ impl Limiter {
                 before.give_back_by(self, &limited.states);
             }
         }
-        if let Some(tightest) = &refusal.tightest {
-            header::tell(&call.notes, tightest);
-        }
+        header::tell(&call.notes, refusal.tightest.as_ref());
         refusal.status().into()
     }
 

@@ -140,7 +140,7 @@ impl Round {
         self.debit(limiter)
     }
 
-    /// The call goes on: the client is told where it stands, or the limits that follow are.
+    /// The call goes on: the client is told where it stands, and so are the limits that follow.
     pub(super) fn pass(self, call: &mut Call, goes_on: bool) {
         let mut limited = call.limited.take().map(|limited| *limited).unwrap_or_default();
         for item in &self.items {
@@ -160,10 +160,10 @@ impl Round {
                 }
             }
         }
+        // At once, although the next judge may know a tighter one: authentication in between may refuse.
+        header::tell(&call.notes, limited.tightest.as_ref());
         if goes_on {
             call.limited = Some(Box::new(limited));
-        } else if let Some(tightest) = &limited.tightest {
-            header::tell(&call.notes, tightest);
         }
     }
 
