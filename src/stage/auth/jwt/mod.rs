@@ -8,7 +8,7 @@
 //!
 //! jsonwebtoken reads keys and verifies signatures, and nothing else: its own reading of headers takes
 //! duplicates, and its validation ignores `nbf` by default, passes tokens without `iss` and `aud`, and
-//! asks the system's clock. What is believed of a token is decided in [`token`] and [`claims`].
+//! asks the system's clock. What is believed of a token is decided in `token` and `claims`.
 
 pub(super) mod claims;
 mod fetch;
