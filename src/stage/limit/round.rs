@@ -344,7 +344,12 @@ impl Item {
         let known = self.limits.iter().zip(standings).filter(|(allowed, _)| allowed.limit.refuses());
         let least = known.min_by_key(|(_, standing)| standing.remaining);
         match least.or_else(|| self.limits.first().map(|allowed| (allowed, &EMPTY))) {
-            Some((allowed, standing)) => Refusal::by(allowed, self.bucket.quiet, *standing, Some(retry_ns)),
+            Some((allowed, standing)) => {
+                // Answers overtake one another: what was left before is not what was refused.
+                let remaining = standing.remaining.min(self.bucket.cost.saturating_sub(1));
+                let standing = Standing { remaining, ..*standing };
+                Refusal::by(allowed, self.bucket.quiet, standing, Some(retry_ns))
+            }
             None => Refusal::new(Reason::Rate, Some(retry_ns)),
         }
     }
