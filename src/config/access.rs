@@ -22,7 +22,7 @@ use super::section::Section;
 use super::value;
 use super::yaml::{Node, Value};
 use crate::policy::geo::Country;
-use crate::policy::header_rules::Glob;
+use crate::policy::glob::Glob;
 
 /// One `deny` or `allow`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -22,6 +22,7 @@ use super::surfaces::Named;
 use super::value;
 use super::yaml::{Key, Node, Value};
 use crate::policy::claims::Forward;
+use crate::policy::glob::Glob;
 use crate::policy::metadata;
 
 /// One entry.
@@ -301,7 +302,10 @@ fn pattern(node: &Node, report: &mut Report) -> Option<String> {
             "a name with one `*` at most, such as `spiffe://shop.example/*`",
         );
     }
-    Some(text)
+    match Glob::parse(&text) {
+        Ok(_) => Some(text),
+        Err(error) => value::refuse(node, report, error.to_string()),
+    }
 }
 
 /// Text in a quoted string (RFC 9110, section 5.6.4), without what would have to be escaped.

@@ -12,7 +12,7 @@ use crate::config::access::{AccessList, Cidr, GeoFile, Unknown};
 use crate::config::effective::Effective;
 use crate::config::finding::{Finding, Position};
 use crate::policy::geo::{GeoDatabase, GeoError};
-use crate::policy::header_rules::{Glob, HeaderRules};
+use crate::policy::header_rules::HeaderRules;
 use crate::policy::networks::{self, Networks};
 use crate::source::watched::Watched;
 use crate::stage::access::{Access, Gate, Geo, List, NetworkList};
@@ -76,16 +76,14 @@ impl Lists<'_> {
                 Some(NetworkList::File(self.watch(path, *position, read_networks)?))
             }
         };
-        let globs = |globs: &Vec<String>| {
-            globs.iter().map(|text| Glob::parse(text).expect("the file was read with this glob")).collect()
-        };
+        let headers = list.headers.iter().map(|(name, globs)| (name.clone(), globs.as_slice()));
         Some(List {
             networks,
             countries: list.countries.clone().into(),
             systems: list.asn.clone().into(),
             unknown_is_listed: list.unknown == Some(listed),
             methods: list.methods.clone().into(),
-            headers: HeaderRules::new(list.headers.iter().map(|(name, texts)| (name.clone(), globs(texts)))),
+            headers: HeaderRules::parse(headers).expect("the file was read with these globs"),
         })
     }
 

@@ -13,6 +13,7 @@ use crate::config::effective::Effective;
 use crate::config::finding::Finding;
 use crate::config::{Config, surfaces::Named};
 use crate::policy::api_key::{KeyGrant, KeyHash, KeyUsage, Keys};
+use crate::policy::glob::Glob;
 use crate::policy::identity::{ClaimConsumers, Consumer, Plan, Profile};
 use crate::policy::strip::Strip;
 use crate::stage::auth::api_key::ApiKeys;
@@ -94,7 +95,7 @@ fn provider(
                     San::Dns => NameKind::Dns,
                     San::Email => NameKind::Email,
                 },
-                patterns: mtls.names.clone(),
+                patterns: mtls.names.iter().map(|name| glob(name)).collect(),
                 consumers: consumers.certificates.clone(),
             };
             Arc::new(Certificates::new(profile, settings))
@@ -120,6 +121,10 @@ fn provider(
 fn takes_one_of_several(config: &Config) -> bool {
     let bearers = config.auth.iter().filter(|one| matches!(one.kind, Kind::Jwt(_) | Kind::Introspect(_)));
     bearers.count() > 1
+}
+
+fn glob(text: &str) -> Glob {
+    Glob::parse(text).expect("the file was read with this pattern")
 }
 
 /// What the identities of a provider are given.

@@ -8,9 +8,10 @@ use crate::config::Config;
 use crate::config::auth::Kind;
 use crate::config::effective::Effective;
 use crate::config::finding::Finding;
-use crate::config::surfaces::{self as file, Host};
+use crate::config::surfaces::{self as file, Host, Named};
 use crate::policy::cors::{Cors, CorsRules};
 use crate::policy::deprecation::Notice;
+use crate::policy::glob::Glob;
 use crate::route::{self, Conflicts, Rules};
 use crate::schema::Schema;
 use crate::snapshot::{HostPattern, Rule, Surface, Surfaces};
@@ -109,6 +110,8 @@ pub(super) fn rules(config: &Config, effective: &[Effective<'_>]) -> Box<[Rule]>
 /// Which methods a surface shows, while its routes are built.
 struct Shown<'c> {
     surface: &'c file::Surface,
+    /// The patterns of its rules.
+    globs: Vec<Vec<Glob>>,
     /// The index of the surface's first rule among those of all.
     first: u32,
     /// Patterns that have matched some method: by rule and place in the rule.
@@ -119,7 +122,9 @@ impl<'c> Shown<'c> {
     fn new(surface: &'c file::Surface, effective: &[Effective<'_>], index: usize) -> Self {
         let first = effective.iter().position(|one| one.surface_index == index).unwrap_or(0);
         let first = u32::try_from(first).expect("a file has less than 2³² rules");
-        Self { surface, first, matched: RefCell::default() }
+        let glob = |pattern: &Named| Glob::parse(&pattern.name).expect("the file was read with this pattern");
+        let globs = surface.rules.iter().map(|rule| rule.matches.iter().map(glob).collect()).collect();
+        Self { surface, globs, first, matched: RefCell::default() }
     }
 
     /// The index of the rule that holds for a method; `None` where it is not shown.
@@ -128,9 +133,11 @@ impl<'c> Shown<'c> {
             return Some(self.first);
         }
         let mut chosen = None;
-        for (index, (offset, rule)) in (0..).zip(&self.surface.rules).enumerate() {
-            for (place, pattern) in rule.matches.iter().enumerate() {
-                if file::matches(&pattern.name, method) {
+        for (index, (offset, (rule, globs))) in
+            (0..).zip(self.surface.rules.iter().zip(&self.globs)).enumerate()
+        {
+            for (place, glob) in globs.iter().enumerate() {
+                if glob.matches(method.as_bytes()) {
                     self.matched.borrow_mut().insert((index, place));
                     chosen = chosen.or(Some((self.first + offset, rule.expose)));
                 }

@@ -16,6 +16,7 @@ pub mod cors;
 pub mod deadline;
 pub mod deprecation;
 pub mod geo;
+pub mod glob;
 pub mod header_rules;
 pub mod host;
 pub mod identity;
