@@ -8,10 +8,10 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
@@ -99,7 +99,8 @@ pub(super) async fn open(
             let _ = body.send_data(frame, true);
         }
         RequestMessages::Stream(stream) => {
-            sending = Some(Sending::spawn(body, stream, config.message_bytes_to_backend_max));
+            let messages = Gathered::new(stream, config.message_bytes_to_backend_max);
+            sending = Some(Sending::spawn(body, messages));
         }
     }
     match wait(response, sending.as_ref()).await {
@@ -180,11 +181,11 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    fn spawn(mut body: SendStream<Bytes>, mut stream: RequestStream, bytes_max: usize) -> Self {
+    fn spawn(mut body: SendStream<Bytes>, mut messages: Gathered) -> Self {
         let failure = Arc::new(OnceLock::new());
         let told = Arc::clone(&failure);
         let task = tokio::spawn(async move {
-            if let Err(status) = send_all(&mut body, &mut stream, bytes_max).await {
+            if let Err(status) = send_all(&mut body, &mut messages).await {
                 // Told before the reset, which is what wakes the reader.
                 let _ = told.set(status);
                 body.send_reset(Reason::CANCEL);
@@ -205,30 +206,25 @@ impl Drop for Sending {
     }
 }
 
-/// Sends every message, one at a time; returns when the backend no longer listens.
-async fn send_all(
-    body: &mut SendStream<Bytes>,
-    stream: &mut RequestStream,
-    bytes_max: usize,
-) -> Result<(), Status> {
+/// Sends every message as the window opens; returns when the backend no longer listens.
+async fn send_all(body: &mut SendStream<Bytes>, messages: &mut Gathered) -> Result<(), Status> {
     loop {
-        let message = poll_fn(|cx| {
+        let data = poll_fn(|cx| {
             if body.poll_reset(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            stream.as_mut().poll_next(cx).map(Some)
+            messages.poll_data(cx).map(Some)
         });
-        let frame = match message.await {
+        let data = match data.await {
             None => return Ok(()),
             Some(None) => {
                 let _ = body.send_data(Bytes::new(), true);
                 return Ok(());
             }
-            Some(Some(frame)) => frame?,
+            Some(Some(data)) => data?,
         };
-        frame::check_bound(&frame, bytes_max)?;
-        // Wait until the window has room at all; then h2 holds at most this one message.
-        body.reserve_capacity(frame.len().max(1));
+        // Wait until the window has room at all; then h2 holds at most what was gathered.
+        body.reserve_capacity(data.len().max(1));
         loop {
             if body.capacity() > 0 {
                 break;
@@ -238,9 +234,62 @@ async fn send_all(
                 Some(Err(_)) | None => return Ok(()),
             }
         }
-        if body.send_data(frame, false).is_err() {
+        if body.send_data(data, false).is_err() {
             return Ok(());
         }
+    }
+}
+
+/// A stream of messages, of which those that are ready together go in one DATA frame: servers take many tiny
+/// frames on a connection for a flood.
+struct Gathered {
+    messages: RequestStream,
+    bytes_max: usize,
+    /// Read already, and not to be sent with what came before it.
+    held: Option<Option<Result<Bytes, Status>>>,
+}
+
+/// What a DATA frame holds by default (RFC 9113, section 6.5.2, SETTINGS_MAX_FRAME_SIZE).
+const GATHERED_BYTES_MAX: usize = 16 << 10;
+
+impl Gathered {
+    fn new(messages: RequestStream, bytes_max: usize) -> Self {
+        Self { messages, bytes_max, held: None }
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        let first = match self.held.take() {
+            Some(held) => held,
+            None => ready!(self.poll_message(cx)),
+        };
+        let Some(Ok(first)) = first else { return Poll::Ready(first) };
+        // Most messages come alone, and are not copied.
+        let mut room = GATHERED_BYTES_MAX.saturating_sub(first.len());
+        let mut gathered = BytesMut::new();
+        while room > 0 {
+            match self.poll_message(cx) {
+                Poll::Ready(Some(Ok(next))) if next.len() <= room => {
+                    if gathered.is_empty() {
+                        gathered.extend_from_slice(&first);
+                    }
+                    gathered.extend_from_slice(&next);
+                    room -= next.len();
+                }
+                Poll::Ready(held) => {
+                    self.held = Some(held);
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Some(Ok(if gathered.is_empty() { first } else { gathered.freeze() })))
+    }
+
+    /// The next message, if it is within the bound.
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        let bytes_max = self.bytes_max;
+        let within = |message: Bytes| frame::check_bound(&message, bytes_max).map(|()| message);
+        self.messages.as_mut().poll_next(cx).map(|message| message.map(|message| message.and_then(within)))
     }
 }
 
