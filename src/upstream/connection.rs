@@ -26,6 +26,11 @@ use super::socket::CountedSocket;
 /// peer to allow at least.
 const STREAMS_BEFORE_SETTINGS: usize = 100;
 
+/// What h2 may hold for DATA that no client has read yet, beside its bytes: 256 bytes less the payload for each
+/// frame that is shorter than that. Its own bound, 8,000 tiny messages, would let one slow reader end all calls of
+/// the connection.
+const DATA_OVERHEAD_BYTES_MAX: usize = 64 << 20;
+
 /// How a connection was before it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -71,6 +76,7 @@ pub(super) async fn connect(
         .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
         // h2 refuses a list of exactly this size.
         .max_header_list_size(config.header_bytes_max.saturating_add(1))
+        .data_frame_budget(DATA_OVERHEAD_BYTES_MAX)
         .enable_push(false)
         .handshake(CountedSocket::new(socket, Arc::clone(&writes)))
         .await

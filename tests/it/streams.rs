@@ -189,6 +189,34 @@ async fn records_become_messages() {
 }
 
 #[tokio::test]
+async fn tiny_records_are_no_flood() {
+    let backend = Backend::echo().await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let request = http::request("POST", "/v1/chat").header("content-type", "application/x-ndjson");
+    let answer = http::send(gateway.address, request, "{}\n".repeat(20_000)).await;
+    assert_eq!((answer.status.as_u16(), answer.text().lines().count()), (200, 20_000));
+    assert!(answer.is_complete);
+}
+
+#[tokio::test]
+async fn tiny_messages_that_nobody_reads_end_no_other_call() {
+    let backend = Backend::start(async |request| {
+        let count = if request.uri().path().ends_with("Watch") { 40_000 } else { 1 };
+        respond(HeaderMap::new(), messages(&vec![item(""); count], status(0, "")))
+    })
+    .await;
+    let gateway = Gateway::door(&backend, &[]).await;
+    let stream = http::open(gateway.address, http::request("GET", WATCH), "").await;
+    for _ in 0..50 {
+        let answer = http::send(gateway.address, http::request("GET", "/v1/items/7"), "").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let answer = http::read(stream).await;
+    assert!(answer.is_complete);
+    assert_eq!(answer.text().lines().count(), 40_000);
+}
+
+#[tokio::test]
 async fn captures_bind_in_the_first_message() {
     let backend = Backend::start(async |request| {
         let body = request.into_body().collect().await.expect("a whole request").to_bytes();
