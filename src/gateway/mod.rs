@@ -40,12 +40,13 @@ use crate::telemetry::stats::NOTED_EVERY;
 use crate::telemetry::usage::{Usage, UsageConfig, UsageError};
 use crate::telemetry::{Metrics, WorkerMetrics};
 use crate::transcode::Transcoder;
-use crate::upstream::{Proofs, Upstream, UpstreamConfig};
+use crate::upstream;
 
 pub use crate::server::ListenerAddress;
 
 use background::Background;
 use meter::{Counted, Meter, Metered};
+use snapshot::Ground;
 
 /// A gateway that is ready to serve: everything is loaded, nothing is bound yet.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ pub struct Gateway {
     catalog: Arc<Catalog>,
     warnings: Vec<Finding>,
     server: ServerConfig,
-    upstreams: Vec<UpstreamConfig>,
+    has_services: bool,
     usage: Option<UsageConfig>,
     audit: Option<AuditConfig>,
     config_page: ConfigPage,
@@ -74,7 +75,14 @@ impl Gateway {
         })?;
         let metrics = Metrics::new();
         let kept = Arc::new(auth::Kept::new(background.handle(), &metrics));
-        let (snapshot, mut warnings) = snapshot::build(config, background.handle(), &metrics, &kept).await?;
+        let ground = Ground {
+            background: background.handle(),
+            metrics: &metrics,
+            kept: &kept,
+            workers: settings::workers(config),
+            previous: None,
+        };
+        let (snapshot, mut warnings) = snapshot::build(config, ground).await?;
         warnings.extend(config.warnings.iter().cloned());
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         warnings.extend(config.past_sunsets(now.as_secs()));
@@ -84,7 +92,7 @@ impl Gateway {
             catalog: Arc::new(Catalog::new(snapshot)),
             warnings,
             server,
-            upstreams: config.services.iter().map(settings::upstream).collect(),
+            has_services: !config.services.is_empty(),
             usage: config.observe.usage.as_ref().map(settings::usage),
             audit: settings::audit(config),
             config_page: ConfigPage::new(format!("{:#}\n", config.shown())),
@@ -119,10 +127,9 @@ impl Gateway {
     ///
     /// See [`GatewayError`].
     pub fn start(self) -> Result<Running, GatewayError> {
-        if self.upstreams.is_empty() {
+        if !self.has_services {
             return Err(GatewayError::NoBackend);
         }
-        let upstreams = self.upstreams.into_iter().map(|config| (config, Proofs::default())).collect();
         let metrics = self.metrics;
         if let Some(audit) = &self.audit {
             Audit::open(audit)?.install();
@@ -133,7 +140,6 @@ impl Gateway {
         let rooms = Rooms {
             catalog: self.catalog,
             calls: Calls::default(),
-            upstreams,
             metrics: Arc::clone(&metrics),
             usage,
             _kept: self.kept,
@@ -173,8 +179,6 @@ fn keep_past(background: &Background, metrics: &Arc<Metrics>) {
 struct Rooms {
     catalog: Arc<Catalog>,
     calls: Calls,
-    /// One a service, and what the workers learn about it together.
-    upstreams: Vec<(UpstreamConfig, Proofs)>,
     metrics: Arc<Metrics>,
     /// Goes with the last worker, and writes what that one left.
     usage: Option<Usage>,
@@ -196,10 +200,7 @@ impl Handler for Rooms {
 
     fn worker(&self, context: &WorkerContext) -> Worker {
         let metrics = context.metrics.clone();
-        let upstream = |(config, proofs): &(UpstreamConfig, Proofs)| {
-            Upstream::beside(proofs.clone(), config.clone(), metrics.clone())
-        };
-        let transcoder = Transcoder::new(self.upstreams.iter().map(upstream).collect());
+        let transcoder = Transcoder::new(upstream::Worker { index: context.index, metrics: metrics.clone() });
         Worker {
             catalog: self.catalog.clone(),
             stages: stage::stack(transcoder, &self.calls, &metrics),

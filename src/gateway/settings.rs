@@ -13,10 +13,15 @@ pub(super) fn server(config: &Config) -> ServerConfig {
     ServerConfig {
         listeners: listeners.publics().map(listener).collect(),
         admin: Some(admin(&listeners.admin)),
-        workers: config.workers.unwrap_or_else(|| ServerConfig::new(listeners.public.bind).workers),
+        workers: workers(config),
         drain_grace: listeners.largest(|public| public.drain_grace),
         drain_timeout: listeners.largest(|public| public.drain),
     }
+}
+
+/// Threads that serve.
+pub(super) fn workers(config: &Config) -> usize {
+    config.workers.unwrap_or_else(|| ServerConfig::new(config.listeners.public.bind).workers)
 }
 
 fn admin(admin: &Admin) -> AdminConfig {

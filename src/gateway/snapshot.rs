@@ -6,12 +6,13 @@ use std::sync::Arc;
 use http::Extensions;
 use tokio::runtime::Handle;
 
-use super::{access, auth, authorization, limits, meter, surfaces};
+use super::{access, auth, authorization, limits, meter, settings, surfaces};
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
 use crate::config::effective::Effective;
 use crate::config::finding::{Finding, Position, Severity};
 use crate::config::listeners::Public;
+use crate::config::services::Service;
 use crate::policy::client_address::{AddressHeader, TrustedProxies};
 use crate::policy::metadata::MetadataPolicy;
 use crate::route::service_config::{self, SelectedRules};
@@ -19,14 +20,25 @@ use crate::route::{BindingOptions, Rules};
 use crate::schema::Schema;
 use crate::snapshot::{Bounds, Snapshot, Surfaces};
 use crate::source::{self, Source};
+use crate::stage::limit::Limits;
 use crate::telemetry::Metrics;
+use crate::upstream::{Backend, Backends};
+
+/// What a snapshot stands on and does not own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ground<'g> {
+    pub(super) background: &'g Handle,
+    pub(super) metrics: &'g Metrics,
+    pub(super) kept: &'g auth::Kept,
+    pub(super) workers: usize,
+    /// The one before it: what stays the same in name and shape goes on.
+    pub(super) previous: Option<&'g Snapshot>,
+}
 
 /// Derives a snapshot, and says what was left out although it stands.
 pub(super) async fn build(
     config: &Config,
-    background: &Handle,
-    metrics: &Metrics,
-    kept: &auth::Kept,
+    ground: Ground<'_>,
 ) -> Result<(Snapshot, Vec<Finding>), Vec<Finding>> {
     let mut findings = Vec::new();
     let service_config = read_service_config(config, &mut findings);
@@ -41,8 +53,8 @@ pub(super) async fn build(
     };
     let effective = Effective::all(config);
     let (surfaces, warnings) = surfaces::build(config, &effective, &schema, &rules)?;
-    let mut live = live(config, &effective, &schema, &surfaces, background, kept)?;
-    live.insert(meter::Routes::new(&metrics.stats, &surfaces));
+    let mut live = live(config, &effective, &schema, &surfaces, ground)?;
+    live.insert(meter::Routes::new(&ground.metrics.stats, &surfaces));
     let snapshot = Snapshot {
         schema,
         surfaces,
@@ -67,11 +79,13 @@ fn live(
     effective: &[Effective<'_>],
     schema: &Schema,
     shown: &Surfaces,
-    background: &Handle,
-    kept: &auth::Kept,
+    Ground { background, kept, workers, previous, .. }: Ground<'_>,
 ) -> Result<Extensions, Vec<Finding>> {
     let mut live = Extensions::new();
-    live.insert(Arc::new(limits::build(config, effective, background, None)?));
+    let previous = previous.map(|previous| &previous.live);
+    let limits = previous.and_then(|previous| previous.get::<Arc<Limits>>());
+    live.insert(Arc::new(limits::build(config, effective, background, limits.map(|limits| &**limits))?));
+    live.insert(backends(config, workers, previous.and_then(|previous| previous.get())));
     surfaces::notices(effective).map(|notices| live.insert(notices));
     live.insert(access::build(config, effective, background)?);
     if let Some(auth) = auth::build(config, effective, kept)? {
@@ -79,6 +93,16 @@ fn live(
     }
     live.insert(Arc::new(authorization::build(config, effective, schema, shown)?));
     Ok(live)
+}
+
+/// The services' backends; those that are called and reached as before go on.
+fn backends(config: &Config, workers: usize, previous: Option<&Backends>) -> Backends {
+    let backend = |service: &Service| {
+        let settings = settings::upstream(service);
+        let found = previous.and_then(|previous| previous.find(&service.name, &settings));
+        found.unwrap_or_else(|| Arc::new(Backend::new(&*service.name, settings, workers)))
+    };
+    Backends(config.services.iter().map(backend).collect())
 }
 
 fn proxies(public: &Public) -> TrustedProxies {

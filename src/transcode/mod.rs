@@ -19,18 +19,17 @@ use std::task::{Context, Poll};
 use tower::Service;
 
 use crate::call::{Call, Failure, Reply};
-use crate::upstream::Upstream;
+use crate::upstream::{Backends, Worker};
 
-/// Carries calls to a worker's upstreams.
+/// Carries the calls of one worker to the backends of their snapshots.
 #[derive(Clone)]
 pub struct Transcoder {
-    /// One a service, in the order of the snapshot's.
-    upstreams: Arc<[Upstream]>,
+    worker: Arc<Worker>,
 }
 
 impl Transcoder {
-    pub fn new(upstreams: Arc<[Upstream]>) -> Self {
-        Self { upstreams }
+    pub fn new(worker: Worker) -> Self {
+        Self { worker: Arc::new(worker) }
     }
 }
 
@@ -45,7 +44,9 @@ impl Service<Call> for Transcoder {
 
     fn call(&mut self, call: Call) -> Self::Future {
         let service = call.snapshot.rule(&call.binding).service;
-        let upstream = self.upstreams.get(service).expect("a rule leads to a service of its gateway").clone();
+        let backend = call.snapshot.live.get::<Backends>().and_then(|backends| backends.get(service));
+        let backend = backend.expect("a rule leads to a service of its snapshot");
+        let upstream = backend.upstream(&self.worker).clone();
         if call.binding.client_streaming || call.binding.server_streaming {
             Box::pin(streaming::transcode(upstream, call))
         } else {

@@ -16,6 +16,7 @@
 //! Dropping the future or the reply resets the stream with CANCEL. What a client may read in an
 //! error never holds an address; those go to the log.
 
+mod backend;
 mod connection;
 mod frame;
 mod pool;
@@ -36,6 +37,7 @@ use tokio::time::{Instant, Sleep};
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
+pub use backend::{Backend, Backends, Worker};
 pub use frame::put_frame;
 pub use pool::Proofs;
 pub use reply::{GrpcMessages, GrpcReply};

@@ -215,6 +215,14 @@ impl Pool {
     }
 }
 
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // Its connections end with it, and nobody hears of their end.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.open.iter().for_each(|_| self.metrics.upstream_connections_open.decrease());
+    }
+}
+
 impl State {
     /// Connections that still take calls: one that got a GOAWAY only finishes its own.
     fn usable(&self) -> usize {
