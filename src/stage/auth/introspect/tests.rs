@@ -184,6 +184,17 @@ async fn one_token_is_asked_for_once_at_a_time() {
 }
 
 #[tokio::test]
+async fn a_call_that_just_ended_is_not_made_again() {
+    let (website, provider) = at(json!({ "active": true, "sub": "user" })).await;
+    assert_eq!(verify(&provider, "token", NOW_S).await.as_deref(), Ok("user"));
+    // Whoever looked for the verdict a moment too early.
+    let mut answer = provider.0.ask_once("token", Digest::of("token"), NOW_S).expect("not too many");
+    let finding = answer.wait_for(Option::is_some).await.expect("a verdict").clone().expect("a verdict");
+    assert_eq!(finding.map(|identity| identity.subject.to_string()).as_deref(), Ok("user"));
+    assert_eq!(website.asked().len(), 1);
+}
+
+#[tokio::test]
 async fn calls_under_way_are_bounded() {
     let (website, provider) = at(json!({ "active": true, "sub": "user" })).await;
     website.answers(false);
