@@ -89,12 +89,16 @@ impl Status {
         Self::new(code, message, Blame::Backend)
     }
 
-    /// `INVALID_ARGUMENT` with a `google.rpc.BadRequest` naming the JSON path `field`.
+    /// `INVALID_ARGUMENT` with a `google.rpc.BadRequest` naming the JSON path `field`, or no field where the body
+    /// as a whole cannot be read.
     pub fn invalid_field(field: &str, description: &str) -> Self {
         let field = &*clip(field);
-        let message =
-            if field.is_empty() { description.to_owned() } else { format!("`{field}`: {description}") };
-        Self::client(Code::InvalidArgument, message).with_violation(field, description)
+        let (message, reason) = if field.is_empty() {
+            (description.to_owned(), "INVALID_BODY")
+        } else {
+            (format!("`{field}`: {description}"), "INVALID_FIELD")
+        };
+        Self::client(Code::InvalidArgument, message).with_violation(field, description).with_reason(reason)
     }
 
     /// Adds a `google.rpc.BadRequest` with one field violation.

@@ -124,6 +124,38 @@ fn rooms_import_what_the_table_allows_and_no_less() {
     report(&wrong);
 }
 
+/// Files that give a failure its reason write no other word in capitals, but for these.
+const NO_REASONS: &[&str] = &["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "PRI", "HTTP"];
+
+#[test]
+fn every_reason_of_a_failure_is_documented() {
+    let page = read(&root().join("docs/errors.md"));
+    let mut missing = BTreeSet::new();
+    for file in files(&["src"], &["rs"]).into_iter().filter(|file| !is_test(file)) {
+        let text = read(&file);
+        // Neither gRPC's codes nor HTTP/2's are reasons.
+        if !text.contains(".with_reason(") || text.contains("fn reason_name(") || text.contains("enum Code") {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            let words = line.split('"').skip(1).step_by(2);
+            let is_reason = |word: &&str| {
+                word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            };
+            for word in words.filter(is_reason).filter(|word| !NO_REASONS.contains(word)) {
+                // Some are put together of what was sent and what is wrong with it.
+                if !page.contains(&format!("`{word}`")) && !page.contains(&format!("`{word}_")) {
+                    missing.insert(format!(
+                        "{}:{number}: docs/errors.md does not explain `{word}`",
+                        show(&file)
+                    ));
+                }
+            }
+        }
+    }
+    report(&missing.into_iter().collect::<Vec<_>>());
+}
+
 #[test]
 fn the_map_has_every_room() {
     let map = read(&root().join("ARCHITECTURE.md"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::status::Status;
+use crate::status::{Code, Status};
 
 /// The client's own time limit, if it named one.
 ///
@@ -20,7 +20,8 @@ pub fn client_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     for (name, parse, form) in HEADERS {
         let Some(value) = headers.get(*name) else { continue };
         let Some(timeout) = value.to_str().ok().and_then(parse) else {
-            return Err(Status::invalid_field(name, form).with_reason("BAD_TIMEOUT"));
+            let status = Status::client(Code::InvalidArgument, format!("`{name}`: {form}"));
+            return Err(status.with_violation(name, form).with_reason("BAD_TIMEOUT"));
         };
         least = Some(least.map_or(timeout, |least| least.min(timeout)));
     }

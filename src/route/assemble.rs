@@ -76,9 +76,7 @@ impl<'s> Assembly<'s> {
             (Body::None, RequestBody::Raw { data: [], .. }) => Ok(()),
             (Body::None, _) => match self.options.unbound_body {
                 UnboundBody::Ignore => Ok(()),
-                UnboundBody::Refuse => {
-                    Err(Status::client(Code::InvalidArgument, "this method takes no request body"))
-                }
+                UnboundBody::Refuse => Err(Status::invalid_field("", "this method takes no request body")),
             },
             (Body::All, RequestBody::Json(json)) => codec::json_to_wire(schema, input, self.json, json, out),
             (Body::All, RequestBody::Raw { content_type, data }) => {
@@ -111,6 +109,7 @@ impl<'s> Assembly<'s> {
             let place = Place::of_numbers(self.schema, self.binding.input, &capture.numbers);
             let place = place.ok_or_else(|| {
                 Status::gateway(Code::Internal, "the request message has more fields than can be bound")
+                    .with_reason("INTERNAL")
             });
             Ok((place?, text))
         });
@@ -122,7 +121,7 @@ impl<'s> Assembly<'s> {
             let max = self.options.query_parameters_max;
             if count == max {
                 let message = format!("the query has more than {max} parameters");
-                return Err(Status::client(Code::InvalidArgument, message));
+                return Err(Status::client(Code::InvalidArgument, message).with_reason("TOO_MANY_PARAMETERS"));
             }
             let name = query::decode(name)
                 .map_err(|fault| Status::invalid_field(name, &format!("a malformed name: {fault}")))?;
@@ -213,7 +212,10 @@ impl<'s> Assembly<'s> {
                 Ok(Some(Clash::Oneof(other))) => {
                     Err(refused(place, &format!("excludes `{other}`, a member of the same oneof")))
                 }
-                Err(error) => Err(Status::gateway(Code::Internal, format!("the bound body: {error}"))),
+                Err(error) => {
+                    let message = format!("the bound body: {error}");
+                    Err(Status::gateway(Code::Internal, message).with_reason("INTERNAL"))
+                }
             }
         })
     }

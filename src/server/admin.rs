@@ -176,7 +176,8 @@ impl Body for Page {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let failed = |_| Status::gateway(Code::Internal, "the page cannot be written");
+        let failed =
+            |_| Status::gateway(Code::Internal, "the page cannot be written").with_reason("INTERNAL");
         Pin::new(&mut self.0).poll_frame(cx).map_err(failed)
     }
 

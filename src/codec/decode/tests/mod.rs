@@ -105,7 +105,8 @@ fn refused(options: &JsonOptions, message: &str, json: &[u8], expected: &str) {
         Err(status) => {
             assert_eq!(status.message, expected, "{}", String::from_utf8_lossy(json));
             assert_eq!(status.code, crate::status::Code::InvalidArgument);
-            assert_eq!(status.details.len(), 1);
+            assert_eq!(status.details.len(), 2, "what is wrong where, and the reason");
+            assert!(matches!(status.reason(), Some("INVALID_FIELD" | "INVALID_BODY")), "{status:?}");
         }
     }
 }
