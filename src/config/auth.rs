@@ -17,6 +17,7 @@ use http::{HeaderName, Uri};
 use super::auth_introspect::Introspect;
 use super::auth_jwt::Jwt;
 use super::finding::{Position, Report};
+use super::revoked::{self, Revoked};
 use super::section::{Section, listed};
 use super::surfaces::Named;
 use super::value;
@@ -54,6 +55,8 @@ pub enum Kind {
 pub struct ApiKey {
     /// Default `x-api-key`.
     pub header: HeaderName,
+    /// Keys and consumers that are believed no longer.
+    pub revoked: Option<Revoked>,
 }
 
 /// Certificates of clients, which the listener has verified.
@@ -154,11 +157,24 @@ impl Provider {
     }
 }
 
+impl Provider {
+    /// Where its revocations are.
+    pub fn revoked(&self) -> Option<&Revoked> {
+        match &self.kind {
+            Kind::ApiKey(api_key) => api_key.revoked.as_ref(),
+            Kind::Jwt(jwt) => jwt.revoked.as_ref(),
+            Kind::Introspect(introspect) => introspect.revoked.as_ref(),
+            Kind::Mtls(_) | Kind::ExtAuthz(_) => None,
+        }
+    }
+}
+
 impl ApiKey {
     fn read(name: &str, node: &Node, report: &mut Report) -> Option<Self> {
-        let mut api_key = Self { header: HeaderName::from_static("x-api-key") };
+        let mut api_key = Self { header: HeaderName::from_static("x-api-key"), revoked: None };
         let mut section = Section::open(node, format!("auth.{name}.api_key"), report)?;
         section.read("header", &mut api_key.header, credential_header);
+        section.read("revoked", &mut api_key.revoked, revoked::of("api_key", name));
         section.close(&["query", "cookie"]);
         Some(api_key)
     }

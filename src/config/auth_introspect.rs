@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::auth_jwt::{audiences, web_address};
 use super::finding::Report;
+use super::revoked::{self, Revoked};
 use super::secret;
 use super::section::Section;
 use super::value::{self, KIB};
@@ -40,7 +41,7 @@ pub struct Introspect {
     /// Bytes of a token. Default 8 KiB.
     pub token_bytes_max: usize,
     /// Tokens and subjects that are believed no longer.
-    pub revoked: Option<PathBuf>,
+    pub revoked: Option<Revoked>,
 }
 
 /// A token that was revoked at its issuer passes for as long.
@@ -54,7 +55,7 @@ impl Introspect {
         let (mut url, mut client, mut own_secret) = (None, None, None);
         let (mut cache, mut timeout, mut skew) =
             (Duration::from_secs(30), Duration::from_secs(2), Duration::from_secs(30));
-        let (mut issuer, mut audience, mut ca, mut revoked) = (None, Vec::new(), None, None);
+        let (mut issuer, mut audience, mut ca, mut own_revoked) = (None, Vec::new(), None, None);
         let mut token_bytes_max = 8 * KIB;
         let mut section = Section::open(node, format!("auth.{name}.introspect"), report)?;
         section.read("url", &mut url, |node, report| web_address(node, report).map(Some));
@@ -67,7 +68,7 @@ impl Introspect {
         section.read("ca", &mut ca, |node, report| value::file(node, report).map(Some));
         section.read("skew", &mut skew, value::duration(Duration::ZERO..=SKEW_MAX));
         section.read("token", &mut token_bytes_max, value::bytes(16..=64 * KIB));
-        section.read("revoked", &mut revoked, |node, report| value::file(node, report).map(Some));
+        section.read("revoked", &mut own_revoked, revoked::of("introspect", name));
         section.require("url", "write the endpoint, such as `https://id.example/introspect`");
         section.require("client", "write the name by which the endpoint knows the gateway");
         section.require("secret", "write where it is: `env:NAME` or `file:PATH`");
@@ -83,7 +84,7 @@ impl Introspect {
             ca,
             skew,
             token_bytes_max,
-            revoked,
+            revoked: own_revoked,
         })
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::finding::{Position, Report};
+use super::revoked::{self, Revoked};
 use super::secret;
 use super::section::Section;
 use super::value::{self, KIB};
@@ -49,7 +50,7 @@ pub struct Jwt {
     /// Bytes of a token. Default 8 KiB.
     pub token_bytes_max: usize,
     /// Tokens and subjects that are believed no longer.
-    pub revoked: Option<PathBuf>,
+    pub revoked: Option<Revoked>,
 }
 
 /// Where keys come from.
@@ -129,7 +130,7 @@ impl Jwt {
         section.read("refetch", &mut jwt.refetch, value::duration(REFETCHES));
         section.read("max_stale", &mut jwt.max_stale, value::duration(STALES));
         section.read("token", &mut jwt.token_bytes_max, value::bytes(256..=64 * KIB));
-        section.read("revoked", &mut jwt.revoked, |node, report| value::file(node, report).map(Some));
+        section.read("revoked", &mut jwt.revoked, revoked::of("jwt", name));
         section.require("issuer", "write the `iss` of its tokens");
         section.require("audiences", "write the `aud` that tokens for you have");
         let is_symmetric = jwt.algorithms.iter().any(|one| one.family() == AlgorithmFamily::Hmac);

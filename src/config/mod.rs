@@ -30,6 +30,7 @@ pub mod observe;
 pub mod plans;
 pub mod policies;
 pub mod rate;
+pub mod revoked;
 pub mod routes;
 pub mod schema;
 mod secret;

@@ -11,7 +11,9 @@ use super::consumers::{Consumer, Origin, Plan};
 use super::effective::Effective;
 use super::finding::Report;
 use super::rate::{Allowance, Rate};
+use super::revoked::Revoked;
 use super::section::listed;
+use super::stores::StoreKind;
 use super::surfaces::Named;
 use super::yaml::Node;
 use crate::policy::nearest::nearest;
@@ -188,9 +190,19 @@ fn stores(config: &Config, root: &Node, report: &mut Report) {
         written(root, "stores").chain(config.stores.iter().map(|store| store.name.as_str())),
     );
     rates(config).filter_map(|rate| rate.store.as_ref()).for_each(|named| kind.uses(named, report));
+    for provider in &config.auth {
+        let Some(Revoked::Store(set)) = provider.revoked() else { continue };
+        kind.uses(&set.store, report);
+        let store = config.stores.iter().find(|store| store.name == set.store.name);
+        let is_memory = store.is_some_and(|store| matches!(store.kind, StoreKind::Memory { .. }));
+        if let (true, Some(position)) = (is_memory, set.store.position) {
+            let name = &set.store.name;
+            report.add(position, format!("`{name}` is in memory, and revocations are read from a `redis`"));
+        }
+    }
     for store in &config.stores {
         if !kind.used.contains(store.name.as_str()) {
-            report.warn(store.position, format!("no limit uses the store `{}`", store.name));
+            report.warn(store.position, format!("nothing uses the store `{}`", store.name));
         }
     }
 }

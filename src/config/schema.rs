@@ -88,12 +88,15 @@ fn object(map: &Map, documented: &Documented) -> Value {
 }
 
 /// The key of the page for a key that stands in several places: rules have the keys of policies, `allow`
-/// those of `deny`.
+/// those of `deny`, and `revoked` the same for every kind of provider.
 fn documented_as(path: &str, documented: &Documented) -> String {
     let mut path = path.to_owned();
-    for (place, other) in
-        [("surfaces.NAME.rules[].", "policies.NAME."), ("policies.NAME.allow.", "policies.NAME.deny.")]
-    {
+    for (place, other) in [
+        ("surfaces.NAME.rules[].", "policies.NAME."),
+        ("policies.NAME.allow.", "policies.NAME.deny."),
+        ("auth.NAME.api_key.revoked.", "auth.NAME.jwt.revoked."),
+        ("auth.NAME.introspect.revoked.", "auth.NAME.jwt.revoked."),
+    ] {
         if let Some(key) = path.strip_prefix(place).filter(|_| !documented.contains_key(path.as_str())) {
             path = format!("{other}{key}");
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
+use super::revocations::Revocations;
 use super::snapshot::finding;
 use super::tokens::Tokens;
 use crate::config::auth::{Combination as FileCombination, Demand, Kind, Provider as FileProvider, San};
@@ -28,6 +29,7 @@ use crate::telemetry::Metrics;
 pub(super) struct Kept {
     keys: Mutex<HashMap<KeyHash, Arc<KeyUsage>>>,
     pub(super) tokens: Tokens,
+    pub(super) revocations: Revocations,
 }
 
 /// The consumers of the file, as providers find them.
@@ -61,7 +63,9 @@ pub(super) fn build(
     if !findings.is_empty() {
         return Err(findings);
     }
-    kept.tokens.keep_only(|name| config.auth.iter().any(|provider| provider.name == name));
+    let is_there = |name: &str| config.auth.iter().any(|provider| provider.name == name);
+    kept.tokens.keep_only(is_there);
+    kept.revocations.keep_only(is_there);
     let requirements = effective.iter().map(|effective| {
         let demand = effective.single(|clauses| clauses.auth.as_ref()).map(|(demand, _)| demand);
         Arc::new(requirement(config, demand, &providers))
@@ -82,10 +86,11 @@ fn provider(
     kept: &Kept,
 ) -> Result<Arc<dyn Provider>, String> {
     let profile = profile(config, named);
+    let revoked = kept.revocations.of(config, named)?;
     Ok(match &named.kind {
         Kind::ApiKey(api_key) => {
             let keys = Keys::new(consumers.grants.iter().cloned(), |hash| kept.usage(hash));
-            Arc::new(ApiKeys::new(profile, api_key.header.clone(), keys))
+            Arc::new(ApiKeys::new(profile, api_key.header.clone(), keys, revoked))
         }
         Kind::Mtls(mtls) => {
             let settings = CertificateSettings {
@@ -111,9 +116,12 @@ fn provider(
             Arc::new(ExtAuthz::new(profile, settings))
         }
         Kind::Jwt(jwt) => {
-            Arc::new(kept.tokens.jwt(&named.name, jwt, profile, takes_one_of_several(config))?)
+            let is_one_of_several = takes_one_of_several(config);
+            Arc::new(kept.tokens.jwt(&named.name, jwt, profile, revoked, is_one_of_several)?)
         }
-        Kind::Introspect(introspect) => Arc::new(kept.tokens.introspect(&named.name, introspect, profile)?),
+        Kind::Introspect(introspect) => {
+            Arc::new(kept.tokens.introspect(&named.name, introspect, profile, revoked)?)
+        }
     })
 }
 
@@ -208,7 +216,11 @@ fn plan_of(plan: Option<&FilePlan>) -> Plan {
 
 impl Kept {
     pub(super) fn new(background: &Handle, metrics: &Arc<Metrics>) -> Self {
-        Self { keys: Mutex::default(), tokens: Tokens::new(background, metrics) }
+        Self {
+            keys: Mutex::default(),
+            tokens: Tokens::new(background, metrics),
+            revocations: Revocations::new(background, metrics),
+        }
     }
 
     /// What is known of the use of a key.

@@ -259,7 +259,12 @@ fn by(by: &file::By) -> By {
     }
 }
 
-fn settings(name: &Arc<str>, redis: &Redis) -> Result<RedisSettings, String> {
+/// How a Redis is spoken to.
+///
+/// # Errors
+///
+/// In words: a file that cannot be read.
+pub(super) fn settings(name: &Arc<str>, redis: &Redis) -> Result<RedisSettings, String> {
     let ca = match &redis.ca {
         Some((path, _)) => {
             Some(std::fs::read(path).map_err(|error| format!("`{}`: {error}", path.display()))?.into())

@@ -12,6 +12,7 @@ mod certificates;
 mod limits;
 mod listeners;
 mod meter;
+mod revocations;
 mod settings;
 mod snapshot;
 mod surfaces;
@@ -116,8 +117,13 @@ impl Gateway {
     ///
     /// What is missing then is fetched as soon as it can be; until then the calls that need it meet 503.
     pub async fn warm(&self) {
-        for provider in self.kept.tokens.ready().await {
+        let (without_keys, without_revocations) =
+            tokio::join!(self.kept.tokens.ready(), self.kept.revocations.ready());
+        for provider in without_keys {
             tracing::error!(%provider, "serving without the keys of its tokens");
+        }
+        for provider in without_revocations {
+            tracing::error!(%provider, "serving without its revocations: nobody is believed");
         }
     }
 
@@ -137,6 +143,7 @@ impl Gateway {
         let usage = self.usage.map(|config| Usage::start(config, metrics.worker())).transpose()?;
         keep_past(&self.background, &metrics);
         self.kept.tokens.begin();
+        self.kept.revocations.begin();
         let rooms = Rooms {
             catalog: self.catalog,
             calls: Calls::default(),

@@ -1,4 +1,4 @@
-//! Providers of tokens, from the file's words to the stage's: keys, lists, endpoints.
+//! Providers of tokens, from the file's words to the stage's: keys and endpoints.
 //!
 //! What they learn outlives a reload: keys go by the name of the provider and where they come from,
 //! verdicts by everything that the provider is. Nothing is fetched before [`Tokens::begin`], so that
@@ -19,7 +19,8 @@ use crate::source::watched::Watched;
 use crate::stage::auth::introspect::{self, Introspect};
 use crate::stage::auth::jwt::keyring::Source;
 use crate::stage::auth::jwt::keys::KeySet;
-use crate::stage::auth::jwt::{self, Jwt, Keyring, Lists, Origin, Revoked, Rules};
+use crate::stage::auth::jwt::{self, Jwt, Keyring, Origin, Rules};
+use crate::stage::auth::revoked::Revoked;
 use crate::telemetry::{KeysSeen, Metrics};
 
 /// How long a start or a reload waits for keys: past it, it serves, and those who need them meet 503.
@@ -37,7 +38,6 @@ pub(super) struct Tokens {
 #[derive(Debug, Default)]
 struct Kept {
     keyrings: HashMap<String, (Shape, Arc<Keyring>)>,
-    revoked: HashMap<String, (Option<Box<Path>>, Arc<Revoked>)>,
     jwts: HashMap<String, Jwt>,
     introspects: HashMap<String, Introspect>,
 }
@@ -65,6 +65,7 @@ impl Tokens {
         name: &str,
         config: &auth_jwt::Jwt,
         profile: Profile,
+        revoked: Arc<Revoked>,
         is_one_of_several: bool,
     ) -> Result<Jwt, String> {
         let settings = jwt::Settings {
@@ -83,7 +84,6 @@ impl Tokens {
         jwt::self_test()?;
         let mut kept = self.kept();
         let keyring = self.keyring(&mut kept, name, shape(config)?)?;
-        let revoked = self.revoked(&mut kept, name, config.revoked.as_deref())?;
         if let Some(jwt) = kept.jwts.get(name).filter(|jwt| jwt.is_like(&settings, &keyring, &revoked)) {
             return Ok(jwt.clone());
         }
@@ -102,6 +102,7 @@ impl Tokens {
         name: &str,
         config: &auth_introspect::Introspect,
         profile: Profile,
+        revoked: Arc<Revoked>,
     ) -> Result<Introspect, String> {
         let settings = introspect::Settings {
             profile,
@@ -117,7 +118,6 @@ impl Tokens {
             token_bytes_max: config.token_bytes_max,
         };
         let mut kept = self.kept();
-        let revoked = self.revoked(&mut kept, name, config.revoked.as_deref())?;
         if let Some(introspect) = kept.introspects.get(name).filter(|one| one.is_like(&settings, &revoked)) {
             return Ok(introspect.clone());
         }
@@ -128,9 +128,8 @@ impl Tokens {
 
     /// Lets go of providers that are not in the configuration any more.
     pub(super) fn keep_only(&self, is_there: impl Fn(&str) -> bool) {
-        let Kept { keyrings, revoked, jwts, introspects } = &mut *self.kept();
+        let Kept { keyrings, jwts, introspects } = &mut *self.kept();
         keyrings.retain(|name, _| is_there(name));
-        revoked.retain(|name, _| is_there(name));
         jwts.retain(|name, _| is_there(name));
         introspects.retain(|name, _| is_there(name));
     }
@@ -211,29 +210,6 @@ impl Tokens {
         Ok(keyring)
     }
 
-    fn revoked(&self, kept: &mut Kept, name: &str, path: Option<&Path>) -> Result<Arc<Revoked>, String> {
-        if let Some((before, revoked)) = kept.revoked.get(name)
-            && before.as_deref() == path
-        {
-            return Ok(revoked.clone());
-        }
-        let revoked = Arc::new(Revoked::default());
-        if let Some(path) = path {
-            let fed = Arc::downgrade(&revoked);
-            let watched = Watched::new(vec![path.to_owned()], &self.background, move |contents| {
-                let text = String::from_utf8(contents.concat()).map_err(|_| "not UTF-8")?;
-                let lists = Lists::parse(&text).map_err(|error| error.to_string())?;
-                if let Some(revoked) = fed.upgrade() {
-                    revoked.replace(lists);
-                }
-                Ok(())
-            })?;
-            revoked.feed(watched);
-        }
-        kept.revoked.insert(name.to_owned(), (path.map(Box::from), revoked.clone()));
-        Ok(revoked)
-    }
-
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -279,7 +255,7 @@ mod tests {
     async fn keys_go_by_name_and_origin() {
         let tokens = Tokens::new(&Handle::current(), &Metrics::new());
         let build = |name: &str, config: &auth_jwt::Jwt| {
-            tokens.jwt(name, config, Profile::new(name), false).expect("a provider");
+            tokens.jwt(name, config, Profile::new(name), Arc::default(), false).expect("a provider");
             tokens.kept().keyrings.get(name).expect("kept").1.clone()
         };
         let mut first = config("http://127.0.0.1:1/keys");
@@ -298,7 +274,8 @@ mod tests {
         let tokens = Tokens::new(&Handle::current(), &Metrics::new());
         let keys = auth_jwt::Keys::File("/no/such/keys.json".into());
         let missing = auth_jwt::Jwt { keys, ..config("http://127.0.0.1:1/keys") };
-        let reason = tokens.jwt("corp", &missing, Profile::new("corp"), false).expect_err("no file");
+        let reason =
+            tokens.jwt("corp", &missing, Profile::new("corp"), Arc::default(), false).expect_err("no file");
         assert!(reason.contains("/no/such/keys.json"), "{reason}");
     }
 }

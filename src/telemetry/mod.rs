@@ -7,6 +7,7 @@
 pub mod audit;
 mod export;
 mod keys;
+mod revoked;
 pub mod stats;
 pub mod timestamp;
 pub mod usage;
@@ -17,9 +18,11 @@ use std::time::Duration;
 
 use crate::status::Code;
 use keys::ObservedKeys;
+use revoked::ObservedRevoked;
 use stats::Stats;
 
 pub use keys::KeysSeen;
+pub use revoked::RevokedSeen;
 
 /// Upper bounds of the duration histogram, in microseconds; the last bucket is unbounded.
 const DURATION_BOUNDS_US: [u64; 14] = [
@@ -48,6 +51,7 @@ pub struct Metrics {
     pub stats: Stats,
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
     keys: ObservedKeys,
+    revoked: ObservedRevoked,
 }
 
 /// The counters of one worker thread.
@@ -157,6 +161,15 @@ impl Metrics {
     /// Shows the keys of a provider of tokens, in the place of those of before; none: nobody holds them now.
     pub fn observe_keys(&self, provider: &str, read: impl Fn() -> Option<KeysSeen> + Send + Sync + 'static) {
         self.keys.observe(provider, Box::new(read));
+    }
+
+    /// Shows what a store has revoked for a provider, in the place of what was before.
+    pub fn observe_revoked(
+        &self,
+        provider: &str,
+        read: impl Fn() -> Option<RevokedSeen> + Send + Sync + 'static,
+    ) {
+        self.revoked.observe(provider, Box::new(read));
     }
 
     /// The sum of `read` over all workers.

@@ -38,6 +38,7 @@ mod policies;
 mod process;
 mod proxy_protocol;
 mod retries;
+mod revoked;
 mod schema;
 mod secrets;
 mod server;

@@ -26,6 +26,7 @@ const READERS: &[&str] = &[
     include_str!("../stores.rs"),
     include_str!("../plans.rs"),
     include_str!("../rate.rs"),
+    include_str!("../revoked.rs"),
     include_str!("../policies.rs"),
     include_str!("../surfaces.rs"),
     include_str!("../cors.rs"),
@@ -88,8 +89,9 @@ fn keys_read(source: &str) -> Vec<String> {
             if std::mem::take(&mut is_read) {
                 paths.clear();
             }
-            // `allow` has the keys of `deny`.
-            paths.push(quoted(call).replace("{name}", "NAME").replace("{side}", "deny"));
+            // `allow` has the keys of `deny`, and `revoked` the same for every kind of provider.
+            let path = quoted(call).replace("{name}", "NAME").replace("{side}", "deny");
+            paths.push(path.replace("{kind}", "jwt"));
         } else if let Some(call) = rest.strip_prefix(".read(") {
             is_read = true;
             if call.trim_start().starts_with('"') {

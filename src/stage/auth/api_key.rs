@@ -10,6 +10,7 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 
 use super::provider::{Presence, Provider, Refusal, Scheme, Twice, Verdict, authorization, single};
+use super::revoked::{Credential, Revoked};
 use crate::call::Head;
 use crate::policy::api_key::{KeyError, KeyStatistic, Keys, is_ours};
 use crate::policy::identity::Profile;
@@ -20,11 +21,12 @@ pub struct ApiKeys {
     profile: Profile,
     header: HeaderName,
     keys: Keys,
+    revoked: Arc<Revoked>,
 }
 
 impl ApiKeys {
-    pub fn new(profile: Profile, header: HeaderName, keys: Keys) -> Self {
-        Self { profile, header, keys }
+    pub fn new(profile: Profile, header: HeaderName, keys: Keys, revoked: Arc<Revoked>) -> Self {
+        Self { profile, header, keys, revoked }
     }
 }
 
@@ -52,7 +54,10 @@ impl Provider for ApiKeys {
 
     fn verify(&self, credential: &str, _head: &Arc<Head>, now: u64) -> Verdict {
         match self.keys.verify(credential, now, |proven| self.profile.identify(proven)) {
-            Ok(identity) => Verdict::Accepted(identity),
+            Ok(identity) => match self.revoked.pass(identity, Credential::Key, now) {
+                Ok(identity) => Verdict::Accepted(identity),
+                Err(refusal) => Verdict::Refused(refusal),
+            },
             Err(KeyError::Unknown) => Verdict::Refused(Refusal::Invalid("unknown key")),
             Err(KeyError::NotYet) => Verdict::Refused(Refusal::Invalid("key is not valid yet")),
             Err(KeyError::Expired) => Verdict::Refused(Refusal::Expired),

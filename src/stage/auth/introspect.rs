@@ -22,8 +22,9 @@ use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::jwt::{Revoked, claims};
+use super::jwt::claims;
 use super::provider::{self, Presence, Provider, Refusal, Scheme, Verdict};
+use super::revoked::{Credential, Revoked};
 use super::verdicts::{Digest, Finding, Verdicts};
 use super::{object, web};
 use crate::call::Head;
@@ -130,7 +131,7 @@ impl Provider for Introspect {
         }
         let digest = Digest::of(credential);
         if let Some(finding) = inner.verdicts.recall(&digest, GENERATION, now) {
-            return match inner.unless_revoked(finding) {
+            return match inner.unless_revoked(finding, now) {
                 Ok(identity) => Verdict::Accepted(identity),
                 Err(refusal) => Verdict::Refused(refusal),
             };
@@ -144,7 +145,7 @@ impl Provider for Introspect {
                 Ok(answer) => answer.clone(),
                 Err(_gone) => None,
             };
-            inner.unless_revoked(finding.unwrap_or(Err(Refusal::Unavailable("introspection ended"))))
+            inner.unless_revoked(finding.unwrap_or(Err(Refusal::Unavailable("introspection ended"))), now)
         }))
     }
 
@@ -203,11 +204,8 @@ impl Inner {
         }
     }
 
-    fn unless_revoked(&self, finding: Finding) -> Finding {
-        match finding {
-            Ok(identity) if self.revoked.has(&identity) => Err(Refusal::Invalid("revoked")),
-            other => other,
-        }
+    fn unless_revoked(&self, finding: Finding, now_s: u64) -> Finding {
+        finding.and_then(|identity| self.revoked.pass(identity, Credential::Token, now_s))
     }
 
     /// RFC 7662, section 2.1.

@@ -19,6 +19,7 @@ mod object;
 pub mod provider;
 mod refusal;
 mod requirement;
+pub mod revoked;
 mod verdicts;
 mod web;
 

@@ -9,6 +9,7 @@
 
 mod asking;
 mod breaker;
+pub mod follow;
 mod link;
 mod script;
 

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{HeaderMap, Method, Uri};
 use serde_json::json;
 
-use super::super::jwt::Lists;
 use super::super::jwt::tests::website::{Page, Website, until};
+use super::super::revoked::Lists;
 use super::*;
 use crate::call::Client as Caller;
 

@@ -14,7 +14,6 @@ pub(super) mod claims;
 mod fetch;
 pub mod keyring;
 pub mod keys;
-mod revoked;
 mod schedule;
 mod token;
 
@@ -26,6 +25,7 @@ use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::{self, aws_lc};
 
 use super::provider::{self, Presence, Provider, Refusal, Scheme, Verdict};
+use super::revoked::{Credential, Revoked};
 use super::verdicts::{Digest, Finding, Verdicts};
 use crate::call::Head;
 use crate::policy::identity::{Identity, Profile, Proven};
@@ -34,7 +34,6 @@ pub use claims::Rules;
 pub use fetch::Origin;
 pub use keyring::Keyring;
 use keys::KeySet;
-pub use revoked::{Lists, Revoked};
 use token::{Header, Token};
 
 /// A verdict is remembered for this long at most, and never past the token's own end.
@@ -157,11 +156,8 @@ impl Inner {
                 finding
             }
         };
-        match finding {
-            Ok(identity) if self.revoked.has(&identity) => Err(Refusal::Invalid("revoked").into()),
-            Ok(identity) => Ok(identity),
-            Err(refusal) => Err(refusal.into()),
-        }
+        let passed = finding.and_then(|identity| self.revoked.pass(identity, Credential::Token, now_s));
+        passed.map_err(Trouble::Refused)
     }
 
     /// Judges a token that is not known yet; gives the finding and until when it holds.

@@ -7,13 +7,13 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use serde_json::json;
 
-use super::super::Lists;
 use super::super::{Jwt, Refusal, Settings, Trouble, self_test};
 use super::forge::{KEYS, Signer, base64, token};
 use super::hostile::{NOW_S, claims, provider, settings};
 use crate::call::{Client, Head};
 use crate::stage::auth::jwt::keys::KeySet;
 use crate::stage::auth::provider::{Presence, Provider};
+use crate::stage::auth::revoked::Lists;
 
 const HEADER: &str = r#"{"alg":"RS256","kid":"rsa"}"#;
 
