@@ -24,6 +24,7 @@ pub mod expression;
 pub mod finding;
 pub mod headers;
 pub mod json;
+pub mod kafka;
 pub mod listeners;
 mod names;
 pub mod observe;

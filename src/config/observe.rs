@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use http::Uri;
 
 use super::finding::Report;
+use super::kafka::{self, Kafka};
 use super::section::Section;
 use super::value::{self, GIB, MIB};
 use super::yaml::Node;
@@ -56,6 +57,7 @@ pub enum UsageMode {
 pub enum UsageSink {
     File(PathBuf),
     Http { url: Uri, token: Option<Secret> },
+    Kafka(Kafka),
 }
 
 /// A log of what changed, each line bound to the one before it.
@@ -64,6 +66,7 @@ pub struct Audit {
     pub file: PathBuf,
 }
 
+const SINKS: [&str; 3] = ["file", "http", "kafka"];
 const MODES: [(&str, UsageMode); 2] = [("call", UsageMode::Call), ("rollup", UsageMode::Rollup)];
 
 impl Observe {
@@ -80,44 +83,61 @@ impl Observe {
 impl Usage {
     fn read(node: &Node, report: &mut Report) -> Option<Self> {
         let (mut mode, mut spool_bytes_max) = (UsageMode::default(), 256 * MIB);
-        let (mut file, mut url, mut token) = (None, None, None);
         let (mut spool, mut name, mut source) = (None, None, "/transom".to_owned());
         let mut section = Section::open(node, "observe.usage", report)?;
         section.read("mode", &mut mode, value::choice(&MODES));
-        section.read("file", &mut file, |node, report| value::path(node, report).map(Some));
-        section.read("http", &mut url, |node, report| read_url(node, report).map(Some));
-        section.read("token", &mut token, |node, report| secret::read(node, report).map(Some));
+        let sink = UsageSink::read(&mut section);
         section.read("spool", &mut spool, |node, report| value::path(node, report).map(Some));
         section.read("spool_bytes", &mut spool_bytes_max, value::bytes(MIB..=1024 * GIB));
         section.read("source", &mut source, read_source);
         section.read("node", &mut name, |node, report| read_name(node, report).map(Some));
-        let (has_file, has_http) = (section.has("file"), section.has("http"));
-        let (has_spool, has_token) = (section.has("spool"), section.has("token"));
-        let is_later = section.has("kafka");
-        section.close(&["kafka"]);
-        let position = node.position;
-        if has_file == has_http && !is_later {
-            let sinks = section::listed(&["file", "http"]);
+        let sinks = SINKS.into_iter().filter(|sink| section.has(sink)).count();
+        let needs_spool = !section.has("file") && !section.has("spool");
+        section.close(&[]);
+        if sinks != 1 {
+            let sinks = section::listed(&SINKS);
             return value::refuse(node, report, format!("`observe.usage`: expected one of {sinks}"));
         }
-        if has_http && !has_spool {
-            let advice = "name a directory for events that the address has not taken";
-            report.add(position, format!("`observe.usage.spool` is missing: {advice}"));
+        if needs_spool {
+            let advice = "name a directory for events that the sink has not taken";
+            report.add(node.position, format!("`observe.usage.spool` is missing: {advice}"));
         }
-        if has_file && has_token {
-            report.add(position, "`observe.usage.token` is for `http`: a file asks for none");
-        }
+        let sink = sink?;
         let spool = spool.or_else(|| {
-            let mut name = file.clone()?.into_os_string();
+            let UsageSink::File(file) = &sink else { return None };
+            let mut name = file.clone().into_os_string();
             name.push(".spool");
             Some(name.into())
         });
-        let sink = match (file, url) {
-            (Some(file), _) => UsageSink::File(file),
-            (None, Some(url)) => UsageSink::Http { url, token },
-            (None, None) => return None,
-        };
         Some(Self { mode, sink, spool: spool?, spool_bytes_max, source, node: name })
+    }
+}
+
+impl UsageSink {
+    /// Reads the sinks and what belongs to each; the caller sees to it that there is one of them.
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let (mut file, mut url, mut token) = (None, None, None);
+        let (mut kafka, mut ca) = (None, None);
+        section.read("file", &mut file, |node, report| value::path(node, report).map(Some));
+        section.read("http", &mut url, |node, report| read_url(node, report).map(Some));
+        section.read("token", &mut token, |node, report| secret::read(node, report).map(Some));
+        section.read("kafka", &mut kafka, |node, report| kafka::read(node, report).map(Some));
+        section.read("ca", &mut ca, |node, report| value::path(node, report).map(Some));
+        if !section.has("http") {
+            section.forbid("token", "only `http` asks for one");
+        }
+        if !section.has("kafka") {
+            section.forbid("ca", "only `kafka` asks for one");
+        }
+        if kafka.as_ref().is_some_and(|kafka: &Kafka| !kafka.tls) {
+            section.forbid("ca", "the brokers are asked without TLS: write `kafkas://`");
+        }
+        match (file, url, kafka) {
+            (Some(file), _, _) => Some(Self::File(file)),
+            (None, Some(url), _) => Some(Self::Http { url, token }),
+            (None, None, Some(kafka)) => Some(Self::Kafka(Kafka { ca, ..kafka })),
+            (None, None, None) => None,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::config::services::Service;
 use crate::config::{Config, observe};
 use crate::server::{AdminConfig, ListenerConfig, ServerConfig, ServerLimits};
 use crate::telemetry::audit::AuditConfig;
-use crate::telemetry::usage::{Mode, SinkConfig, UsageConfig};
+use crate::telemetry::usage::{KafkaConfig, KafkaTls, Mode, SinkConfig, UsageConfig};
 use crate::upstream::UpstreamConfig;
 
 pub(super) fn server(config: &Config) -> ServerConfig {
@@ -90,6 +90,11 @@ pub(super) fn usage(usage: &observe::Usage) -> UsageConfig {
             observe::UsageSink::Http { url, token } => {
                 SinkConfig::Http { url: url.to_string(), token: token.clone() }
             }
+            observe::UsageSink::Kafka(kafka) => SinkConfig::Kafka(KafkaConfig {
+                brokers: kafka.brokers.clone(),
+                topic: kafka.topic.clone(),
+                tls: kafka.tls.then(|| KafkaTls { ca: kafka.ca.clone() }),
+            }),
         },
         spool: usage.spool.clone(),
         spool_bytes_max: usage.spool_bytes_max as u64,

@@ -26,6 +26,8 @@ mod faults_in_files;
 mod floods;
 mod geo;
 mod hostile;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod keys;
 mod limits;
 mod malformed_requests;

@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use super::collect::Failures;
 use super::file_sink::FileSink;
 use super::http_sink::HttpSink;
+#[cfg(feature = "kafka")]
+use super::kafka::KafkaSink;
 use super::spool::{Batch, Spool};
 use super::{SinkConfig, UsageError};
 use crate::policy::backoff::Backoff;
@@ -42,6 +44,8 @@ pub(super) trait Takes {
 pub(super) enum Sink {
     File(FileSink),
     Http(HttpSink),
+    #[cfg(feature = "kafka")]
+    Kafka(Box<KafkaSink>),
 }
 
 /// Why a sink did not take events.
@@ -64,6 +68,10 @@ impl Sink {
         match config {
             SinkConfig::File(path) => Ok(Self::File(FileSink::new(path))),
             SinkConfig::Http { url, token } => HttpSink::new(url, token).map(Self::Http),
+            #[cfg(feature = "kafka")]
+            SinkConfig::Kafka(config) => Ok(Self::Kafka(Box::new(KafkaSink::new(config)?))),
+            #[cfg(not(feature = "kafka"))]
+            SinkConfig::Kafka(_) => Err(UsageError::Kafka("this build has none".to_owned())),
         }
     }
 }
@@ -73,6 +81,8 @@ impl Takes for Sink {
         match self {
             Self::File(file) => file.take(events),
             Self::Http(http) => http.take(events).await,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => kafka.take(events).await,
         }
     }
 }

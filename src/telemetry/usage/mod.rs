@@ -1,7 +1,7 @@
 //! Usage: what was called, by whom, and what it took, for those who bill.
 //!
 //! ```text
-//! worker ─ Queue ─▶ "transom-usage" thread: events (a call, or a minute) ─▶ Spool on disk ─▶ file or HTTP
+//! worker ─ Queue ─▶ "transom-usage" thread: events (a call, or a minute) ─▶ Spool on disk ─▶ a sink
 //! ```
 //!
 //! Never sampled and at least once. A worker leaves a [`Record`] when a reply has ended and never waits;
@@ -14,6 +14,8 @@ mod deliver;
 mod event;
 mod file_sink;
 mod http_sink;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod record;
 mod rollup;
 mod spool;
@@ -68,6 +70,24 @@ pub enum SinkConfig {
     File(PathBuf),
     /// `POST` with `application/cloudevents-batch+json`.
     Http { url: String, token: Option<Secret> },
+    /// A record for each event, in builds with the feature `kafka`.
+    Kafka(KafkaConfig),
+}
+
+/// A topic of Kafka.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// Host and port of those to ask first.
+    pub brokers: Vec<(String, u16)>,
+    pub topic: String,
+    pub tls: Option<KafkaTls>,
+}
+
+/// How brokers prove who they are.
+#[derive(Clone, Debug)]
+pub struct KafkaTls {
+    /// A PEM file of the certificates to trust instead of the system's.
+    pub ca: Option<PathBuf>,
 }
 
 /// Why usage cannot be recorded.
@@ -79,6 +99,8 @@ pub enum UsageError {
     Thread(#[from] io::Error),
     #[error("usage: {0}")]
     Http(String),
+    #[error("usage: Kafka: {0}")]
+    Kafka(String),
 }
 
 /// The thread that writes. Dropping it writes what there is and waits for that, but only five seconds for

@@ -1,0 +1,142 @@
+//! Usage to a Kafka that is not ours: every call's record is there, whatever the brokers do in between.
+
+mod broker;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::support::backend::Backend;
+use crate::support::tls::Authority;
+use crate::support::{Directory, Gateway, eventually, http as client};
+use broker::{Cluster, Relay, Way};
+
+fn usage(directory: &Directory, topic: &str, more: &str) -> String {
+    let spool = directory.path().join("spool");
+    format!("observe: {{ usage: {{ kafka: {topic:?}, spool: {spool:?}, node: edge-7 {more} }} }}")
+}
+
+async fn call(gateway: &Gateway, count: usize) {
+    for index in 0..count {
+        let request = client::request("GET", &format!("/v1/items/{index}"));
+        assert_eq!(client::send(gateway.address, request, "").await.status, 200);
+    }
+}
+
+/// The events by id. One that came twice must be the same event in the same partition.
+fn events(records: &[Value]) -> BTreeMap<String, Value> {
+    let mut events = BTreeMap::new();
+    for record in records {
+        let id = record["key"].as_str().expect("an id").to_owned();
+        let told = (record["partition"].clone(), record["value"].clone());
+        let before = events.insert(id, told.clone());
+        assert!(before.is_none_or(|before| before == told), "{record}");
+    }
+    events
+        .into_iter()
+        .map(|(id, (_, value))| (id, serde_json::from_str(value.as_str().expect("text")).expect("an event")))
+        .collect()
+}
+
+async fn has(cluster: &Cluster, count: usize) -> BTreeMap<String, Value> {
+    eventually(&format!("{count} events"), async || events(&cluster.records()).len() >= count).await;
+    let events = events(&cluster.records());
+    assert_eq!(events.len(), count, "{events:#?}");
+    events
+}
+
+async fn sample(gateway: &Gateway, name: &str) -> u64 {
+    let metrics = client::send(gateway.admin, client::request("GET", "/metrics"), "").await;
+    let text = metrics.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[tokio::test]
+async fn each_call_becomes_a_record() {
+    let Some(cluster) = Cluster::start(2) else { return };
+    let (backend, directory) = (Backend::echo().await, Directory::new("kafka"));
+    let usage = usage(&directory, &format!("{}/usage", cluster.servers), "");
+    let gateway = Gateway::configured(&backend, "", "", &usage).await;
+    call(&gateway, 100).await;
+    for (id, event) in has(&cluster, 100).await {
+        assert!(id.starts_with("edge-7."), "{id}");
+        assert_eq!((&event["id"], &event["specversion"]), (&json!(id), &json!("1.0")), "{event}");
+        assert_eq!(event["data"]["method"], "door.v1.Door.Get");
+    }
+    let records = cluster.records();
+    for record in &records {
+        let content_type = json!({ "content-type": "application/cloudevents+json; charset=UTF-8" });
+        assert_eq!(record["headers"], content_type);
+        assert_eq!(record["partition"], record["chosen"], "{record}");
+        assert!(record["timestamp"].as_u64().is_some_and(|millis| millis > 1_700_000_000_000), "{record}");
+    }
+    let partitions: std::collections::BTreeSet<_> =
+        records.iter().filter_map(|record| record["partition"].as_u64()).collect();
+    assert_eq!(partitions, (0..4).collect(), "all partitions, and so both brokers");
+    assert_eq!(sample(&gateway, "transom_usage_delivered_total").await, 100);
+    assert_eq!(sample(&gateway, "transom_usage_delivery_failures_total").await, 0);
+}
+
+#[tokio::test]
+async fn broker_that_is_down_costs_no_event() {
+    let Some(first) = Cluster::start(1) else { return };
+    let (backend, directory, relay) =
+        (Backend::echo().await, Directory::new("kafka"), Relay::start(None).await);
+    let usage = usage(&directory, &format!("{}/usage", relay.address), "");
+    let gateway = Gateway::configured(&backend, "", "", &usage).await;
+    // Away from the start.
+    call(&gateway, 10).await;
+    let failures = async || sample(&gateway, "transom_usage_delivery_failures_total").await;
+    eventually("two failures", async || failures().await >= 2).await;
+    // It writes, and nobody hears of it: the next attempt brings duplicates.
+    relay.turn(Way::Deaf(first.servers.clone()));
+    has(&first, 10).await;
+    eventually("duplicates", async || first.records().len() >= 20).await;
+    relay.turn(Way::To(first.servers.clone()));
+    eventually("the spool is empty", async || sample(&gateway, "transom_usage_delivered_total").await == 10)
+        .await;
+    call(&gateway, 10).await;
+    let mut all = has(&first, 20).await;
+    // Killed; what comes back is another one, elsewhere.
+    drop(first);
+    relay.turn(Way::Away);
+    let before = failures().await;
+    call(&gateway, 10).await;
+    eventually("a failure", async || failures().await > before).await;
+    let second = Cluster::start(1).expect("it has started before");
+    relay.turn(Way::To(second.servers.clone()));
+    all.append(&mut has(&second, 10).await);
+    assert_eq!(all.len(), 30);
+    for lost in ["transom_usage_lost_queue_total", "transom_usage_lost_spool_total"] {
+        assert_eq!(sample(&gateway, lost).await, 0, "{lost}");
+    }
+}
+
+#[tokio::test]
+async fn brokers_of_a_trusted_authority_get_events_by_tls() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    let (backend, directory) = (Backend::echo().await, Directory::new("kafka"));
+    let (ours, other) = (Authority::new("ours"), Authority::new("another"));
+    let relay = Relay::start(Some(&ours.host(&["127.0.0.1"]))).await;
+    relay.turn(Way::To(cluster.servers.clone()));
+    for (authority, trusted) in [(&other, false), (&ours, true)] {
+        let ca = directory.path().join("ca.pem");
+        std::fs::write(&ca, &authority.pem).expect("writable");
+        let topic = format!("kafkas://{}/usage", relay.address);
+        let usage = usage(&directory, &topic, &format!(", ca: {ca:?}"));
+        let gateway = Gateway::configured(&backend, "", "", &usage).await;
+        call(&gateway, 5).await;
+        if trusted {
+            // Those that the first gateway left in the spool too.
+            has(&cluster, 10).await;
+        } else {
+            eventually("a failure", async || {
+                sample(&gateway, "transom_usage_delivery_failures_total").await >= 1
+                    && sample(&gateway, "transom_usage_records_total").await == 5
+            })
+            .await;
+            assert_eq!(cluster.records().len(), 0);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The cluster of `kafka_broker.py`, and a relay before one broker that can be away, cut off answers, or speak TLS.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::tls::Issued;
+use crate::support::{missing, requires_tools};
+
+/// librdkafka's cluster in a process of its own; it ends with the test.
+pub(crate) struct Cluster {
+    /// `host:port,host:port`.
+    pub(crate) servers: String,
+    records: Arc<Mutex<Vec<Value>>>,
+    process: Child,
+}
+
+impl Cluster {
+    /// Starts one with the topic `usage`; `None`, and the test is skipped, where there is no confluent-kafka.
+    pub(crate) fn start(brokers: u8) -> Option<Self> {
+        let python = std::env::var("TRANSOM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/kafka_broker.py");
+        // Its traceback is of interest only where it must run.
+        let stderr = if requires_tools() { Stdio::inherit() } else { Stdio::null() };
+        let child = Command::new(&python)
+            .args([script, &brokers.to_string(), "usage"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn();
+        let cluster = child.ok().and_then(|mut process| {
+            let mut lines = BufReader::new(process.stdout.take()?).lines().map_while(Result::ok);
+            let servers = lines.next()?;
+            let records: Arc<Mutex<Vec<Value>>> = Arc::default();
+            let written = Arc::clone(&records);
+            std::thread::spawn(move || {
+                for line in lines {
+                    let record = serde_json::from_str(&line).expect("a line of JSON");
+                    written.lock().expect("no panic").push(record);
+                }
+            });
+            Some(Self { servers, records, process })
+        });
+        if cluster.is_none() {
+            missing(format_args!("`{python}` with confluent-kafka is not there"));
+        }
+        cluster
+    }
+
+    /// Everything written to the topic, in the order of each partition.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        self.records.lock().expect("no panic").clone()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What a relay does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Takes connections and drops them.
+    Away,
+    /// Forwards to this broker.
+    To(String),
+    /// Forwards, and drops the connection instead of telling that records were written.
+    Deaf(String),
+}
+
+/// One address for brokers that come and go. Clients follow the addresses that brokers tell of themselves:
+/// in those the relay puts its own.
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    way: watch::Sender<Way>,
+}
+
+impl Relay {
+    /// One that is away, and speaks TLS if it has a certificate.
+    pub(crate) async fn start(certificate: Option<&Issued>) -> Self {
+        let tls = certificate.map(acceptor);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let (way, told) = watch::channel(Way::Away);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (told, tls) = (told.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        // A client that does not trust us ends here.
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => forward(stream, address, told).await,
+                            Err(_) => None,
+                        },
+                        None => forward(stream, address, told).await,
+                    }
+                });
+            }
+        });
+        Self { address, way }
+    }
+
+    /// From now on; connections of before are dropped.
+    pub(crate) fn turn(&self, way: Way) {
+        self.way.send_replace(way);
+    }
+}
+
+fn acceptor(certificate: &Issued) -> TlsAcceptor {
+    let chain = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)
+        .expect("a pair");
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// One request and its answer after the other, until the way changes.
+async fn forward(
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    address: SocketAddr,
+    mut told: watch::Receiver<Way>,
+) -> Option<()> {
+    let way = told.borrow_and_update().clone();
+    let (Way::To(broker) | Way::Deaf(broker)) = &way else { return None };
+    let mut stream = TcpStream::connect(broker).await.ok()?;
+    let port = stream.peer_addr().ok()?.port();
+    loop {
+        let request = tokio::select! {
+            request = frame(&mut client) => request?,
+            _ = told.changed() => return None,
+        };
+        stream.write_all(&request).await.ok()?;
+        let mut answer = frame(&mut stream).await?;
+        // The first number after the length says what is asked; zero is Produce.
+        if matches!(way, Way::Deaf(_)) && request[4..6] == [0, 0] {
+            return None;
+        }
+        replace(&mut answer, &advertised(port), &advertised(address.port()));
+        client.write_all(&answer).await.ok()?;
+        client.flush().await.ok()?;
+    }
+}
+
+/// A length in four bytes, and as much after it.
+async fn frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
+    let length = stream.read_u32().await.ok()?;
+    let mut frame = length.to_be_bytes().to_vec();
+    frame.resize(4 + length as usize, 0);
+    stream.read_exact(&mut frame[4..]).await.ok()?;
+    Some(frame)
+}
+
+/// How a broker tells where it is.
+fn advertised(port: u16) -> Vec<u8> {
+    [b"\x00\x09127.0.0.1".as_slice(), &u32::from(port).to_be_bytes()].concat()
+}
+
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    for at in 0..bytes.len().saturating_sub(from.len() - 1) {
+        if bytes[at..].starts_with(from) {
+            bytes[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+}
