@@ -9,6 +9,7 @@ mod auth;
 mod authorization;
 mod background;
 mod certificates;
+mod expressions;
 mod limits;
 mod listeners;
 mod meter;

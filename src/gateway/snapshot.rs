@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::Extensions;
 use tokio::runtime::Handle;
 
+use super::expressions::Expressions;
 use super::{access, auth, authorization, limits, meter, settings, surfaces};
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
@@ -82,6 +83,7 @@ fn live(
     Ground { background, kept, workers, previous, .. }: Ground<'_>,
 ) -> Result<Extensions, Vec<Finding>> {
     let mut live = Extensions::new();
+    let expressions = Expressions { config, schema, surfaces: shown };
     let previous = previous.map(|previous| &previous.live);
     let limits = previous.and_then(|previous| previous.get::<Arc<Limits>>());
     live.insert(Arc::new(limits::build(config, effective, background, limits.map(|limits| &**limits))?));
@@ -91,7 +93,7 @@ fn live(
     if let Some(auth) = auth::build(config, effective, kept)? {
         live.insert(Arc::new(auth));
     }
-    live.insert(Arc::new(authorization::build(config, effective, schema, shown)?));
+    live.insert(Arc::new(authorization::build(config, effective, &expressions)?));
     Ok(live)
 }
 

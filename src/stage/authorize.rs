@@ -12,18 +12,16 @@
 //! and the metrics, never for the client. A rule that asks for nothing costs a look into a table, and what a
 //! condition does not mention is not even looked at.
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 use http::header::WWW_AUTHENTICATE;
 
 use super::auth::Auth;
+use super::facts::Facts;
 use super::judge::{Judge, Judgement};
 use crate::call::{Call, Failure};
-use crate::policy::condition::{Captured, Condition, Subject, Variable};
-use crate::policy::geo::Country;
+use crate::policy::condition::{Condition, Variable};
 use crate::status::{Code, Status};
 use crate::telemetry::{Permission, WorkerMetrics};
 
@@ -119,22 +117,8 @@ impl Grant {
                 return Permission::Scope;
             }
         }
-        let head = &*call.head;
-        let place = call.notes.place();
-        let subject = Subject {
-            identity,
-            method: head.method.as_str(),
-            path: head.uri.path(),
-            host: head.host(),
-            rpc: &call.binding.method,
-            headers: &head.headers,
-            address: head.client.address,
-            scheme: head.client.scheme,
-            country: place.country.as_ref().map(Country::as_str),
-            asn: place.asn,
-            now: if self.needs_time { now() } else { 0 },
-            captured: &Path(call),
-        };
+        let facts = Facts::of(call, self.needs_time);
+        let subject = facts.subject();
         for condition in &self.conditions {
             let permission = match condition.evaluate(&subject) {
                 Ok(true) => continue,
@@ -152,20 +136,6 @@ impl Grant {
     }
 }
 
-/// What the call's path captured.
-struct Path<'c>(&'c Call);
-
-impl Captured for Path<'_> {
-    fn text(&self, field: &str) -> Option<Cow<'_, str>> {
-        self.0.binding.captured(field, &self.0.payload.captures).map(Cow::Borrowed)
-    }
-}
-
 fn forbidden(message: &'static str) -> Failure {
     Status::client(Code::PermissionDenied, message).with_reason("FORBIDDEN").into()
-}
-
-fn now() -> i128 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }

@@ -8,6 +8,7 @@ pub mod access;
 pub mod auth;
 pub mod authorize;
 mod deprecated;
+mod facts;
 mod in_flight;
 pub mod judge;
 pub mod limit;

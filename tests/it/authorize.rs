@@ -83,6 +83,48 @@ async fn calls_are_allowed_by_condition() {
 }
 
 #[tokio::test]
+async fn conditions_judge_what_the_backend_is_sent() {
+    let backend = backend().await;
+    let rules = r#"
+routes: { ignored_query: [utm] }
+surfaces:
+  web:
+    rules:
+      - match: door.v1.Door.Get
+        allow: request.message.name == "items/7" && request.message.count <= 10
+      - match: door.v1.Door.Names
+        allow: request.message.parent.size == 5 && request.message.color == 1 && request.message.note != "no"
+"#;
+    let gateway = Gateway::configured(&backend, "", "", rules).await;
+    let check = async |path: &str, expected: u16| {
+        let answer = client::send(gateway.address, client::request("GET", path), "").await;
+        assert_eq!(answer.status.as_u16(), expected, "{path}: {}", answer.text());
+    };
+    // What the query leaves out is zero.
+    check("/v1/items/7", 200).await;
+    check("/v1/items/7?count=10", 200).await;
+    check("/v1/items/7?count=11", 403).await;
+    check("/v1/items/7?%63ount=11", 403).await;
+    check("/v1/items/7?count=1%31", 403).await;
+    check("/v1/items/7?count=many", 403).await;
+    check("/v1/items/8?count=1", 403).await;
+    // Whatever one of two values says, none is sent.
+    check("/v1/items/7?count=1&count=11", 400).await;
+    check("/v1/items/7?count=11&count=1", 403).await;
+    check("/v1/items/7?count=1&name=items/8", 400).await;
+    // A binding whose path has other fields takes this one from the query.
+    check("/v1/by-parent/a?name=items/7", 200).await;
+    check("/v1/by-parent/a?name=items/8", 403).await;
+    check("/v1/by-parent/a", 403).await;
+    check("/v1/names?parent.size=5&color=COLOR_RED", 200).await;
+    check("/v1/names?parent.size=5&color=1&utm=x&note=yes", 200).await;
+    check("/v1/names?parent.size=5&color=1&note=no", 403).await;
+    check("/v1/names?parent[size]=5&color=1", 403).await;
+    check("/v1/names?color=1", 403).await;
+    check("/v1/names?utm=1&&&parent.size=+5", 403).await;
+}
+
+#[tokio::test]
 async fn who_calls_decides() {
     let random: Vec<u8> = (0..=255).collect();
     let key = transom::policy::api_key::generate(&random).expect("enough bytes");
@@ -153,8 +195,16 @@ async fn conditions_are_checked_where_they_stand() {
     check(&rule("door.v1.Door.Delete", "request.message.name == 'a'"), &[]).await;
     check(
         &rule("door.v1.Door.Update", "request.message.item.name == 'a'"),
-        &["7:67: `item.name` is not captured by `/v1/whole` of `door.v1.Door.Update`: \
-         the body is unread when conditions are judged"],
+        &["7:67: `item.name` is neither captured by `/v1/whole` of `door.v1.Door.Update` \
+         nor one of its query: the body is unread when calls are judged"],
+    )
+    .await;
+    // Beside a body that is one field, the others come by the query; as a body, none.
+    check(&rule("door.v1.Door.Upload", "request.message.name == 'a'"), &[]).await;
+    check(
+        &rule("door.v1.Door.Update", "request.message.allow_missing"),
+        &["7:62: `allow_missing` is neither captured by `/v1/whole` of `door.v1.Door.Update` \
+         nor one of its query: the body is unread when calls are judged"],
     )
     .await;
     check(

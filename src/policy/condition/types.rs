@@ -81,17 +81,17 @@ pub struct RequestTypes<'t> {
     pub captures: &'t dyn CaptureTypes,
 }
 
-/// The fields of request messages that paths capture: the descriptors know their types.
+/// The fields of request messages that paths capture and queries give: the descriptors know their types.
 pub trait CaptureTypes {
     /// The type of a field by its path, such as `book.name`.
     ///
     /// # Errors
     ///
-    /// A field that some message does not have, or some path does not capture.
+    /// A field that some message does not have, or that comes in the body of some method.
     fn capture(&self, field: &str) -> Result<CaptureKind, CaptureError>;
 }
 
-/// How the text of a captured field is read.
+/// How the text of a field is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CaptureKind {
     Bool,
@@ -134,7 +134,7 @@ pub enum CaptureError {
     #[error("`{message}`, the request of `{rpc}`, has no field `{field}`")]
     UnknownField { message: String, rpc: String, field: String },
     #[error(
-        "`{field}` is not captured by `{template}` of `{rpc}`: the body is unread when conditions are judged"
+        "`{field}` is neither captured by `{template}` of `{rpc}` nor one of its query: the body is unread when calls are judged"
     )]
     NotCaptured { field: String, template: String, rpc: String },
     #[error("`{field}` is {left} in `{rpc}`, but {right} in `{other}`")]

@@ -91,10 +91,10 @@ impl Checker<'_> {
         Checked { node: Node::Variable(variable), of: variable.type_of() }
     }
 
-    /// `request.message`, and behind it the path of a field that every path captures.
+    /// `request.message`, and behind it the path of a field that no method takes from its body.
     fn capture(&mut self, offset: usize, path: &[Field<'_>]) -> Checked {
         let Some(((last, _), _)) = path.split_last() else {
-            let expected = "a field that the path captures, such as `request.message.name`".to_owned();
+            let expected = "a field of the path or the query, such as `request.message.name`".to_owned();
             self.refuse(offset, Problem::Incomplete { name: "request.message".to_owned(), expected });
             return unknown();
         };

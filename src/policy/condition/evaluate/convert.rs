@@ -112,7 +112,20 @@ pub(super) fn duration<'a>(
     }
 }
 
-/// What a path captured, by the type of the field that it is for.
+/// What a field has that is left out, as all of protobuf has it; no moment stands for none.
+pub(super) fn left_out<'a>(kind: &CaptureKind) -> Option<Value<'a>> {
+    match kind {
+        CaptureKind::Text => Some(Value::text("")),
+        CaptureKind::Bool => Some(Value::Bool(false)),
+        CaptureKind::Int | CaptureKind::Enum(_) => Some(Value::Int(0)),
+        CaptureKind::Uint => Some(Value::Uint(0)),
+        CaptureKind::Double => Some(Value::Double(0.0)),
+        CaptureKind::Bytes => Some(Value::Bytes(Bytes::Made([].into()))),
+        CaptureKind::Timestamp => None,
+    }
+}
+
+/// What a path captured or a query gave, by the type of the field that it is for.
 pub(super) fn capture<'a>(text: Cow<'a, str>, kind: &CaptureKind) -> Evaluated<'a> {
     let refused = |kind| EvaluationError::Conversion(kind);
     Ok(match kind {

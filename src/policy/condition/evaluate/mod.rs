@@ -43,10 +43,13 @@ pub struct Subject<'a> {
     pub captured: &'a dyn Captured,
 }
 
-/// What the path of a request captured.
+/// What the head of a request says of its message.
 pub trait Captured {
-    /// The decoded text of a field by its path, such as `book.name`.
+    /// The decoded text of a field by its path, such as `book.name`; `None` where the query leaves it out.
     fn text(&self, field: &str) -> Option<Cow<'_, str>>;
+
+    /// Bytes that are looked through for it.
+    fn bytes(&self, field: &str) -> usize;
 }
 
 /// Why an expression has no value for a request.
@@ -103,8 +106,12 @@ impl<'a> Evaluator<'a> {
                 found => found.is_ok(),
             })),
             Node::Capture(field, kind) => {
-                let text = self.subject()?.captured.text(field);
-                convert::capture(text.ok_or_else(|| EvaluationError::NoKey(field.to_string()))?, kind)
+                let captured = self.subject()?.captured;
+                self.spend(captured.bytes(field) / 8)?;
+                match captured.text(field) {
+                    Some(text) => convert::capture(text, kind),
+                    None => convert::left_out(kind).ok_or_else(|| EvaluationError::NoKey(field.to_string())),
+                }
             }
             Node::Local(slot) => {
                 let local = self.locals.get(*slot).and_then(Option::as_ref);

@@ -28,6 +28,14 @@ impl CaptureTypes for Library {
             "done" => CaptureKind::Bool,
             "token" => CaptureKind::Bytes,
             "at" => CaptureKind::Timestamp,
+            "query.text" => CaptureKind::Text,
+            "query.int" => CaptureKind::Int,
+            "query.uint" => CaptureKind::Uint,
+            "query.double" => CaptureKind::Double,
+            "query.bool" => CaptureKind::Bool,
+            "query.data" => CaptureKind::Bytes,
+            "query.at" => CaptureKind::Timestamp,
+            "query.kind" => CaptureKind::Enum([].into()),
             "kind" => CaptureKind::Enum([("NOVEL".into(), 1), ("ESSAY".into(), 2)].into()),
             "book" => return Err(CaptureError::NoValue { field: field.into(), is: "a message" }),
             "title" => {
@@ -66,6 +74,10 @@ impl Captured for Path {
             "kind" => "NOVEL",
             _ => return None,
         }))
+    }
+
+    fn bytes(&self, _field: &str) -> usize {
+        0
     }
 }
 

@@ -74,6 +74,10 @@ impl Oracle {
                 "message": {
                     "book": { "name": "dune" }, "shelf": 7, "score": 1.5, "done": true, "kind": 1,
                     "token": { "bytes": [1] }, "at": { "timestamp": "2026-01-01T00:00:00Z" },
+                    "query": {
+                        "text": "", "int": 0, "uint": 0, "double": 0.0, "bool": false, "kind": 0,
+                        "data": { "bytes": [] },
+                    },
                 },
             },
         });

@@ -1,0 +1,68 @@
+//! What expressions judge a call by: its head, who sent it, from where.
+//!
+//! Whatever a condition or a cost does not mention is not even looked at; of the request message there is what
+//! the path captured and what the query says, for the body is unread.
+
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::call::Call;
+use crate::policy::condition::{Captured, Subject};
+use crate::policy::geo::{Country, Place};
+use crate::route::{Head, Source};
+
+/// One call, as expressions see it.
+pub(super) struct Facts<'c> {
+    call: &'c Call,
+    place: Place,
+    now: i128,
+}
+
+impl<'c> Facts<'c> {
+    /// `needs_time`: an expression asks for the time.
+    pub(super) fn of(call: &'c Call, needs_time: bool) -> Self {
+        Self { call, place: call.notes.place(), now: if needs_time { now() } else { 0 } }
+    }
+
+    pub(super) fn subject(&self) -> Subject<'_> {
+        let head = &*self.call.head;
+        Subject {
+            identity: self.call.identity.as_deref(),
+            method: head.method.as_str(),
+            path: head.uri.path(),
+            host: head.host(),
+            rpc: &self.call.binding.method,
+            headers: &head.headers,
+            address: head.client.address,
+            scheme: head.client.scheme,
+            country: self.place.country.as_ref().map(Country::as_str),
+            asn: self.place.asn,
+            now: self.now,
+            captured: self,
+        }
+    }
+
+    fn query(&self) -> &'c str {
+        self.call.head.uri.query().unwrap_or_default()
+    }
+}
+
+impl Captured for Facts<'_> {
+    fn text(&self, field: &str) -> Option<Cow<'_, str>> {
+        let Call { snapshot, binding, payload, .. } = self.call;
+        let head = Head { captures: &payload.captures, query: self.query() };
+        binding.field_text(&snapshot.schema, &snapshot.binding, snapshot.json.depth_max, head, field)
+    }
+
+    fn bytes(&self, field: &str) -> usize {
+        match self.call.binding.source(&self.call.snapshot.schema, field) {
+            Some(Source::Query) => self.query().len(),
+            Some(Source::Path) | None => 0,
+        }
+    }
+}
+
+fn now() -> i128 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
+}
