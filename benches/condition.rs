@@ -22,6 +22,10 @@ impl Captured for Nothing {
     fn text(&self, _field: &str) -> Option<Cow<'_, str>> {
         None
     }
+
+    fn bytes(&self, _field: &str) -> usize {
+        0
+    }
 }
 
 fn alice() -> Identity {

@@ -27,6 +27,7 @@ fn count_a_call(criterion: &mut Criterion) {
         bytes_in: 0,
         bytes_out: 350,
         messages: 1,
+        cost: 1,
         duration: Duration::from_micros(500 + index as u64 % 1000),
     };
     let mut index = 0;
@@ -48,7 +49,6 @@ fn count_a_call(criterion: &mut Criterion) {
                 outcome: outcome(index),
                 http_number: 200,
                 ended: Timestamp::now(),
-                cost: 1,
             });
             // As the writing thread does, if more rarely.
             if index % 1000 < 7 {

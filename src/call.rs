@@ -6,6 +6,7 @@
 //! reload never changes a request in flight.
 
 use core::net::IpAddr;
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,7 +24,7 @@ use crate::policy::client_address::Origin;
 use crate::policy::geo::Place;
 use crate::policy::identity::Identity;
 use crate::policy::limit::Limited;
-use crate::route::{Binding, Captures};
+use crate::route::{self, Binding, Captures};
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 
@@ -102,6 +103,7 @@ pub struct Notes {
     bytes_read: AtomicU64,
     messages_sent: AtomicU64,
     place: OnceLock<Place>,
+    cost: AtomicU64,
 }
 
 /// What the client sent, unread: the transcoder binds it to the request message.
@@ -123,6 +125,27 @@ pub struct Failure {
     pub status: Status,
     /// The backend's metadata, leading and trailing, unfiltered; `None` when there is none.
     pub metadata: Option<Box<HeaderMap>>,
+}
+
+impl Call {
+    /// The decoded text of a field of the request message, as path or query have it.
+    pub fn field_text(&self, field: &str) -> Option<Cow<'_, str>> {
+        let Self { snapshot, binding, payload, .. } = self;
+        let head = route::Head { captures: &payload.captures, query: self.query() };
+        binding.field_text(&snapshot.schema, &snapshot.binding, snapshot.json.depth_max, head, field)
+    }
+
+    /// Bytes that are looked through for it.
+    pub fn field_bytes(&self, field: &str) -> usize {
+        match self.binding.source(&self.snapshot.schema, field) {
+            Some(route::Source::Query) => self.query().len(),
+            Some(route::Source::Path) | None => 0,
+        }
+    }
+
+    fn query(&self) -> &str {
+        self.head.uri.query().unwrap_or_default()
+    }
 }
 
 impl Head {
@@ -181,6 +204,18 @@ impl Notes {
 
     pub fn refusing_stage(&self) -> Option<&'static str> {
         self.refused_by.get().copied()
+    }
+
+    /// Notes units that the call takes of a limit; of several, the most counts.
+    pub fn costs(&self, units: u64) {
+        if units > 1 {
+            self.cost.fetch_max(units, Ordering::Relaxed);
+        }
+    }
+
+    /// Units that the call takes of its limits; 1 where none has said more.
+    pub fn cost(&self) -> u64 {
+        self.cost.load(Ordering::Relaxed).max(1)
     }
 
     /// Notes bytes of the request's body.

@@ -20,9 +20,9 @@ pub struct Expression {
 }
 
 impl Expression {
-    pub(super) fn read(node: &Node, report: &mut Report) -> Option<Self> {
+    pub(super) fn read(expected: &str, node: &Node, report: &mut Report) -> Option<Self> {
         if let Value::Unwritten = node.value {
-            report.draw(Shape::Words("a condition such as `\"orders.read\" in claims.scope`".to_owned()));
+            report.draw(Shape::Words(expected.to_owned()));
             return None;
         }
         let text = value::text(node, report)?;
@@ -134,7 +134,7 @@ mod tests {
             let Value::Map(entries) = &root.value else { panic!("{source}: no mapping") };
             let mut report = Report::new(std::path::Path::new("f"));
             report.read_from(source);
-            let expression = Expression::read(&entries[0].1, &mut report).expect("text");
+            let expression = Expression::read("text", &entries[0].1, &mut report).expect("text");
             let found = expression.position_of(expression.text.find('@').expect("a mark"));
             let before = source.split('@').next().expect("a mark");
             let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;

@@ -16,6 +16,7 @@ pub mod auth_jwt;
 mod compression;
 pub mod consumers;
 mod cors;
+pub mod cost;
 pub mod deprecated;
 pub mod descriptors;
 pub mod effective;

@@ -12,9 +12,10 @@
 
 use super::access::AccessList;
 use super::auth::Demand;
+use super::cost::Cost;
 use super::expression::Expression;
 use super::finding::{Position, Report};
-use super::rate::{self, Rate};
+use super::rate::Rate;
 use super::section::Section;
 use super::value;
 use super::yaml::{Key, Node, Value};
@@ -40,7 +41,7 @@ pub struct Clauses {
     /// How much each subject may take.
     pub rate: Option<Vec<Rate>>,
     /// Units that a call takes of limits that do not say it themselves. Default 1.
-    pub cost: Option<u64>,
+    pub cost: Option<Cost>,
     /// What must hold of a call: a condition over claims and request.
     pub condition: Option<Expression>,
     /// What must have been granted: all of it.
@@ -84,18 +85,20 @@ impl Clauses {
         section.read("rate", &mut clauses.rate, |node, report| {
             value::one_or_more("limit", Rate::read)(node, report).map(Some)
         });
-        section.read("cost", &mut clauses.cost, |node, report| rate::cost(node, report).map(Some));
+        section.read("cost", &mut clauses.cost, |node, report| Cost::read(node, report).map(Some));
         clauses
     }
 }
 
+const CONDITION: &str = "a condition such as `\"orders.read\" in claims.scope`";
+
 /// Lists where a mapping stands, otherwise a condition. Both may hold of one call, by two policies.
 fn allowed(node: &Node, report: &mut Report) -> Option<(Option<AccessList>, Option<Expression>)> {
     match node.value {
-        Value::Text(_) => Some((None, Expression::read(node, report))),
+        Value::Text(_) => Some((None, Expression::read(CONDITION, node, report))),
         Value::Map(_) => Some((AccessList::read("allow", node, report), None)),
         Value::Unwritten => {
-            Expression::read(node, report);
+            Expression::read(CONDITION, node, report);
             Some((AccessList::read("allow", node, report), None))
         }
         _ => value::expected(node, report, "a condition, or lists such as `{ cidr: [10.0.0.0/8] }`"),

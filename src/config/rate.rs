@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::cost::Cost;
 use super::finding::{Position, Report};
 use super::section::Section;
 use super::surfaces::{Named, named};
@@ -34,7 +35,7 @@ pub struct Rate {
     pub by: Vec<By>,
     pub allowance: Allowance,
     /// Units that a call takes. Default: the rule's `cost`, or 1.
-    pub cost: Option<u64>,
+    pub cost: Option<Cost>,
     /// Calls of a subject at once, on one node. Default: any number.
     pub concurrency: Option<u32>,
     pub mode: Mode,
@@ -89,9 +90,6 @@ pub enum OnStoreError {
     Deny,
 }
 
-/// The most units that a call may cost.
-pub(super) const COST_MAX: u64 = 1_000_000;
-
 const BURST_MAX: u64 = 1_000_000_000;
 
 const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
@@ -134,7 +132,7 @@ impl Rate {
         section.read("quota", &mut numbers.quota, |node, report| quota(node, report).map(Some));
         section.read("over_quota", &mut numbers.over, value::choice(&OVER_QUOTA));
         section.read("default_plan", &mut otherwise, |node, report| named(node, report).map(Some));
-        section.read("cost", &mut rate.cost, |node, report| cost(node, report).map(Some));
+        section.read("cost", &mut rate.cost, |node, report| Cost::read(node, report).map(Some));
         section.read("concurrency", &mut rate.concurrency, |node, report| {
             value::integer(1..=10_000_000)(node, report).map(Some)
         });
@@ -284,9 +282,4 @@ fn parse(
 
 pub(super) fn burst(node: &Node, report: &mut Report) -> Option<Option<(u64, Position)>> {
     value::integer(1..=BURST_MAX)(node, report).map(|burst| Some((burst, node.position)))
-}
-
-/// Units that a call takes.
-pub(super) fn cost(node: &Node, report: &mut Report) -> Option<u64> {
-    value::integer(1..=COST_MAX)(node, report)
 }

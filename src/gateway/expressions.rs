@@ -13,9 +13,7 @@ use crate::config::auth::Combination;
 use crate::config::effective::Effective;
 use crate::config::expression::Expression as Written;
 use crate::config::finding::Finding;
-use crate::policy::condition::{
-    CaptureError, CaptureKind, CaptureTypes, Expression, Outcome, RequestTypes,
-};
+use crate::policy::condition::{CaptureError, CaptureKind, CaptureTypes, Expression, Outcome, RequestTypes};
 use crate::route::{Binding, Source};
 use crate::schema::Schema;
 use crate::snapshot::Surfaces;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use super::expressions::{Expressions, Known};
 use super::snapshot::finding;
 use crate::config::Config;
+use crate::config::cost as written;
 use crate::config::effective::{Effective, Origin};
 use crate::config::finding::Finding;
 use crate::config::rate::{self as file, Numbers, Rate};
@@ -17,7 +19,7 @@ use crate::config::stores::{Redis, StoreKind};
 use crate::policy::limit::Limit;
 use crate::policy::quota::Period;
 use crate::stage::limit::{
-    self, Allowance, Allowed, Bucket, By, Limits, Mode, OnStoreError, Plan, RuleLimits, Store,
+    self, Allowance, Allowed, Bucket, By, Cost, Limits, Mode, OnStoreError, Plan, RuleLimits, Store,
 };
 use crate::store::memory::{KEYS_DEFAULT, MemoryStore};
 use crate::store::redis::{RedisSettings, RedisStore};
@@ -26,6 +28,7 @@ use crate::store::redis::{RedisSettings, RedisStore};
 pub(super) fn build(
     config: &Config,
     effective: &[Effective<'_>],
+    expressions: &Expressions<'_>,
     background: &Handle,
     previous: Option<&Limits>,
 ) -> Result<Limits, Vec<Finding>> {
@@ -39,7 +42,9 @@ pub(super) fn build(
         findings: Vec::new(),
     };
     build.open(background, previous);
-    let rules = effective.iter().map(|effective| build.rule(effective)).collect();
+    let rules = (0..).zip(effective);
+    let rules = rules.map(|(index, effective)| build.rule(effective, &expressions.of_rule(index, effective)));
+    let rules = rules.collect();
     // Rules that share a policy find the same in it.
     let mut told = BTreeSet::new();
     build.findings.retain(|finding| told.insert((finding.position, finding.message.clone())));
@@ -98,10 +103,15 @@ impl Build<'_> {
         }
     }
 
-    fn rule(&mut self, effective: &Effective<'_>) -> RuleLimits {
+    fn rule(&mut self, effective: &Effective<'_>, known: &Known<'_>) -> RuleLimits {
         let mut rule = RuleLimits::default();
         let (mut by_address, mut by_identity) = (Vec::new(), Vec::new());
-        let cost = effective.single(|clauses| clauses.cost.as_ref()).map(|(cost, _)| *cost);
+        // What is not shown is not called, and may have no path.
+        if effective.rule.is_some_and(|rule| !rule.expose) {
+            return rule;
+        }
+        let said = effective.single(|clauses| clauses.cost.as_ref()).map(|(cost, _)| cost);
+        let cost = said.map_or(Cost::Units(1), |cost| self.cost(cost, known));
         let mut seen = BTreeSet::new();
         for (rates, origin) in effective.all_of(|clauses| clauses.rate.as_ref()) {
             let name = name(effective, origin);
@@ -109,9 +119,12 @@ impl Build<'_> {
             if !seen.insert(name.clone()) {
                 continue;
             }
-            for bucket in self.buckets(&name, rates, cost) {
+            for (rate, bucket) in self.buckets(&name, rates, &cost, known) {
                 let goes_by_identity =
                     bucket.by.contains(&By::Consumer) || matches!(bucket.allowance, Allowance::OfPlan { .. });
+                if !goes_by_identity && !known.asks_nobody {
+                    self.is_known_early(&bucket.cost, rate.cost.as_ref().or(said));
+                }
                 let place = if goes_by_identity { &mut by_identity } else { &mut by_address };
                 place.push(Arc::new(bucket));
             }
@@ -123,7 +136,13 @@ impl Build<'_> {
 
     /// The buckets of one policy. Limits of the same kind of subject are one bucket: a shared store judges them
     /// with one question.
-    fn buckets(&mut self, name: &str, rates: &[Rate], cost: Option<u64>) -> Vec<Bucket> {
+    fn buckets<'r>(
+        &mut self,
+        name: &str,
+        rates: &'r [Rate],
+        cost: &Cost,
+        known: &Known<'_>,
+    ) -> Vec<(&'r Rate, Bucket)> {
         let mut groups: Vec<(usize, &Rate, Vec<Numbers>)> = Vec::new();
         for (number, rate) in rates.iter().enumerate() {
             let file::Allowance::Own(numbers) = &rate.allowance else {
@@ -138,7 +157,11 @@ impl Build<'_> {
                 None => groups.push((number, rate, vec![*numbers])),
             }
         }
-        let bucket = |(number, rate, numbers)| self.bucket(name, number, rate, numbers, cost);
+        let bucket = |(number, rate, numbers): (usize, &'r Rate, Vec<Numbers>)| {
+            let own = rate.cost.as_ref().map(|own| self.cost(own, known));
+            let cost = own.unwrap_or_else(|| cost.clone());
+            (rate, self.bucket(name, number, rate, numbers, cost))
+        };
         groups.into_iter().map(bucket).collect()
     }
 
@@ -148,9 +171,8 @@ impl Build<'_> {
         number: usize,
         rate: &Rate,
         numbers: Vec<Numbers>,
-        cost: Option<u64>,
+        cost: Cost,
     ) -> Bucket {
-        let cost = rate.cost.or(cost).unwrap_or(1);
         let store = rate.store.as_ref().and_then(|named| self.stores.get(named.name.as_str()));
         let mut store = store.cloned().unwrap_or_else(|| Store::Memory(self.default_store.clone()));
         let allowance = match &rate.allowance {
@@ -160,7 +182,7 @@ impl Build<'_> {
                     .zip(0..)
                     .flat_map(|(numbers, index)| allowed(&shown_name(name, number + index), numbers))
                     .collect();
-                self.afford(rate, cost, name, limits.iter().map(|allowed| allowed.limit));
+                self.afford(rate, &cost, name, limits.iter().map(|allowed| allowed.limit));
                 if limits.is_empty() {
                     // Calls at once are counted by each node.
                     store = Store::Memory(self.default_store.clone());
@@ -170,7 +192,7 @@ impl Build<'_> {
             file::Allowance::Plan { otherwise } => {
                 for plan in &self.config.plans {
                     let limits = allowed(&plan.name, plan.numbers);
-                    self.afford(rate, cost, &plan.name, limits.iter().map(|allowed| allowed.limit));
+                    self.afford(rate, &cost, &plan.name, limits.iter().map(|allowed| allowed.limit));
                 }
                 Allowance::OfPlan { otherwise: otherwise.as_ref().map(|named| named.name.as_str().into()) }
             }
@@ -196,8 +218,31 @@ impl Build<'_> {
         }
     }
 
-    /// A limit that is less than what one call costs lets nobody pass.
-    fn afford(&mut self, rate: &Rate, cost: u64, name: &str, limits: impl Iterator<Item = Limit>) {
+    /// The number, or the expression as the rule's calls will have it.
+    fn cost(&mut self, cost: &written::Cost, known: &Known<'_>) -> Cost {
+        match cost {
+            written::Cost::Units(units) => Cost::Units(*units),
+            written::Cost::Counted(text) => match known.compile::<u64>(text, &mut self.findings) {
+                Some(count) => Cost::Counted(Arc::new(count)),
+                None => Cost::Units(1),
+            },
+        }
+    }
+
+    /// Before authentication, no cost can go by who is calling.
+    fn is_known_early(&mut self, cost: &Cost, said: Option<&written::Cost>) {
+        let (Cost::Counted(count), Some(written::Cost::Counted(said))) = (cost, said) else { return };
+        if let Some(variable) = count.identity_variable() {
+            let message = format!(
+                "`{variable}` is not known yet to a limit by address, header or method: give that one a `cost` of its own"
+            );
+            self.findings.push(finding(self.config, Some(said.position), message));
+        }
+    }
+
+    /// A limit that is less than what one call costs lets nobody pass. What an expression says shows with calls.
+    fn afford(&mut self, rate: &Rate, cost: &Cost, name: &str, limits: impl Iterator<Item = Limit>) {
+        let Cost::Units(cost) = *cost else { return };
         if let Some(least) = limits.map(|limit| limit.capacity()).min().filter(|least| *least < cost) {
             let message =
                 format!("`{name}` allows {least} at once, and a call costs {cost}: none would ever pass");
@@ -290,8 +335,12 @@ pub(super) fn settings(name: &Arc<str>, redis: &Redis) -> Result<RedisSettings, 
 mod tests {
     use std::path::Path;
 
+    use prost_reflect::DescriptorPool;
+
     use super::*;
     use crate::config::Elsewhere;
+    use crate::schema::{Schema, Traits};
+    use crate::snapshot::Surfaces;
 
     fn limits(stores: &str, limit: &str, previous: Option<&Limits>) -> Result<Limits, Vec<String>> {
         let text = format!(
@@ -301,7 +350,10 @@ mod tests {
         );
         let elsewhere = Elsewhere { descriptors: true, services: true, ..Elsewhere::default() };
         let config = Config::parse(&text, Path::new("t.yaml"), elsewhere).expect("a good file");
-        let built = build(&config, &Effective::all(&config), &Handle::current(), previous);
+        let (schema, surfaces) =
+            (Schema::new(DescriptorPool::new(), Traits::default()), Surfaces::new(Vec::new()));
+        let expressions = Expressions { config: &config, schema: &schema, surfaces: &surfaces };
+        let built = build(&config, &Effective::all(&config), &expressions, &Handle::current(), previous);
         built.map_err(|findings| findings.iter().map(ToString::to_string).collect())
     }
 

@@ -156,6 +156,8 @@ impl Drop for Tally {
             bytes_in: self.notes.bytes_read(),
             bytes_out: self.bytes_out,
             messages: self.notes.messages_sent(),
+            // What a stage refuses takes nothing.
+            cost: if self.is_admitted { self.notes.cost() } else { 0 },
             duration: self.started.elapsed(),
         };
         let identity = self.notes.identity();
@@ -168,7 +170,6 @@ impl Drop for Tally {
                 outcome,
                 http_number: self.http_number,
                 ended: Timestamp::now(),
-                cost: 1,
             });
         }
     }

@@ -85,15 +85,24 @@ fn live(
     let mut live = Extensions::new();
     let expressions = Expressions { config, schema, surfaces: shown };
     let previous = previous.map(|previous| &previous.live);
-    let limits = previous.and_then(|previous| previous.get::<Arc<Limits>>());
-    live.insert(Arc::new(limits::build(config, effective, background, limits.map(|limits| &**limits))?));
+    let limits = previous.and_then(|previous| previous.get::<Arc<Limits>>()).map(|limits| &**limits);
+    let limits = limits::build(config, effective, &expressions, background, limits);
+    let authorization = authorization::build(config, effective, &expressions);
+    let (limits, authorization) = match (limits, authorization) {
+        (Ok(limits), Ok(authorization)) => (limits, authorization),
+        (limits, authorization) => {
+            let findings = [limits.err(), authorization.err()];
+            return Err(findings.into_iter().flatten().flatten().collect());
+        }
+    };
+    live.insert(Arc::new(limits));
+    live.insert(Arc::new(authorization));
     live.insert(backends(config, workers, previous.and_then(|previous| previous.get())));
     surfaces::notices(effective).map(|notices| live.insert(notices));
     live.insert(access::build(config, effective, background)?);
     if let Some(auth) = auth::build(config, effective, kept)? {
         live.insert(Arc::new(auth));
     }
-    live.insert(Arc::new(authorization::build(config, effective, &expressions)?));
     Ok(live)
 }
 

@@ -9,7 +9,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::call::Call;
 use crate::policy::condition::{Captured, Subject};
 use crate::policy::geo::{Country, Place};
-use crate::route::{Head, Source};
 
 /// One call, as expressions see it.
 pub(super) struct Facts<'c> {
@@ -41,24 +40,15 @@ impl<'c> Facts<'c> {
             captured: self,
         }
     }
-
-    fn query(&self) -> &'c str {
-        self.call.head.uri.query().unwrap_or_default()
-    }
 }
 
 impl Captured for Facts<'_> {
     fn text(&self, field: &str) -> Option<Cow<'_, str>> {
-        let Call { snapshot, binding, payload, .. } = self.call;
-        let head = Head { captures: &payload.captures, query: self.query() };
-        binding.field_text(&snapshot.schema, &snapshot.binding, snapshot.json.depth_max, head, field)
+        self.call.field_text(field)
     }
 
     fn bytes(&self, field: &str) -> usize {
-        match self.call.binding.source(&self.call.snapshot.schema, field) {
-            Some(Source::Query) => self.query().len(),
-            Some(Source::Path) | None => 0,
-        }
+        self.call.field_bytes(field)
     }
 }
 

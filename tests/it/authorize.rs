@@ -169,26 +169,28 @@ surfaces:
     check("GET", "/v1/items/7:watch", &[key], (200, "", "")).await;
 }
 
+/// What is found in a file with these sections, with places in it.
+async fn check(sections: &str, expected: &[&str]) {
+    let head = "version: 1\ndescriptors: [{ proto: tests/data/door.proto }]\n\
+                services: { door: { endpoints: { static: [\"http://127.0.0.1:1\"] } } }\n";
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("transom.yaml");
+    let config = Config::parse(&format!("{head}{sections}"), &file, Elsewhere::default());
+    let findings = match config {
+        Ok(config) => transom::gateway::Gateway::build(&config).await.err().unwrap_or_default(),
+        Err(findings) => findings,
+    };
+    let found: Vec<_> = findings
+        .iter()
+        .map(|finding| {
+            let position = finding.position.expect("a place");
+            format!("{}:{}: {}", position.line, position.column, finding.message)
+        })
+        .collect();
+    assert_eq!(found, expected, "{sections}");
+}
+
 #[tokio::test]
 async fn conditions_are_checked_where_they_stand() {
-    let check = async |sections: &str, expected: &[&str]| {
-        let head = "version: 1\ndescriptors: [{ proto: tests/data/door.proto }]\n\
-                    services: { door: { endpoints: { static: [\"http://127.0.0.1:1\"] } } }\n";
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("transom.yaml");
-        let config = Config::parse(&format!("{head}{sections}"), &file, Elsewhere::default());
-        let findings = match config {
-            Ok(config) => transom::gateway::Gateway::build(&config).await.err().unwrap_or_default(),
-            Err(findings) => findings,
-        };
-        let found: Vec<_> = findings
-            .iter()
-            .map(|finding| {
-                let position = finding.position.expect("a place");
-                format!("{}:{}: {}", position.line, position.column, finding.message)
-            })
-            .collect();
-        assert_eq!(found, expected, "{sections}");
-    };
     let rule = |rpc: &str, condition: &str| {
         format!("surfaces:\n  web:\n    rules:\n      - {{ match: {rpc}, allow: {condition} }}\n")
     };
@@ -248,6 +250,54 @@ async fn conditions_are_checked_where_they_stand() {
         "surfaces:\n  web:\n    rules:\n      - { match: door.v1.Door.Delete, expose: false, allow: request.message.name == 'a' }\n\
          \x20     - { match: door.v1.* }\n",
         &[],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn costs_are_checked_where_they_stand() {
+    let cost = |rpc: &str, cost: &str| {
+        format!("surfaces:\n  web:\n    rules:\n      - {{ match: {rpc}, cost: {cost} }}\n")
+    };
+    check(&cost("door.v1.Door.Names", "request.message.count / 10 + 1"), &[]).await;
+    check(
+        &cost("door.v1.Door.*", "request.message.count / 10 + 1"),
+        &["7:56: `count` is neither captured by `/v1/chat` of `door.v1.Door.Chat` nor one of its query: \
+         the body is unread when calls are judged"],
+    )
+    .await;
+    check(
+        &cost("door.v1.Door.Names", "request.message.name"),
+        &["7:60: expected a whole number as the outcome, found string"],
+    )
+    .await;
+    check(
+        "surfaces:\n  web:\n    rules:\n      - { match: door.v1.Door.Get, allow: claim.b,\n          \
+         rate: { by: ip, limit: 9/s, cost: 1 + claim.a } }\n",
+        &[
+            "8:49: unknown name `claim`: did you mean `claims`?",
+            "7:43: unknown name `claim`: did you mean `claims`?",
+        ],
+    )
+    .await;
+    // Before authentication nobody knows who calls.
+    let by = |by: &str, auth: &str| {
+        format!(
+            "auth: {{ k: {{ api_key: {{}} }} }}\npolicies: {{ p: {{ rate: {{ by: {by}, limit: 9/s }} }} }}\n\
+             surfaces:\n  web:\n    policies: [p]\n    rules:\n      - {{ match: door.v1.*, \
+             cost: size(claims), auth: {auth} }}\n"
+        )
+    };
+    check(&by("consumer", "k"), &[]).await;
+    check(
+        &by("ip", "k"),
+        &["10:35: `claims` is not known yet to a limit by address, header or method: \
+         give that one a `cost` of its own"],
+    )
+    .await;
+    check(
+        &by("ip", "none"),
+        &["10:35: `claims` is never there: nobody authenticates here, for no `auth` asks for it"],
     )
     .await;
 }

@@ -197,6 +197,102 @@ async fn a_policy_is_one_bucket_and_a_rule_may_cost_more() {
     check(send("GET", "/v1/names").await, 429, "\"web/door.v1.Door.Names\";r=0;");
 }
 
+const COUNTED: &str = r#"
+policies:
+  edge: { rate: { by: ip, limit: 10/h, burst: 20 } }
+  try: { rate: { by: ip, limit: 10/h, burst: 20, mode: shadow } }
+  daily: { rate: { by: header x-day, quota: 30/day, over_quota: bill } }
+surfaces:
+  web:
+    policies: [edge]
+    rules:
+      - { match: door.v1.Door.Names, cost: request.message.count / 10 + 1 }
+      - { match: door.v1.Door.Download, policies: [try], cost: request.message.count }
+      - { match: door.v1.Door.Get, policies: [daily], cost: 'int(request.headers["x-units"])' }
+      - match: door.v1.Door.Watch
+        rate: { by: ip, limit: 1/h, burst: 5, cost: 'request.message.count' }
+"#;
+
+#[tokio::test]
+async fn an_expression_says_what_a_call_costs() {
+    let backend = Backend::echo().await;
+    let gateway = Gateway::configured(&backend, "", "", COUNTED).await;
+    let check = async |path: &str, headers: &[(&str, &str)], expected: (u16, &str), standing: &str| {
+        let request =
+            headers.iter().fold(client::request("GET", path), |r, (name, value)| r.header(*name, *value));
+        let answer = soon(client::send(gateway.address, request, "")).await;
+        let (status, reason) = verdict(&answer);
+        assert_eq!((status, reason.as_str()), expected, "{path}");
+        let told = answer.header("ratelimit").unwrap_or_default();
+        assert!(told.starts_with(standing), "{path}: {told}, not {standing}");
+        answer
+    };
+    let (passed, too_high, unknown) = ((200, ""), (400, "COST_TOO_HIGH"), (400, "COST_UNKNOWN"));
+    // The page that is asked for drains the bucket.
+    check("/v1/names", &[], passed, "\"edge\";r=19;").await;
+    check("/v1/names?count=9", &[], passed, "\"edge\";r=18;").await;
+    check("/v1/names?count=50", &[], passed, "\"edge\";r=12;").await;
+    // What fits later waits, and takes nothing; what never fits is told so.
+    let refused = check("/v1/names?count=150", &[], (429, "RATE_LIMITED"), "\"edge\";r=12;").await;
+    let retry_s: u64 = refused.header("retry-after").expect("a wait").parse().expect("seconds");
+    assert!((1400..=1440).contains(&retry_s), "four units of six minutes, not {retry_s} s");
+    check("/v1/names?count=190", &[], (429, "RATE_LIMITED"), "\"edge\";r=12;").await;
+    let refused = check("/v1/names?count=200", &[], too_high, "\"edge\";r=12;").await;
+    assert_eq!(refused.header("retry-after"), None);
+    assert_eq!(refused.json()["code"], 3);
+    check("/v1/names?count=2147483647", &[], too_high, "\"edge\";r=12;").await;
+    // Nothing goes for free: less than one is one, and what has no value does not pass.
+    check("/v1/names?count=-5", &[], passed, "\"edge\";r=11;").await;
+    check("/v1/names?count=-30", &[], unknown, "").await;
+    check("/v1/names?count=x", &[], unknown, "").await;
+    check("/v1/names?count=99999999999999999999", &[], unknown, "").await;
+    check("/v1/names?count=100", &[], passed, "\"edge\";r=0;").await;
+    // A limit's own expression.
+    check("/v1/items/7:watch?count=5", &[], passed, "\"web/door.v1.Door.Watch\";r=0;").await;
+    check("/v1/items/7:watch?count=6", &[], too_high, "\"web/door.v1.Door.Watch\";r=").await;
+    // A quota that is never refused takes any cost.
+    let units = |units| [("x-day", "a"), ("x-units", units)];
+    check("/v1/items/7", &units("20"), passed, "\"daily-day\";r=10;").await;
+    check("/v1/items/7", &units("50"), passed, "\"daily-day\";r=0;").await;
+    check("/v1/items/7", &units("many"), unknown, "").await;
+    check("/v1/items/7", &[], unknown, "").await;
+    // A shadow refuses nobody for what it cannot tell.
+    for query in ["", "?count=21", "?count=x", "?count=-1"] {
+        soon(client::send(gateway.address, client::request("GET", &format!("/v1/files/a{query}")), "")).await;
+    }
+    assert!((sample(&gateway, "transom_limits_shadowed_total").await - 3.0).abs() < 0.5);
+    let of = |reason: &str| format!("transom_refused_total{{stage=\"limit\",reason=\"{reason}\"}}");
+    assert!((sample(&gateway, &of("COST_UNKNOWN")).await - 5.0).abs() < 0.5);
+    assert!((sample(&gateway, &of("COST_TOO_HIGH")).await - 3.0).abs() < 0.5);
+}
+
+/// What a limit by address took goes back when one behind authentication refuses, at the price of then.
+#[tokio::test]
+async fn what_an_expression_took_goes_back() {
+    let backend = Backend::echo().await;
+    let rest = r#"
+auth: { partner: { api_key: {} } }
+policies:
+  edge: { rate: { by: ip, limit: 10/h, burst: 20, cost: request.message.count } }
+  own: { rate: { by: consumer, limit: 1/h, burst: 3, cost: request.message.size } }
+consumers: { acme: { keys: ["sha256:dcfe8e53052cbcfd88fabf75bb28e2d1034b1eb34d7148bf68cb815c35ac9d1a"] } }
+surfaces: { web: { policies: [edge, own], rules: [{ match: door.v1.Door.Names, auth: partner }] } }
+"#;
+    let gateway = Gateway::configured(&backend, "", "", rest).await;
+    let check = async |query: &str, expected: u16, standing: &str| {
+        let request = client::request("GET", &format!("/v1/names?{query}"))
+            .header("x-api-key", "transom_MO9z8Gqn_tDSSgV5Co7eOFX5EyKKbDztF7rdXvIVQ_011FVp");
+        let answer = soon(client::send(gateway.address, request, "")).await;
+        let told = answer.header("ratelimit").unwrap_or_default();
+        let is_expected = answer.status == expected && told.starts_with(standing);
+        assert!(is_expected, "{query}: {} {told}, not {expected} {standing}", answer.status);
+    };
+    check("count=15&size=1", 200, "\"own\";r=2;").await;
+    check("count=5&size=4", 400, "\"own\";r=2;").await;
+    check("count=5&size=3", 429, "\"own\";r=2;").await;
+    check("count=5&size=2", 200, "\"edge\";r=0;").await;
+}
+
 #[tokio::test]
 async fn a_shadow_counts_and_lets_pass() {
     let backend = Backend::echo().await;

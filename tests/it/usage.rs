@@ -118,6 +118,60 @@ fn told(event: &Value) -> (String, [u64; 4]) {
 }
 
 #[tokio::test]
+async fn events_and_statistics_have_what_calls_cost() {
+    let (backend, sink, directory) = (Backend::echo().await, Sink::start(204).await, Directory::new("usage"));
+    let rules = r#"
+auth: { partner: { api_key: {} } }
+consumers: { acme: { keys: ["sha256:dcfe8e53052cbcfd88fabf75bb28e2d1034b1eb34d7148bf68cb815c35ac9d1a"] } }
+policies:
+  edge: { rate: [{ by: ip, limit: 100/h, cost: 2 }, { by: method, limit: 90000/h }] }
+  own: { rate: { by: consumer, limit: 5000/h } }
+surfaces:
+  web:
+    policies: [edge]
+    rules:
+      - { match: door.v1.Door.Names, policies: [edge, own], auth: partner, cost: request.message.count / 10 + 1 }
+      - { match: door.v1.Door.Watch, policies: [], auth: none, cost: 9 }
+      - { match: door.v1.Door.*, auth: none }
+"#;
+    let rest = format!("{}{rules}", sink.usage(&directory, ""));
+    let gateway = Gateway::configured(&backend, "", "", &rest).await;
+    let get = async |target: &str, expected: u16| {
+        let key = ("x-api-key", "transom_MO9z8Gqn_tDSSgV5Co7eOFX5EyKKbDztF7rdXvIVQ_011FVp");
+        let request = client::request("GET", target).header(key.0, key.1);
+        assert_eq!(client::send(gateway.address, request, "").await.status, expected, "{target}");
+    };
+    get("/v1/items/7", 200).await;
+    get("/v1/names?count=60", 200).await;
+    get("/v1/names", 200).await;
+    // Where nothing counts a call, it is one; what goes wrong behind the limits stays paid.
+    get("/v1/items/7:watch", 200).await;
+    get("/v1/names?count=30&nope=1", 400).await;
+    let mut costs: Vec<_> = sink
+        .has(5)
+        .await
+        .iter()
+        .map(|event| {
+            let (name, _) = told(event);
+            (name, event["data"]["cost"].as_u64().expect("a number"))
+        })
+        .collect();
+    costs.sort();
+    let expected =
+        [("Get OK", 2), ("Names INVALID_ARGUMENT", 4), ("Names OK", 2), ("Names OK", 7), ("Watch OK", 1)];
+    assert_eq!(costs, expected.map(|(name, cost)| (name.to_owned(), cost)));
+    // A refused one takes nothing.
+    get("/v1/names?count=99990", 400).await;
+    let refused = sink.has(6).await;
+    assert!(
+        refused.iter().any(|event| event["data"]["http"] == 400 && event["data"]["cost"] == 0),
+        "{refused:?}"
+    );
+    let stats = client::send(gateway.admin, client::request("GET", "/stats"), "").await.json();
+    assert_eq!(stats["consumers"]["acme"]["total"]["cost"], 13, "{stats}");
+}
+
+#[tokio::test]
 async fn each_call_becomes_an_event() {
     let (backend, sink, directory) = (Backend::echo().await, Sink::start(204).await, Directory::new("usage"));
     let usage = sink.usage(&directory, ", node: edge-7, source: /shop, token: env:CARGO_PKG_VERSION");

@@ -27,6 +27,7 @@ const READERS: &[&str] = &[
     include_str!("../plans.rs"),
     include_str!("../rate.rs"),
     include_str!("../revoked.rs"),
+    include_str!("../cost.rs"),
     include_str!("../policies.rs"),
     include_str!("../surfaces.rs"),
     include_str!("../cors.rs"),

@@ -44,8 +44,8 @@ pub const NESTING_MAX: usize = 2;
 pub const STEPS_MAX: usize = 20_000;
 /// Bytes of a compiled pattern.
 pub const PATTERN_BYTES_MAX: usize = 256 << 10;
-/// The largest outcome of a number's expression.
-pub const COUNT_MAX: u64 = 1_000_000_000;
+/// The largest outcome of a number's expression; what is larger counts as this.
+pub const COUNT_MAX: u64 = 1_000_000;
 
 /// Whether a request is allowed.
 pub type Condition = Expression<bool>;
@@ -136,7 +136,7 @@ impl Outcome for u64 {
             Value::Uint(value) => value,
             other => return Err(EvaluationError::Type { what: "the outcome", found: other.kind() }),
         };
-        if count > COUNT_MAX { Err(EvaluationError::Overflow) } else { Ok(count) }
+        Ok(count.min(COUNT_MAX))
     }
 }
 

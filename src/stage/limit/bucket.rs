@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::cost::Cost;
 use crate::policy::limit::{Limit, Shown};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
@@ -19,7 +20,7 @@ pub struct Bucket {
     pub by: Box<[By]>,
     pub allowance: Allowance,
     /// Units that a call takes of each limit.
-    pub cost: u64,
+    pub cost: Cost,
     pub store: Store,
     pub on_store_error: OnStoreError,
     pub mode: Mode,

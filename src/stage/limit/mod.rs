@@ -10,7 +10,9 @@
 //! these get back what they gave when the memory has refused meanwhile.
 
 mod bucket;
+mod cost;
 mod header;
+mod refusal;
 mod round;
 mod slots;
 mod subject;
@@ -27,10 +29,12 @@ use crate::store::redis::{Link, RedisStore};
 use crate::telemetry::WorkerMetrics;
 
 pub use bucket::{Allowance, Allowed, Bucket, By, Mode, OnStoreError, Plan, Store};
+pub use cost::Cost;
 pub use header::shown;
 pub use slots::Slots;
 
-use round::{Progress, Refusal, Round};
+use refusal::Refusal;
+use round::{Progress, Round};
 
 /// All limits of a snapshot.
 #[derive(Debug)]
@@ -104,7 +108,7 @@ impl Limiter {
         if buckets.is_empty() {
             return Judgement::Pass(call);
         }
-        let mut round = match Round::of(limits, buckets, &call) {
+        let mut round = match Round::of(self, limits, buckets, &call) {
             Ok(round) => round,
             Err(refusal) => return Judgement::Refuse(self.refuse(&mut call, place, &refusal)),
         };
@@ -135,11 +139,9 @@ impl Limiter {
     /// Gives back what the judge before authentication took, and tells the client when to come again.
     fn refuse(&self, call: &mut Call, place: Place, refusal: &Refusal) -> Failure {
         let snapshot = call.snapshot.clone();
-        if let (Place::Identity, Some((limits, rule))) = (place, limits_of(&snapshot, call)) {
-            let before = Round::of(limits, &rule.by_address, call);
-            if let (Ok(before), Some(limited)) = (before, &call.limited) {
-                before.give_back_by(self, &limited.states);
-            }
+        let before = call.limited.as_ref().filter(|_| place == Place::Identity);
+        if let (Some(limited), Some((limits, rule))) = (before, limits_of(&snapshot, call)) {
+            Round::give_back_earlier(self, limits, &rule.by_address, call, &limited.states);
         }
         header::tell(&call.notes, refusal.tightest.as_ref());
         refusal.status().into()

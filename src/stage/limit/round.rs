@@ -6,16 +6,16 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::bucket::{Allowance, Allowed, Bucket, Mode, OnStoreError, Store};
+use super::cost::{Cost, Costs};
+use super::refusal::{Reason, Refusal};
 use super::subject::{self, Words};
 use super::{Limiter, Limits, header};
 use crate::call::Call;
 use crate::policy::limit::{Demand, Kind, Limit, Now, Standing, Tightest};
-use crate::status::{Code, Status};
 use crate::store::clock;
 use crate::store::key::Subject;
 use crate::store::memory::{Asked, Few, MemoryStore};
@@ -34,27 +34,11 @@ pub(super) enum Progress {
     Asking,
 }
 
-/// Why a call is refused, and what the client is told.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    reason: Reason,
-    retry_ns: Option<u64>,
-    /// `None` where the limit is quiet, or none of them is to blame.
-    pub(super) tightest: Option<Tightest>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
-    Rate,
-    Quota,
-    Concurrency,
-    StoreDown,
-    NoPlan,
-}
-
 /// One bucket, and the subject of it that the call belongs to.
 struct Item {
     bucket: Arc<Bucket>,
+    /// What the call costs under this bucket.
+    cost: u64,
     limits: Arc<[Allowed]>,
     words: Words,
     subject: Subject,
@@ -78,24 +62,21 @@ enum Source {
 }
 
 impl Round {
-    /// Whom the buckets count when they count this call.
-    pub(super) fn of(limits: &Limits, buckets: &[Arc<Bucket>], call: &Call) -> Result<Self, Refusal> {
-        let mut items = SmallVec::new();
+    /// Whom the buckets count when they count this call, and for how much.
+    pub(super) fn of(
+        limiter: &Limiter,
+        limits: &Limits,
+        buckets: &[Arc<Bucket>],
+        call: &Call,
+    ) -> Result<Self, Refusal> {
+        let (mut items, mut costs) = (SmallVec::new(), Costs::default());
         for bucket in buckets {
             let Some(allowed) = allowed(limits, bucket, call)? else { continue };
-            let words = subject::words(bucket, call);
-            let (subject, spill) = subject::cells(&limits.keys, bucket, &words);
-            items.push(Item {
-                bucket: bucket.clone(),
-                limits: allowed,
-                words,
-                subject,
-                spill,
-                standings: Few::new(),
-                states: Few::new(),
-                source: Source::Nowhere,
-                asking: None,
-            });
+            match (costs.of(&bucket.cost, call), bucket.mode) {
+                (Some(cost), _) => items.push(Item::new(limits, bucket, allowed, cost, call)),
+                (None, Mode::Enforce) => return Err(Refusal::new(Reason::Cost, None)),
+                (None, Mode::Shadow) => limiter.metrics.limits_shadowed.add(1),
+            }
         }
         Ok(Self { items, now: clock::now() })
     }
@@ -144,8 +125,10 @@ impl Round {
     pub(super) fn pass(self, call: &mut Call, goes_on: bool) {
         let mut limited = call.limited.take().map(|limited| *limited).unwrap_or_default();
         for item in &self.items {
+            call.notes.costs(item.cost);
             if goes_on {
                 limited.states.push(item.source.number());
+                limited.states.extend(matches!(item.bucket.cost, Cost::Counted(_)).then_some(item.cost));
                 let states = item.states.iter().copied().chain(std::iter::repeat(0));
                 limited.states.extend(states.take(item.limits.len()));
             }
@@ -168,13 +151,26 @@ impl Round {
     }
 
     /// Gives back what an earlier round of the same buckets took, by what it left in [`Call::limited`].
-    pub(super) fn give_back_by(mut self, limiter: &Limiter, states: &[u64]) {
-        self.items.retain(|item| item.bucket.mode == Mode::Enforce);
+    pub(super) fn give_back_earlier(
+        limiter: &Limiter,
+        limits: &Limits,
+        buckets: &[Arc<Bucket>],
+        call: &Call,
+        states: &[u64],
+    ) {
         let mut states = states.iter().copied();
-        for item in &mut self.items {
+        let now = clock::now();
+        for bucket in buckets.iter().filter(|bucket| bucket.mode == Mode::Enforce) {
+            let Ok(Some(allowed)) = allowed(limits, bucket, call) else { continue };
             let Some(source) = states.next() else { return };
+            // What it was then: by now, an expression may say something else.
+            let cost = match bucket.cost {
+                Cost::Units(units) => units,
+                Cost::Counted(_) => states.next().unwrap_or_default(),
+            };
+            let mut item = Item::new(limits, bucket, allowed, cost, call);
             item.states = states.by_ref().take(item.limits.len()).collect();
-            item.source = match (source, &item.bucket.store) {
+            item.source = match (source, &bucket.store) {
                 (1, _) => Source::Memory,
                 (2, _) => Source::Lease,
                 (3, Store::Shared(store)) => {
@@ -183,8 +179,8 @@ impl Round {
                 (4.., _) => Source::Fallback { nodes: u32::try_from(source - 4).unwrap_or(1) },
                 _ => Source::Nowhere,
             };
+            item.give_back(limiter, now);
         }
-        self.give_back(limiter);
     }
 
     /// A place among the calls at once, for each bucket that bounds them.
@@ -253,8 +249,7 @@ impl Round {
     fn begin(&mut self, limiter: &Limiter, index: usize) -> Result<(), Refusal> {
         let item = &mut self.items[index];
         let Store::Shared(store) = &item.bucket.store else { return Ok(()) };
-        if let Some(allowed) = item.limits.iter().find(|allowed| item.bucket.cost > allowed.limit.capacity())
-        {
+        if let Some(allowed) = item.overtaxed() {
             let full = Standing { remaining: allowed.limit.capacity(), reset_ns: 0 };
             return Err(Refusal::by(allowed, item.bucket.quiet, full, None));
         }
@@ -300,6 +295,28 @@ impl Round {
 }
 
 impl Item {
+    fn new(limits: &Limits, bucket: &Arc<Bucket>, allowed: Arc<[Allowed]>, cost: u64, call: &Call) -> Self {
+        let words = subject::words(bucket, call);
+        let (subject, spill) = subject::cells(&limits.keys, bucket, &words);
+        Self {
+            bucket: bucket.clone(),
+            cost,
+            limits: allowed,
+            words,
+            subject,
+            spill,
+            standings: Few::new(),
+            states: Few::new(),
+            source: Source::Nowhere,
+            asking: None,
+        }
+    }
+
+    /// A limit that never allows as much as this call costs.
+    fn overtaxed(&self) -> Option<&Allowed> {
+        self.limits.iter().find(|Allowed { limit, .. }| limit.refuses() && self.cost > limit.capacity())
+    }
+
     fn memory(&self) -> Option<&Arc<MemoryStore>> {
         match &self.bucket.store {
             Store::Memory(store) => Some(store),
@@ -311,10 +328,10 @@ impl Item {
     fn ask(&self, nodes: u32, asked: &mut Few<Asked>) {
         for (index, allowed) in self.limits.iter().enumerate() {
             let (limit, cost) = match nodes {
-                1 => (allowed.limit, self.bucket.cost),
+                1 => (allowed.limit, self.cost),
                 _ => {
                     let share = allowed.limit.share(nodes);
-                    (share, self.bucket.cost.min(share.capacity()))
+                    (share, self.cost.min(share.capacity()))
                 }
             };
             asked.push(Asked {
@@ -335,7 +352,7 @@ impl Item {
             words: &self.words,
             key: self.subject.cell(0, Kind::Rate),
             limits,
-            cost: self.bucket.cost,
+            cost: self.cost,
         }
     }
 
@@ -346,7 +363,7 @@ impl Item {
         match least.or_else(|| self.limits.first().map(|allowed| (allowed, &EMPTY))) {
             Some((allowed, standing)) => {
                 // Answers overtake one another: what was left before is not what was refused.
-                let remaining = standing.remaining.min(self.bucket.cost.saturating_sub(1));
+                let remaining = standing.remaining.min(self.cost.saturating_sub(1));
                 let standing = Standing { remaining, ..*standing };
                 Refusal::by(allowed, self.bucket.quiet, standing, Some(retry_ns))
             }
@@ -397,6 +414,7 @@ impl Item {
                     refused(limiter);
                 }
             }
+            Store::Shared(_) if self.overtaxed().is_some() => refused(limiter),
             Store::Shared(store) => match store.begin(&self.group(&self.rates())) {
                 Begun::Taken(_) => {}
                 Begun::Refused(_) => refused(limiter),
@@ -422,7 +440,7 @@ impl Item {
             (Source::Memory, Store::Memory(store)) => (store, 1),
             (Source::Fallback { nodes }, Store::Shared(store)) => (store.fall_back(), *nodes),
             (Source::Lease, Store::Shared(store)) => {
-                store.unspend(self.group(&[]).key, self.bucket.cost);
+                store.unspend(self.group(&[]).key, self.cost);
                 return;
             }
             (Source::Store(paid), Store::Shared(store)) => {
@@ -466,50 +484,6 @@ impl Source {
             Self::Lease => 2,
             Self::Store(_) => 3,
             Self::Fallback { nodes } => 4 + u64::from(*nodes),
-        }
-    }
-}
-
-impl Refusal {
-    fn new(reason: Reason, retry_ns: Option<u64>) -> Self {
-        Self { reason, retry_ns, tightest: None }
-    }
-
-    fn by(allowed: &Allowed, is_quiet: bool, standing: Standing, retry_ns: Option<u64>) -> Self {
-        let reason = match allowed.limit {
-            Limit::Rate(_) => Reason::Rate,
-            Limit::Quota(_) => Reason::Quota,
-        };
-        let standing = Standing { reset_ns: retry_ns.unwrap_or(standing.reset_ns), ..standing };
-        let tightest = (!is_quiet).then(|| Tightest { shown: allowed.shown.clone(), standing });
-        Self { reason, retry_ns, tightest }
-    }
-
-    /// As the client and the metrics are told.
-    pub(super) fn reason(&self) -> &'static str {
-        match self.reason {
-            Reason::Rate => "RATE_LIMITED",
-            Reason::Quota => "QUOTA_EXCEEDED",
-            Reason::Concurrency => "CONCURRENCY",
-            Reason::StoreDown => "RATE_STORE_DOWN",
-            Reason::NoPlan => "NO_PLAN",
-        }
-    }
-
-    pub(super) fn status(&self) -> Status {
-        let client = |message: &'static str| Status::client(Code::ResourceExhausted, message);
-        let status = match (self.reason, self.retry_ns) {
-            (Reason::Rate | Reason::Quota, None) => client("the call costs more than its limit ever allows"),
-            (Reason::Rate, _) => client("too many requests"),
-            (Reason::Quota, _) => client("the quota is used up"),
-            (Reason::Concurrency, _) => client("too many calls at once"),
-            (Reason::StoreDown, _) => Status::gateway(Code::Unavailable, "limits cannot be checked"),
-            (Reason::NoPlan, _) => Status::client(Code::PermissionDenied, "the consumer has no plan"),
-        };
-        let status = status.with_reason(self.reason());
-        match self.retry_ns {
-            Some(retry_ns) => status.with_retry(Duration::from_nanos(retry_ns)),
-            None => status,
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Outcome {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub messages: u64,
+    /// Units that it took of its limits.
+    pub cost: u64,
     pub duration: Duration,
 }
 
@@ -40,8 +42,9 @@ pub(super) struct Sum([u64; NUMBERS]);
 const BYTES_IN: usize = CODES;
 const BYTES_OUT: usize = CODES + 1;
 const MESSAGES: usize = CODES + 2;
-const DURATION_US: usize = CODES + 3;
-const DURATIONS: usize = CODES + 4;
+const COST: usize = CODES + 3;
+const DURATION_US: usize = CODES + 4;
+const DURATIONS: usize = CODES + 5;
 const NUMBERS: usize = DURATIONS + BUCKETS;
 
 impl Default for Cell {
@@ -58,6 +61,7 @@ impl Cell {
         self.add(BYTES_IN, outcome.bytes_in);
         self.add(BYTES_OUT, outcome.bytes_out);
         self.add(MESSAGES, outcome.messages);
+        self.add(COST, outcome.cost);
         self.add(DURATION_US, duration_us);
         self.add(DURATIONS + bucket(duration_us), 1);
     }
@@ -121,6 +125,10 @@ impl Sum {
 
     pub(super) fn messages(&self) -> u64 {
         self.0[MESSAGES]
+    }
+
+    pub(super) fn cost(&self) -> u64 {
+        self.0[COST]
     }
 
     /// The mean duration in milliseconds; `None` without calls.
@@ -190,7 +198,14 @@ mod tests {
         let cell = Cell::default();
         for duration_us in durations_us {
             let duration = Duration::from_micros(duration_us);
-            cell.record(&Outcome { code: Code::Ok, bytes_in: 1, bytes_out: 2, messages: 3, duration });
+            cell.record(&Outcome {
+                code: Code::Ok,
+                bytes_in: 1,
+                bytes_out: 2,
+                messages: 3,
+                cost: 4,
+                duration,
+            });
         }
         let mut sum = Sum::default();
         sum.add(&cell);

@@ -7,7 +7,7 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn outcome(code: Code) -> Outcome {
-    Outcome { code, bytes_in: 10, bytes_out: 20, messages: 1, duration: MS }
+    Outcome { code, bytes_in: 10, bytes_out: 20, messages: 1, cost: 2, duration: MS }
 }
 
 fn json(stats: &Stats, now: Instant) -> Value {

@@ -39,6 +39,7 @@ struct Numbers {
     bytes_in: u64,
     bytes_out: u64,
     messages: u64,
+    cost: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<Latency>,
 }
@@ -125,6 +126,7 @@ impl Numbers {
             bytes_in: sum.bytes_in(),
             bytes_out: sum.bytes_out(),
             messages: sum.messages(),
+            cost: sum.cost(),
             latency_ms: latency(),
         }
     }

@@ -49,7 +49,7 @@ impl Speaker {
         data.number("bytes_out", record.outcome.bytes_out);
         data.number("messages", record.outcome.messages);
         data.number("duration_us", record.duration_us());
-        data.number("cost", record.cost);
+        data.number("cost", record.outcome.cost);
         data.close();
         object.close();
         out.push(b'\n');

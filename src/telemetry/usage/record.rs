@@ -16,8 +16,6 @@ pub struct Record {
     pub outcome: Outcome,
     pub http_number: u16,
     pub ended: Timestamp,
-    /// Units of the consumer's rate or quota.
-    pub cost: u64,
 }
 
 impl Record {
@@ -86,10 +84,9 @@ pub(super) mod tests {
         Record {
             route: Stats::default().route(&"web".into(), "shop.v1.Orders.Get"),
             identity: Some(identity("acme", Some("pro"))),
-            outcome: Outcome { code: Code::Ok, bytes_in: 10, bytes_out: 20, messages: 1, duration },
+            outcome: Outcome { code: Code::Ok, bytes_in: 10, bytes_out: 20, messages: 1, cost: 1, duration },
             http_number: 200,
             ended: Timestamp(1_700_000_000_123),
-            cost: 1,
         }
     }
 
@@ -105,12 +102,13 @@ pub(super) mod tests {
         let queue = Queue::default();
         let record = record();
         for cost in 0..RECORDS_MAX as u64 + 2 {
-            queue.push(Record { cost, ..record.clone() });
+            let outcome = Outcome { cost, ..record.outcome };
+            queue.push(Record { outcome, ..record.clone() });
         }
         let mut taken = Vec::new();
         queue.take(&mut taken);
         assert_eq!((taken.len(), queue.lost()), (RECORDS_MAX, 2));
-        assert_eq!(taken.last().map(|last| last.cost), Some(RECORDS_MAX as u64 - 1));
+        assert_eq!(taken.last().map(|last| last.outcome.cost), Some(RECORDS_MAX as u64 - 1));
         queue.push(record);
         taken.clear();
         queue.take(&mut taken);

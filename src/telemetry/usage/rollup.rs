@@ -121,13 +121,13 @@ impl Key {
 
 impl Sum {
     fn add(&mut self, record: &Record) {
-        let Outcome { bytes_in, bytes_out, messages, .. } = record.outcome;
+        let Outcome { bytes_in, bytes_out, messages, cost, .. } = record.outcome;
         self.calls += 1;
         self.bytes_in = self.bytes_in.saturating_add(bytes_in);
         self.bytes_out = self.bytes_out.saturating_add(bytes_out);
         self.messages = self.messages.saturating_add(messages);
         self.duration_us = self.duration_us.saturating_add(record.duration_us());
-        self.cost = self.cost.saturating_add(record.cost);
+        self.cost = self.cost.saturating_add(cost);
     }
 }
 

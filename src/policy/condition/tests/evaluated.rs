@@ -1,6 +1,6 @@
 //! What checked expressions make of one request, and what stops those that cost too much.
 
-use super::super::{Condition, EvaluationError, STEPS_MAX};
+use super::super::{COUNT_MAX, Condition, EvaluationError, STEPS_MAX};
 use super::{Request, alice, cases, compile};
 
 const CASES: &str = include_str!("../../../../tests/cases/conditions-evaluated.txt");
@@ -126,9 +126,10 @@ fn counts_are_bounded() {
     check("0", Ok(0));
     check("size(claims.groups) * 5", Ok(10));
     check("claims.level", Ok(3));
-    check("1000000000", Ok(1_000_000_000));
-    check("1000000001", Err(EvaluationError::Overflow));
-    check("claims.big", Err(EvaluationError::Overflow));
+    check("1000000", Ok(COUNT_MAX));
+    check("1000001", Ok(COUNT_MAX));
+    check("claims.big", Ok(COUNT_MAX));
+    check("9223372036854775807 + claims.level", Err(EvaluationError::Overflow));
     check("claims.level - 4", Err(EvaluationError::Overflow));
     check("claims.score", Err(EvaluationError::Type { what: "the outcome", found: "double" }));
     check("claims.missing", Err(EvaluationError::NoKey("missing".to_owned())));
