@@ -3,19 +3,17 @@
 //! Exit code 0 without errors, 1 with, 2 when the file cannot be read; `--strict` takes warnings for errors. What
 //! needs the network is only asked with `--online`: a build machine seldom reaches the backends.
 
-use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Failure, build, print, tell};
+use super::{Failure, build, print, runtime, tell};
 use crate::config::descriptors::Source;
 use crate::config::finding::{Finding, Position, Severity, is_fatal, lines};
-use crate::config::services::Service;
 use crate::config::{Config, Elsewhere};
+use crate::gateway::online;
 
 /// Check a configuration file and everything it names
 #[derive(Args)]
@@ -23,7 +21,7 @@ pub(super) struct Check {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
-    /// Also ask backends: for their descriptors by reflection, and whether they accept connections
+    /// Also ask everything that is named by network: whether backends, providers, stores and sinks answer
     #[arg(long)]
     online: bool,
     /// Take warnings for errors
@@ -45,8 +43,6 @@ enum Format {
     /// SARIF 2.1.0, which code hosts show beside the lines
     Sarif,
 }
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
@@ -76,39 +72,31 @@ impl Check {
             );
             return Ok(config.warnings);
         }
-        let mut findings = build(&config)?.warnings().to_vec();
-        if self.online {
-            findings.extend(self.unreachable(&config.services));
+        if !self.online {
+            return Ok(build(&config)?.warnings().to_vec());
         }
+        let mut findings = unreachable(&config)?;
+        match build(&config) {
+            Ok(gateway) => findings.extend_from_slice(gateway.warnings()),
+            Err(Failure::Findings(others)) => findings.extend(others),
+            Err(failure) => return Err(failure),
+        }
+        findings.sort_by_key(|finding| finding.position);
         Ok(findings)
     }
+}
 
-    fn unreachable(&self, services: &[Service]) -> Vec<Finding> {
-        let unreachable = services.iter().filter_map(|service| {
-            let reason = connect(service).err()?;
-            let message = format!("`{}`: cannot connect to `{}`: {reason}", service.name, service.endpoint);
-            let file = Some(self.config.display().to_string().into());
-            Some(Finding { file, position: service.position, severity: Severity::Error, message })
-        });
-        unreachable.collect()
-    }
+/// What does not answer.
+fn unreachable(config: &Config) -> Result<Vec<Finding>, Failure> {
+    let runtime = runtime()?;
+    let findings = runtime.block_on(online::unreachable(config));
+    // A resolver that does not answer is not waited for.
+    runtime.shutdown_background();
+    Ok(findings)
 }
 
 fn asks_backends(config: &Config) -> bool {
     config.descriptors.iter().any(|one| matches!(one.source, Source::Reflect(_)))
-}
-
-fn connect(service: &Service) -> std::io::Result<()> {
-    let host = service.endpoint.host().unwrap_or_default().trim_matches(['[', ']']);
-    let port = service.endpoint.port_u16().unwrap_or(80);
-    let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(_) => return Ok(()),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// A list of `{file, line, column, severity, message}`; what is not known is absent.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map as Object, Value as Json, json};
 
-use super::finding::Report;
+use super::finding::{Position, Report};
 use super::schema::{Documented, documented};
 use super::shape::{Map, Shape};
 use super::yaml::{Key, Node, Value};
@@ -41,6 +41,17 @@ impl fmt::Debug for Written {
 }
 
 impl Config {
+    /// Where the value stands that these keys lead to, or the first item of a list there; `None` where flags say
+    /// it instead of the file.
+    pub fn position(&self, keys: &[&str]) -> Option<Position> {
+        let root: &Node = self.written.0.as_ref()?;
+        let node = keys.iter().try_fold(root, |node, key| node.get(key))?;
+        match &node.value {
+            Value::List(items) => Some(items.first().unwrap_or(node).position),
+            _ => Some(node.position),
+        }
+    }
+
     /// What holds, as JSON.
     pub fn shown(&self) -> Json {
         let mut report = Report::new(Path::new(""));

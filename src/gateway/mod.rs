@@ -13,6 +13,7 @@ mod expressions;
 mod limits;
 mod listeners;
 mod meter;
+pub mod online;
 mod revocations;
 mod settings;
 mod snapshot;
@@ -36,6 +37,7 @@ use crate::server::{
     self, ConfigPage, Handler, HandlerWorker, LimitedBody, Running, ServerConfig, StartError, WorkerContext,
 };
 use crate::snapshot::{Catalog, Snapshot};
+use crate::stage::limit::Limits;
 use crate::stage::{self, Calls, Stages};
 use crate::telemetry::audit::{Audit, AuditConfig, AuditError};
 use crate::telemetry::stats::NOTED_EVERY;
@@ -145,6 +147,7 @@ impl Gateway {
         keep_past(&self.background, &metrics);
         self.kept.tokens.begin();
         self.kept.revocations.begin();
+        self.catalog.current().live.get::<Arc<Limits>>().inspect(|limits| limits.be_counted());
         let rooms = Rooms {
             catalog: self.catalog,
             calls: Calls::default(),

@@ -216,24 +216,41 @@ impl Tokens {
 }
 
 fn shape(config: &auth_jwt::Jwt) -> Result<Shape, String> {
+    Ok(match &config.keys {
+        auth_jwt::Keys::File(path) => Shape::File(path.as_path().into()),
+        auth_jwt::Keys::Secret(secret) => Shape::Secret(secret.clone()),
+        auth_jwt::Keys::Url(_) | auth_jwt::Keys::Discovery(_) => Shape::Fetched(source(config)?),
+    })
+}
+
+/// Where keys are fetched from.
+///
+/// # Errors
+///
+/// In words: certificates that cannot be read, or a provider whose keys are not fetched.
+pub(super) fn source(config: &auth_jwt::Jwt) -> Result<Source, String> {
     let origin = match &config.keys {
-        auth_jwt::Keys::File(path) => return Ok(Shape::File(path.as_path().into())),
-        auth_jwt::Keys::Secret(secret) => return Ok(Shape::Secret(secret.clone())),
+        auth_jwt::Keys::File(_) | auth_jwt::Keys::Secret(_) => return Err("nothing is fetched".to_owned()),
         auth_jwt::Keys::Url(url) => Origin::Url(url.clone()),
         auth_jwt::Keys::Discovery(issuer) => {
             Origin::Issuer(issuer.clone().ok_or("its issuer is no URL and it has no `jwks`")?)
         }
     };
-    Ok(Shape::Fetched(Source {
+    Ok(Source {
         origin,
         ca: config.ca.as_deref().map(certificates).transpose()?,
         refresh: config.refresh,
         floor: config.refetch,
         max_stale: config.max_stale,
-    }))
+    })
 }
 
-fn certificates(path: &Path) -> Result<Arc<[u8]>, String> {
+/// Certificates in PEM.
+///
+/// # Errors
+///
+/// In words: the file cannot be read.
+pub(super) fn certificates(path: &Path) -> Result<Arc<[u8]>, String> {
     std::fs::read(path).map(Into::into).map_err(|error| format!("`{}`: {error}", path.display()))
 }
 

@@ -105,7 +105,7 @@ fn only_online_are_backends_asked() {
     assert_eq!(file.check(&[]).code, 0);
     let outcome = file.check(&["--online"]);
     assert_eq!(outcome.code, 1);
-    assert!(outcome.stdout.contains(":3:18: `api`: cannot connect to "), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains(":3:42: `api`: cannot connect to "), "{}", outcome.stdout);
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod malformed_requests;
 mod malformed_sets;
 mod metrics;
 mod observe;
+mod online;
 mod openid;
 mod oracle;
 mod policies;

@@ -43,6 +43,9 @@ const GENERATION: u64 = 0;
 /// Failures are logged this often at most: an outage meets every call.
 const TELL_EVERY_S: u64 = 10;
 
+/// The longest that [`probe`] waits.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How one endpoint is asked, and what its answers mean.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -87,6 +90,16 @@ struct Inner {
 struct Flight {
     inner: Arc<Inner>,
     digest: Digest,
+}
+
+/// Whether somebody answers at this endpoint, asked without a token: any answer will do.
+///
+/// # Errors
+///
+/// In words, for operators.
+pub async fn probe(endpoint: &WebAddress, ca: Option<&[u8]>) -> Result<(), String> {
+    let http = web::client(endpoint, ca, PROBE_TIMEOUT)?;
+    http.head(endpoint.as_str()).send().await.map(drop).map_err(|error| web::words(&error))
 }
 
 impl Introspect {

@@ -50,6 +50,17 @@ pub struct Limits {
     pub default_store: Arc<MemoryStore>,
 }
 
+impl Limits {
+    /// Has shared stores count this node among those that share them.
+    pub fn be_counted(&self) {
+        for store in self.stores.values() {
+            if let Store::Shared(store) = store {
+                store.be_counted();
+            }
+        }
+    }
+}
+
 /// The limits of one rule.
 #[derive(Debug, Default)]
 pub struct RuleLimits {

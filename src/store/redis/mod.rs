@@ -16,12 +16,14 @@ mod script;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::hash::BuildHasherDefault;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
-use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates,
+};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -69,6 +71,9 @@ pub struct RedisStore {
     /// The node's own share while the store does not answer.
     local: MemoryStore,
     told_ns: AtomicU64,
+    runtime: Handle,
+    /// Whether the heartbeat has begun.
+    is_counted: AtomicBool,
 }
 
 /// The limits of one policy for one subject: what one question asks.
@@ -160,7 +165,7 @@ const BELIEVED_S: u64 = 7;
 const TELL_INTERVAL_NS: u64 = 60_000_000_000;
 
 impl RedisStore {
-    /// A store, and on `runtime` the heartbeat that counts its nodes.
+    /// A store; what it does beside its calls is done on `runtime`.
     ///
     /// # Errors
     ///
@@ -172,9 +177,10 @@ impl RedisStore {
             nodes: AtomicU32::new(settings.nodes.unwrap_or(1)),
             local: MemoryStore::new(KEYS_DEFAULT),
             told_ns: AtomicU64::new(0),
+            runtime: runtime.clone(),
+            is_counted: AtomicBool::new(false),
             settings,
         });
-        runtime.spawn(beat(Arc::downgrade(&store)));
         Ok(store)
     }
 
@@ -182,8 +188,16 @@ impl RedisStore {
         &self.settings
     }
 
+    /// Begins the heartbeat that counts the nodes: whoever only checks a configuration is none.
+    pub fn be_counted(self: &Arc<Self>) {
+        if !self.is_counted.swap(true, Ordering::Relaxed) {
+            self.runtime.spawn(beat(Arc::downgrade(self)));
+        }
+    }
+
     /// A worker's connection; it opens when it is first used.
-    pub fn link(&self) -> Arc<Link> {
+    pub fn link(self: &Arc<Self>) -> Arc<Link> {
+        self.be_counted();
         Link::new(self.client.clone(), self.settings.timeout)
     }
 
@@ -356,6 +370,34 @@ fn standings(told: &[Told], leased: u64, elapsed_ns: u64) -> Few<Standing> {
         reset_ns: told.full_in_ns.saturating_sub(elapsed_ns),
     };
     told.iter().map(standing).collect()
+}
+
+/// Logs in and waits for the answer to a PING; without a bound in time.
+///
+/// # Errors
+///
+/// In words, for operators.
+pub async fn ping(settings: &RedisSettings) -> Result<(), String> {
+    let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+    let shown = |error: redis::RedisError| match error.is_io_error() {
+        // Of the system: nothing that was given.
+        true => error.to_string(),
+        false => words(error),
+    };
+    let client = client(settings)?;
+    let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+    let mut connection = connection.map_err(shown)?;
+    redis::cmd("PING").query_async(&mut connection).await.map_err(shown)
+}
+
+/// Connects, and no more.
+///
+/// # Errors
+///
+/// In words, for operators.
+pub async fn connect(settings: &RedisSettings) -> Result<(), String> {
+    let connected = tokio::net::TcpStream::connect((&*settings.host, settings.port)).await;
+    connected.map(drop).map_err(|error| error.to_string())
 }
 
 /// Counts nodes and forgets idle keys, for as long as somebody holds the store.

@@ -20,6 +20,17 @@ pub(super) struct HttpSink {
     authorization: Option<HeaderValue>,
 }
 
+/// Whether somebody answers at this address, asked without events and without the token: any answer will do.
+///
+/// # Errors
+///
+/// In words, for operators.
+pub async fn probe(url: &str) -> Result<(), String> {
+    let client = Client::builder().timeout(TIMEOUT).redirect(Policy::none()).build();
+    let client = client.map_err(|error| in_words(&error))?;
+    client.head(url).send().await.map(drop).map_err(|error| in_words(&error))
+}
+
 impl HttpSink {
     pub(super) fn new(url: String, token: Option<Secret>) -> Result<Self, UsageError> {
         let authorization = token.map(|token| bearer(&token)).transpose()?;

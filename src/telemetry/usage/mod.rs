@@ -36,6 +36,7 @@ use deliver::{Delivery, Sink};
 use event::Speaker;
 use spool::Spool;
 
+pub use http_sink::probe;
 pub use record::{Queue, Record};
 pub use spool::SpoolError;
 

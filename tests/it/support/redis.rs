@@ -71,6 +71,13 @@ impl Redis {
         command.query(&mut self.connect().expect("a running server")).expect("an answer")
     }
 
+    /// As [`query`](Self::query), of a server that wants this password.
+    pub(crate) fn query_as<T: redis::FromRedisValue>(&self, password: &str, words: &[&str]) -> T {
+        let client = redis::Client::open(format!("redis://:{password}@127.0.0.1:{}/", self.port));
+        let mut connection = client.expect("a URL").get_connection().expect("a running server");
+        redis::cmd(words[0]).arg(&words[1..]).query(&mut connection).expect("an answer")
+    }
+
     /// How often scripts were called since the start.
     pub(crate) fn calls(&self) -> u64 {
         let text: String = self.query(&["INFO", "commandstats"]);

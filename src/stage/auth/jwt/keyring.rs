@@ -76,6 +76,15 @@ pub(super) struct Round {
     want: Want,
 }
 
+/// Fetches the keys once, to see whether they can be.
+///
+/// # Errors
+///
+/// In words, for operators.
+pub async fn probe(source: &Source) -> Result<(), String> {
+    Fetch::new(source.origin.clone(), source.ca.as_deref())?.fetch().await.map(drop)
+}
+
 impl Keyring {
     /// A keyring that fetches its keys, once it is told to [`begin`](Self::begin).
     ///

@@ -1,0 +1,135 @@
+//! Everything that a configuration names by network, asked whether it is there: for `transom check --online`.
+//!
+//! All are asked at once, each for five seconds at most, and in a way that changes nothing: a PING, the documents
+//! that are published for everyone, a `HEAD`. What does not answer is a finding where the file names it.
+
+use std::time::Duration;
+
+use http::Uri;
+use tokio::task::JoinSet;
+
+use super::snapshot::finding;
+use super::{limits, tokens};
+use crate::config::Config;
+use crate::config::auth::{Kind, Provider};
+use crate::config::auth_jwt::Keys;
+use crate::config::finding::Finding;
+use crate::config::observe::UsageSink;
+use crate::config::stores::StoreKind;
+use crate::stage::auth::{introspect, jwt};
+use crate::store::redis;
+use crate::telemetry::usage;
+use crate::upstream;
+
+/// For one answer, whatever it takes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What does not answer, in the order of the file.
+pub async fn unreachable(config: &Config) -> Vec<Finding> {
+    let mut probes = Probes { config, asked: JoinSet::new() };
+    probes.services();
+    probes.providers();
+    probes.stores();
+    probes.sinks();
+    let mut findings: Vec<_> = probes.asked.join_all().await.into_iter().flatten().collect();
+    findings.sort_by(|left, right| (left.position, &left.message).cmp(&(right.position, &right.message)));
+    findings
+}
+
+struct Probes<'c> {
+    config: &'c Config,
+    asked: JoinSet<Option<Finding>>,
+}
+
+impl Probes<'_> {
+    fn services(&mut self) {
+        for service in &self.config.services {
+            let what = format!("`{}`: cannot connect to `{}`", service.name, service.endpoint);
+            let path = ["services", &service.name, "endpoints", "static"];
+            self.ask(&path, what, dial(service.endpoint.clone()));
+        }
+    }
+
+    fn providers(&mut self) {
+        for provider in &self.config.auth {
+            match &provider.kind {
+                Kind::ApiKey(_) | Kind::Mtls(_) => {}
+                Kind::ExtAuthz(ext_authz) => {
+                    let what = format!("`auth.{}`: cannot connect to `{}`", provider.name, ext_authz.url);
+                    let path = ["auth", &provider.name, "ext_authz", "url"];
+                    self.ask(&path, what, dial(ext_authz.url.clone()));
+                }
+                Kind::Introspect(introspect) => {
+                    let what = format!("`auth.{}`: its endpoint does not answer", provider.name);
+                    let (url, ca) = (introspect.url.clone(), introspect.ca.clone());
+                    let path = ["auth", &provider.name, "introspect", "url"];
+                    self.ask(&path, what, async move {
+                        let ca = ca.as_deref().map(tokens::certificates).transpose()?;
+                        introspect::probe(&url, ca.as_deref()).await
+                    });
+                }
+                Kind::Jwt(jwt) => self.keys(provider, jwt),
+            }
+        }
+    }
+
+    fn keys(&mut self, provider: &Provider, jwt: &crate::config::auth_jwt::Jwt) {
+        let key = match jwt.keys {
+            Keys::Url(_) => "jwks",
+            Keys::Discovery(_) => "issuer",
+            Keys::File(_) | Keys::Secret(_) => return,
+        };
+        let source = tokens::source(jwt);
+        let what = format!("`auth.{}`: its keys cannot be fetched", provider.name);
+        self.ask(
+            &["auth", &provider.name, "jwt", key],
+            what,
+            async move { jwt::keyring::probe(&source?).await },
+        );
+    }
+
+    fn stores(&mut self) {
+        for store in &self.config.stores {
+            let StoreKind::Redis(redis) = &store.kind else { continue };
+            let what = format!("`stores.{}`: no answer to PING", store.name);
+            let settings = limits::settings(&store.name.as_str().into(), redis);
+            // Without the password there is no answer to be had, but there may be somebody to connect to.
+            let logs_in = self.config.has_secrets || redis.password.is_none();
+            self.ask(&["stores", &store.name, "redis"], what, async move {
+                let settings = settings?;
+                if logs_in { redis::ping(&settings).await } else { redis::connect(&settings).await }
+            });
+        }
+    }
+
+    fn sinks(&mut self) {
+        let Some(usage) = &self.config.observe.usage else { return };
+        let UsageSink::Http { url, .. } = &usage.sink else { return };
+        let url = url.to_string();
+        let what = "`observe.usage`: its address does not answer".to_owned();
+        self.ask(&["observe", "usage", "http"], what, async move { usage::probe(&url).await });
+    }
+
+    /// Asks, and makes a finding at `path` of what there is instead of an answer.
+    fn ask(
+        &mut self,
+        path: &[&str],
+        what: String,
+        asking: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) {
+        let position = self.config.position(path);
+        let mut finding = finding(self.config, position, "");
+        self.asked.spawn(async move {
+            let answer = tokio::time::timeout(PATIENCE, asking).await;
+            let late = || Err(format!("not within {} seconds", PATIENCE.as_secs()));
+            let reason = answer.unwrap_or_else(|_| late()).err()?;
+            finding.message = format!("{what}: {reason}");
+            Some(finding)
+        });
+    }
+}
+
+async fn dial(url: Uri) -> Result<(), String> {
+    let authority = url.authority().ok_or("the URL has no host")?;
+    upstream::probe(authority).await
+}
