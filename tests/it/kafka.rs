@@ -79,6 +79,20 @@ async fn each_call_becomes_a_record() {
 }
 
 #[tokio::test]
+async fn broker_that_hangs_is_passed_over() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    let (backend, directory) = (Backend::echo().await, Directory::new("kafka"));
+    // The system takes its connections, and nobody answers.
+    let hung = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = hung.local_addr().expect("a bound address");
+    let usage = usage(&directory, &format!("{address},{}/usage", cluster.servers), "");
+    let gateway = Gateway::configured(&backend, "", "", &usage).await;
+    call(&gateway, 5).await;
+    has(&cluster, 5).await;
+    assert_eq!(sample(&gateway, "transom_usage_delivery_failures_total").await, 0);
+}
+
+#[tokio::test]
 async fn broker_that_is_down_costs_no_event() {
     let Some(first) = Cluster::start(1) else { return };
     let (backend, directory, relay) =

@@ -22,10 +22,13 @@ use super::{KafkaConfig, UsageError};
 use crate::telemetry::timestamp::Timestamp;
 use connection::{Connection, Connector};
 use records::Batch;
-use wire::{Metadata, Produce};
+use wire::{Malformed, Metadata, Produce, Request};
 
 /// For one offer of events, connections included. Longer than any broker takes for a thousand of them.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For one broker to tell who leads what: one that hangs must not take the time of the next.
+const LEARN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long the leader may wait for its replicas; before we give up ourselves.
 const REPLICAS_TIMEOUT: Duration = Duration::from_secs(8);
@@ -77,13 +80,16 @@ impl KafkaSink {
         let now = Instant::now();
         self.connections.retain(|_, connection| connection.idle(now) < IDLE_MAX);
         // All of them write at the same time.
-        for (leader, request) in &requests {
+        for (leader, (request, _)) in &requests {
             self.connect(*leader).await?.send(request).await?;
         }
         let mut refused = Ok(());
-        for leader in requests.keys() {
-            let answer = self.connect(*leader).await?.receive().await?;
-            for (partition, code) in wire::written(&answer)? {
+        for (leader, (_, partitions)) in &requests {
+            let written = wire::written(&self.connect(*leader).await?.receive().await?)?;
+            if !written.keys().eq(partitions) {
+                return Err(Malformed.into());
+            }
+            for (partition, code) in written {
                 match judge(partition, code) {
                     Err(refusal @ Refusal::NotNow { .. }) => return Err(refusal),
                     Err(refusal) => refused = Err(refusal),
@@ -100,8 +106,12 @@ impl KafkaSink {
             return Ok(());
         }
         let mut refused = Refusal::not_now("there is no broker");
-        for (host, port) in &self.brokers {
-            match ask(&self.connector, host, *port, &self.topic).await {
+        for _ in 0..self.brokers.len() {
+            let (host, port) = self.brokers.first().expect("the reader saw one");
+            let asked = ask(&self.connector, host, *port, &self.topic);
+            let asked = tokio::time::timeout(LEARN_TIMEOUT, asked).await;
+            let slow = || Err(Refusal::not_now(format_args!("{host}:{port}: no answer in time")));
+            match asked.unwrap_or_else(|_| slow()) {
                 Ok(metadata) => {
                     self.connections.clear();
                     self.cluster = Some(Cluster { metadata, read: Instant::now() });
@@ -109,12 +119,14 @@ impl KafkaSink {
                 }
                 Err(refusal) => refused = refusal,
             }
+            // The next offer, too, begins with one that has not failed just now.
+            self.brokers.rotate_left(1);
         }
         Err(refused)
     }
 
-    /// What each leader is to write.
-    fn requests(&self, events: &[&[u8]]) -> Result<BTreeMap<i32, wire::Request>, Refusal> {
+    /// What each leader is to write, and to which partitions.
+    fn requests(&self, events: &[&[u8]]) -> Result<BTreeMap<i32, (Request, Vec<i32>)>, Refusal> {
         let metadata = &self.cluster.as_ref().expect("what `learn` left").metadata;
         let mut batches: BTreeMap<i32, Batch> = BTreeMap::new();
         let now = Timestamp::now();
@@ -124,15 +136,18 @@ impl KafkaSink {
             let partition = records::partition(&key, metadata.leaders.len());
             batches.entry(partition).or_insert_with(|| Batch::new(now)).push(key.as_bytes(), event);
         }
-        let mut requests: BTreeMap<i32, Produce> = BTreeMap::new();
+        let mut requests: BTreeMap<i32, (Produce, Vec<i32>)> = BTreeMap::new();
         for (partition, batch) in batches {
             let Some(leader) = metadata.leaders.get(&partition).filter(|leader| **leader >= 0) else {
                 return Err(Refusal::not_now(format_args!("partition {partition} has no leader")));
             };
-            let produce = requests.entry(*leader).or_insert_with(|| Produce::new(REPLICAS_TIMEOUT));
+            let new = || (Produce::new(REPLICAS_TIMEOUT), Vec::new());
+            let (produce, partitions) = requests.entry(*leader).or_insert_with(new);
             produce.push(partition, &batch.finish());
+            partitions.push(partition);
         }
-        Ok(requests.into_iter().map(|(leader, produce)| (leader, produce.finish(&self.topic))).collect())
+        let finish = |(produce, partitions): (Produce, _)| (produce.finish(&self.topic), partitions);
+        Ok(requests.into_iter().map(|(leader, request)| (leader, finish(request))).collect())
     }
 
     async fn connect(&mut self, leader: i32) -> Result<&mut Connection, Refusal> {

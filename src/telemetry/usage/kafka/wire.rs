@@ -126,18 +126,18 @@ impl Produce {
     }
 }
 
-/// The answer to a [`Produce`]: partitions and error codes.
-pub(super) fn written(answer: &[u8]) -> Result<Vec<(i32, i16)>, Malformed> {
+/// The answer to a [`Produce`]: error codes by partition.
+pub(super) fn written(answer: &[u8]) -> Result<BTreeMap<i32, i16>, Malformed> {
     let mut reader = Reader(answer);
-    let mut written = Vec::new();
+    let mut written = BTreeMap::new();
     for _ in 0..reader.count()? {
         let _topic = reader.text()?;
         for _ in 0..reader.count()? {
-            written.push((reader.i32()?, reader.i16()?));
+            written.insert(reader.i32()?, reader.i16()?);
             let (_offset, _time) = (reader.take(8)?, reader.take(8)?);
         }
     }
-    if written.is_empty() { Err(Malformed) } else { Ok(written) }
+    Ok(written)
 }
 
 /// An error code as Kafka's documentation names it.
@@ -283,7 +283,6 @@ mod tests {
             }
         }
         assert_eq!(written(&[0x7f, 0xff, 0xff, 0xff]), Err(Malformed));
-        assert_eq!(written(&[0, 0, 0, 0]), Err(Malformed));
     }
 
     #[test]
