@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use super::finding::Report;
 use super::value;
 use super::yaml::{Node, Value};
+use crate::policy::secret::Secret;
 
 /// A topic, and the brokers that are asked who leads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Kafka {
     pub tls: bool,
     /// Certificates to trust instead of the system's.
     pub ca: Option<PathBuf>,
+    /// SASL/PLAIN: name and password, only by TLS.
+    pub login: Option<(String, Secret)>,
 }
 
 const EXPECTED: &str = "brokers and a topic such as `kafka.prod:9092,kafka-2.prod:9092/usage`, \
@@ -48,7 +51,11 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<Kafka> {
     }
     if text.contains('@') {
         // Not repeated: there may be a password in it.
-        return value::refuse(node, report, format!("no user name in the address: expected {EXPECTED}"));
+        return value::refuse(
+            node,
+            report,
+            "no user name in the address: write `user` and `password: env:NAME`",
+        );
     }
     match parse(&text) {
         Some(kafka) => Some(kafka),
@@ -66,7 +73,7 @@ fn parse(text: &str) -> Option<Kafka> {
     let (brokers, topic) = address.split_once('/')?;
     let brokers = brokers.split(',').map(broker).collect::<Option<Vec<_>>>()?;
     let is_valid = brokers.len() <= BROKERS_MAX && is_topic(topic);
-    is_valid.then(|| Kafka { brokers, topic: topic.to_owned(), tls, ca: None })
+    is_valid.then(|| Kafka { brokers, topic: topic.to_owned(), tls, ca: None, login: None })
 }
 
 fn broker(text: &str) -> Option<(String, u16)> {
@@ -95,7 +102,7 @@ mod tests {
     fn addresses_are_brokers_and_a_topic() {
         let check = |text: &str, tls: bool, brokers: &[(&str, u16)], topic: &str| {
             let brokers = brokers.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect();
-            let expected = Kafka { brokers, topic: topic.to_owned(), tls, ca: None };
+            let expected = Kafka { brokers, topic: topic.to_owned(), tls, ca: None, login: None };
             assert_eq!(parse(text), Some(expected), "{text}");
         };
         check("kafka:9092/edge-usage", false, &[("kafka", 9092)], "edge-usage");

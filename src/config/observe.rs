@@ -117,25 +117,34 @@ impl UsageSink {
     /// Reads the sinks and what belongs to each; the caller sees to it that there is one of them.
     fn read(section: &mut Section<'_>) -> Option<Self> {
         let (mut file, mut url, mut token) = (None, None, None);
-        let (mut kafka, mut ca) = (None, None);
+        let (mut kafka, mut ca, mut user, mut password) = (None, None, None, None);
         section.read("file", &mut file, |node, report| value::path(node, report).map(Some));
         section.read("http", &mut url, |node, report| read_url(node, report).map(Some));
         section.read("token", &mut token, |node, report| secret::read(node, report).map(Some));
         section.read("kafka", &mut kafka, |node, report| kafka::read(node, report).map(Some));
         section.read("ca", &mut ca, |node, report| value::path(node, report).map(Some));
+        section.read("user", &mut user, |node, report| read_user(node, report).map(Some));
+        section.read("password", &mut password, |node, report| read_password(node, report).map(Some));
         if !section.has("http") {
             section.forbid("token", "only `http` asks for one");
         }
-        if !section.has("kafka") {
-            section.forbid("ca", "only `kafka` asks for one");
+        let has_kafka = section.has("kafka");
+        let is_plain = kafka.as_ref().is_some_and(|kafka: &Kafka| !kafka.tls);
+        for key in ["ca", "user", "password"] {
+            if !has_kafka {
+                section.forbid(key, "only `kafka` asks for one");
+            } else if is_plain {
+                section.forbid(key, "only by TLS: write `kafkas://` before the brokers");
+            }
         }
-        if kafka.as_ref().is_some_and(|kafka: &Kafka| !kafka.tls) {
-            section.forbid("ca", "the brokers are asked without TLS: write `kafkas://`");
+        if section.has("user") != section.has("password") {
+            section.refuse("`user` and `password` belong together");
         }
+        let login = user.zip(password);
         match (file, url, kafka) {
             (Some(file), _, _) => Some(Self::File(file)),
             (None, Some(url), _) => Some(Self::Http { url, token }),
-            (None, None, Some(kafka)) => Some(Self::Kafka(Kafka { ca, ..kafka })),
+            (None, None, Some(kafka)) => Some(Self::Kafka(Kafka { ca, login, ..kafka })),
             (None, None, None) => None,
         }
     }
@@ -163,6 +172,22 @@ fn read_url(node: &Node, report: &mut Report) -> Option<Uri> {
         return value::refuse(node, report, "no user name in the URL: a secret is named by `token`");
     }
     Some(uri)
+}
+
+/// RFC 4616: a NUL ends the name.
+fn read_user(node: &Node, report: &mut Report) -> Option<String> {
+    let text = value::text(node, report)?;
+    let is_name = text.len() <= 256 && !text.contains('\0');
+    if is_name { Some(text) } else { value::expected(node, report, "a name of up to 256 bytes") }
+}
+
+/// RFC 4616: a NUL ends the password.
+fn read_password(node: &Node, report: &mut Report) -> Option<Secret> {
+    let secret = secret::read(node, report)?;
+    if secret.expose().contains('\0') {
+        return value::refuse(node, report, "a password has no NUL");
+    }
+    Some(secret)
 }
 
 /// CloudEvents 1.0, `source`: a URI reference that is not empty.

@@ -5,7 +5,7 @@ use crate::config::services::Service;
 use crate::config::{Config, observe};
 use crate::server::{AdminConfig, ListenerConfig, ServerConfig, ServerLimits};
 use crate::telemetry::audit::AuditConfig;
-use crate::telemetry::usage::{KafkaConfig, KafkaTls, Mode, SinkConfig, UsageConfig};
+use crate::telemetry::usage::{KafkaConfig, KafkaLogin, KafkaTls, Mode, SinkConfig, UsageConfig};
 use crate::upstream::UpstreamConfig;
 
 pub(super) fn server(config: &Config) -> ServerConfig {
@@ -94,6 +94,7 @@ pub(super) fn usage(usage: &observe::Usage) -> UsageConfig {
                 brokers: kafka.brokers.clone(),
                 topic: kafka.topic.clone(),
                 tls: kafka.tls.then(|| KafkaTls { ca: kafka.ca.clone() }),
+                login: kafka.login.clone().map(|(user, password)| KafkaLogin { user, password }),
             }),
         },
         spool: usage.spool.clone(),

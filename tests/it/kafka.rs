@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::backend::Backend;
 use crate::support::tls::Authority;
 use crate::support::{Directory, Gateway, eventually, http as client};
-use broker::{Cluster, Relay, Way};
+use broker::{Cluster, Relay, Way, librdkafka_logs_in};
 
 fn usage(directory: &Directory, topic: &str, more: &str) -> String {
     let spool = directory.path().join("spool");
@@ -95,8 +95,7 @@ async fn broker_that_hangs_is_passed_over() {
 #[tokio::test]
 async fn broker_that_is_down_costs_no_event() {
     let Some(first) = Cluster::start(1) else { return };
-    let (backend, directory, relay) =
-        (Backend::echo().await, Directory::new("kafka"), Relay::start(None).await);
+    let (backend, directory, relay) = (Backend::echo().await, Directory::new("kafka"), Relay::start().await);
     let usage = usage(&directory, &format!("{}/usage", relay.address), "");
     let gateway = Gateway::configured(&backend, "", "", &usage).await;
     // Away from the start.
@@ -128,29 +127,37 @@ async fn broker_that_is_down_costs_no_event() {
 }
 
 #[tokio::test]
-async fn brokers_of_a_trusted_authority_get_events_by_tls() {
+async fn brokers_are_trusted_and_logged_in_to() {
     let Some(cluster) = Cluster::start(1) else { return };
     let (backend, directory) = (Backend::echo().await, Directory::new("kafka"));
     let (ours, other) = (Authority::new("ours"), Authority::new("another"));
-    let relay = Relay::start(Some(&ours.host(&["127.0.0.1"]))).await;
+    let password = env!("CARGO_PKG_NAME");
+    let relay = Relay::guarded(&ours.host(&["127.0.0.1"]), concat!("\0edge\0", env!("CARGO_PKG_NAME"))).await;
     relay.turn(Way::To(cluster.servers.clone()));
-    for (authority, trusted) in [(&other, false), (&ours, true)] {
-        let ca = directory.path().join("ca.pem");
-        std::fs::write(&ca, &authority.pem).expect("writable");
-        let topic = format!("kafkas://{}/usage", relay.address);
-        let usage = usage(&directory, &topic, &format!(", ca: {ca:?}"));
+    let [ours, other] = [("ours", &ours), ("other", &other)].map(|(name, authority)| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, &authority.pem).expect("writable");
+        path
+    });
+    for (ca, user, expected) in [(&other, "edge", false), (&ours, "edgy", false), (&ours, "edge", true)] {
+        let (address, path) = (relay.address, ca.clone());
+        let probe = move || librdkafka_logs_in(address, &path, user, password);
+        let is_in = tokio::task::spawn_blocking(probe).await.expect("no panic");
+        assert_eq!(is_in, expected, "librdkafka, {user}");
+        let more = format!(", ca: {ca:?}, user: {user}, password: env:CARGO_PKG_NAME");
+        let usage = usage(&directory, &format!("kafkas://{}/usage", relay.address), &more);
         let gateway = Gateway::configured(&backend, "", "", &usage).await;
         call(&gateway, 5).await;
-        if trusted {
-            // Those that the first gateway left in the spool too.
-            has(&cluster, 10).await;
-        } else {
-            eventually("a failure", async || {
-                sample(&gateway, "transom_usage_delivery_failures_total").await >= 1
-                    && sample(&gateway, "transom_usage_records_total").await == 5
-            })
-            .await;
-            assert_eq!(cluster.records().len(), 0);
+        if expected {
+            // Those that the others left in the spool too.
+            has(&cluster, 15).await;
+            continue;
         }
+        eventually("a failure", async || {
+            sample(&gateway, "transom_usage_delivery_failures_total").await >= 1
+                && sample(&gateway, "transom_usage_records_total").await == 5
+        })
+        .await;
+        assert_eq!(cluster.records().len(), 0);
     }
 }

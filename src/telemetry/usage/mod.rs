@@ -82,6 +82,7 @@ pub struct KafkaConfig {
     pub brokers: Vec<(String, u16)>,
     pub topic: String,
     pub tls: Option<KafkaTls>,
+    pub login: Option<KafkaLogin>,
 }
 
 /// How brokers prove who they are.
@@ -89,6 +90,13 @@ pub struct KafkaConfig {
 pub struct KafkaTls {
     /// A PEM file of the certificates to trust instead of the system's.
     pub ca: Option<PathBuf>,
+}
+
+/// Who we are to brokers: SASL/PLAIN. Neither has a NUL.
+#[derive(Clone, Debug)]
+pub struct KafkaLogin {
+    pub user: String,
+    pub password: Secret,
 }
 
 /// Why usage cannot be recorded.

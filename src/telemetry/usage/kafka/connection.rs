@@ -1,4 +1,4 @@
-//! A connection to one broker: frames out, frames in, over TCP or TLS.
+//! A connection to one broker: frames out, frames in, over TCP or TLS, after a login if there is one.
 //!
 //! A connection is used by one offer at a time, and dropped with the first fault: the sink opens another.
 
@@ -13,9 +13,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::super::KafkaTls;
 use super::super::deliver::Refusal;
-use super::wire::{Malformed, Request};
+use super::super::{KafkaLogin, KafkaTls};
+use super::wire::{self, Malformed, Request};
 
 /// One broker that is silent must not take the time of the next.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -26,6 +26,7 @@ const ANSWER_BYTES_MAX: u32 = 4 << 20;
 /// Opens connections.
 pub(super) struct Connector {
     tls: Option<TlsConnector>,
+    login: Option<KafkaLogin>,
 }
 
 /// An open connection.
@@ -44,8 +45,8 @@ impl Connector {
     /// # Errors
     ///
     /// No certificate to trust.
-    pub(super) fn new(tls: Option<&KafkaTls>) -> Result<Self, String> {
-        let Some(tls) = tls else { return Ok(Self { tls: None }) };
+    pub(super) fn new(tls: Option<&KafkaTls>, login: Option<KafkaLogin>) -> Result<Self, String> {
+        let Some(tls) = tls else { return Ok(Self { tls: None, login }) };
         let roots = match &tls.ca {
             Some(path) => {
                 let fault = |reason: &dyn std::fmt::Display| format!("`{}`: {reason}", path.display());
@@ -64,16 +65,23 @@ impl Connector {
             .map_err(|error| error.to_string())?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))) })
+        Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))), login })
     }
 
+    /// Opens a connection whose broker knows who we are.
     pub(super) async fn connect(&self, host: &str, port: u16) -> Result<Connection, Refusal> {
         let broker = format!("{host}:{port}");
-        let opened = tokio::time::timeout(CONNECT_TIMEOUT, self.open(host, port)).await;
-        match opened.unwrap_or_else(|_| Err(std::io::Error::other("no connection in time"))) {
-            Ok(stream) => Ok(Connection { stream, broker, correlation: 0, used: Instant::now() }),
-            Err(error) => Err(refusal(&broker, error)),
-        }
+        let opening = async {
+            let stream = self.open(host, port).await.map_err(|error| refusal(&broker, error))?;
+            let mut connection =
+                Connection { stream, broker: broker.clone(), correlation: 0, used: Instant::now() };
+            if let Some(login) = &self.login {
+                connection.log_in(login).await?;
+            }
+            Ok(connection)
+        };
+        let opened = tokio::time::timeout(CONNECT_TIMEOUT, opening).await;
+        opened.unwrap_or_else(|_| Err(refusal(&broker, "no connection in time")))
     }
 
     async fn open(&self, host: &str, port: u16) -> std::io::Result<Box<dyn Stream>> {
@@ -100,6 +108,17 @@ impl Connection {
     pub(super) async fn ask(&mut self, request: &Request) -> Result<Vec<u8>, Refusal> {
         self.send(request).await?;
         self.receive().await
+    }
+
+    /// SASL/PLAIN, in requests of Kafka's own (KIP-152).
+    async fn log_in(&mut self, login: &KafkaLogin) -> Result<(), Refusal> {
+        for request in [wire::sasl_plain(), wire::sasl_login(&login.user, login.password.expose())] {
+            match wire::read_code(&self.ask(&request).await?)? {
+                0 => {}
+                code => return Err(refusal(&self.broker, wire::code_name(code))),
+            }
+        }
+        Ok(())
     }
 
     /// Sends a request, whose answer is the next to be received.

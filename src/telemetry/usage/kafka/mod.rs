@@ -8,7 +8,7 @@
 //! The value is the event as an HTTP sink would get it, so that whoever bills reads one format. The key is
 //! the id: an event that is sent again lands in the same partition, where one consumer sees both, and a
 //! topic that is compacted loses duplicates and no bills, as it would with the consumer's name for a key.
-//! The protocol is ours to speak: four requests of fixed versions, over rustls as everywhere else.
+//! The protocol is ours to speak: a few requests of fixed versions, over rustls as everywhere else.
 
 mod connection;
 mod records;
@@ -57,8 +57,8 @@ struct Cluster {
 
 impl KafkaSink {
     pub(super) fn new(config: KafkaConfig) -> Result<Self, UsageError> {
-        let connector = Connector::new(config.tls.as_ref()).map_err(UsageError::Kafka)?;
-        let KafkaConfig { brokers, topic, .. } = config;
+        let KafkaConfig { brokers, topic, tls, login } = config;
+        let connector = Connector::new(tls.as_ref(), login).map_err(UsageError::Kafka)?;
         Ok(Self { brokers, topic, connector, cluster: None, connections: HashMap::new() })
     }
 

@@ -1,4 +1,4 @@
-//! The four requests that a producer needs, and their answers, as bytes.
+//! The requests that a producer needs, and their answers, as bytes.
 //!
 //! ```text
 //! Frame   = length(4) (key(2) version(2) correlation(4) client:String Body | correlation(4) Body)
@@ -140,6 +140,28 @@ pub(super) fn written(answer: &[u8]) -> Result<BTreeMap<i32, i16>, Malformed> {
     Ok(written)
 }
 
+/// Says that a login by SASL/PLAIN follows.
+pub(super) fn sasl_plain() -> Request {
+    let mut body = Vec::new();
+    put_text(&mut body, "PLAIN");
+    Request { key: 17, version: 1, body }
+}
+
+/// RFC 4616, section 2: no other identity, then name and password, each behind a NUL.
+pub(super) fn sasl_login(user: &str, password: &str) -> Request {
+    let message = format!("\0{user}\0{password}");
+    let mut body = Vec::with_capacity(message.len() + 4);
+    put_i32(&mut body, wire_length(message.len()));
+    body.extend_from_slice(message.as_bytes());
+    Request { key: 36, version: 0, body }
+}
+
+/// What the answers to [`sasl_plain`] and [`sasl_login`] begin with. What follows is for people, and may
+/// repeat what was sent.
+pub(super) fn read_code(answer: &[u8]) -> Result<i16, Malformed> {
+    Reader(answer).i16()
+}
+
 /// An error code as Kafka's documentation names it.
 pub(super) fn code_name(code: i16) -> String {
     let name = match code {
@@ -154,6 +176,9 @@ pub(super) fn code_name(code: i16) -> String {
         20 => "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
         29 => "TOPIC_AUTHORIZATION_FAILED",
         31 => "CLUSTER_AUTHORIZATION_FAILED",
+        33 => "UNSUPPORTED_SASL_MECHANISM",
+        34 => "ILLEGAL_SASL_STATE",
+        58 => "SASL_AUTHENTICATION_FAILED",
         INVALID_RECORD => "INVALID_RECORD",
         _ => return format!("error {code}"),
     };
