@@ -5,12 +5,14 @@
 
 pub mod api_key;
 pub mod backoff;
+pub mod breaker;
 pub mod bucket;
 pub mod certificate;
 pub mod claims;
 pub mod client_address;
 pub mod coding;
 pub mod compression;
+pub mod concurrency;
 pub mod condition;
 pub mod cors;
 pub mod deadline;
@@ -27,7 +29,11 @@ pub mod nearest;
 pub mod networks;
 pub mod quota;
 pub mod request_id;
+pub mod retry;
 pub mod secret;
 pub mod strip;
+pub mod striped;
 pub mod vary;
+pub mod verdict;
 pub mod web_address;
+pub mod window;
