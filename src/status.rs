@@ -113,6 +113,20 @@ impl Status {
         self
     }
 
+    /// Somewhere there are as many calls as there can be.
+    pub fn overloaded() -> Self {
+        Self::gateway(Code::Unavailable, "too many calls are in flight")
+            .with_reason("OVERLOADED")
+            .with_retry(Duration::from_secs(1))
+    }
+
+    /// The service fails, and is left alone for a while.
+    pub fn breaker_open(retry: Duration) -> Self {
+        Self::gateway(Code::Unavailable, "the service is failing and is not called for now")
+            .with_reason("BREAKER_OPEN")
+            .with_retry(retry)
+    }
+
     /// Adds a `google.rpc.ErrorInfo` with `reason` (UPPER_SNAKE_CASE) in the domain `transom`.
     pub fn with_reason(mut self, reason: &str) -> Self {
         // ErrorInfo { reason = 1, domain = 2 }.

@@ -7,8 +7,11 @@
 //!
 //! The one place of this rule: stages are built from it, and `transom explain` prints it.
 
+use std::time::Duration;
+
 use super::Config;
 use super::policies::{Clauses, Policy};
+use super::protection::Retry;
 use super::surfaces::{Named, Rule, Surface};
 
 /// The rule of a surface, or the lack of one, with the policies that hold under it.
@@ -74,6 +77,19 @@ impl<'c> Effective<'c> {
             Some(named) => config.services.iter().position(|service| service.name == named.name),
             None => (config.services.len() <= 1).then_some(0),
         }
+    }
+
+    /// How long a unary call may take: what the service says, or the rule where that is less.
+    pub fn timeout(&self, config: &Config) -> Option<Duration> {
+        let service = self.service(config).and_then(|index| config.services.get(index))?;
+        let own = self.rule.and_then(|rule| rule.timeout);
+        Some(own.map_or(service.timeout, |own| own.min(service.timeout)))
+    }
+
+    /// Which calls are made again: what the rule says, otherwise what the service does.
+    pub fn retry(&self, config: &'c Config) -> Option<&'c Retry> {
+        let service = || self.service(config).and_then(|index| config.services.get(index)?.retry.as_ref());
+        self.rule.and_then(|rule| rule.retry.as_ref()).or_else(service)
     }
 }
 

@@ -31,6 +31,7 @@ mod names;
 pub mod observe;
 pub mod plans;
 pub mod policies;
+pub mod protection;
 pub mod rate;
 pub mod revoked;
 pub mod routes;

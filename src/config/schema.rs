@@ -87,11 +87,12 @@ fn object(map: &Map, documented: &Documented) -> Value {
     object
 }
 
-/// The key of the page for a key that stands in several places: rules have the keys of policies, `allow`
-/// those of `deny`, and `revoked` the same for every kind of provider.
+/// The key of the page for a key that stands in several places: rules have the keys of policies, and `retry` as
+/// services have it; `allow` has those of `deny`, and `revoked` the same for every kind of provider.
 fn documented_as(path: &str, documented: &Documented) -> String {
     let mut path = path.to_owned();
     for (place, other) in [
+        ("surfaces.NAME.rules[].retry.", "services.NAME.retry."),
         ("surfaces.NAME.rules[].", "policies.NAME."),
         ("policies.NAME.allow.", "policies.NAME.deny."),
         ("auth.NAME.api_key.revoked.", "auth.NAME.jwt.revoked."),

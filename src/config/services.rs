@@ -7,9 +7,12 @@ use std::time::Duration;
 use http::Uri;
 
 use super::finding::{Position, Report};
+use super::protection::{self, Retry};
 use super::section::Section;
 use super::value::{self, GIB, KIB, MIB};
 use super::yaml::{Node, Value};
+use crate::policy::breaker::BreakerSettings;
+use crate::policy::concurrency::ConcurrencySettings;
 
 /// One backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +41,18 @@ pub struct Service {
     pub keepalive: Option<Duration>,
     /// How long a PING, or sent bytes, may stay unanswered. Default 20 s.
     pub keepalive_timeout: Duration,
+    /// When it is left alone because it fails. Default never.
+    pub breaker: Option<BreakerSettings>,
+    /// Which calls are made again. Default none, but for those that provably never left.
+    pub retry: Option<Retry>,
+    /// When calls are refused because it has enough. Default never.
+    pub shed: Option<ConcurrencySettings>,
     /// Where the file names it.
     pub position: Option<Position>,
 }
 
 /// What the file format has for a service and this version does not serve.
-const LATER: &[&str] = &["balance", "retry", "breaker", "outlier", "health", "tls"];
+const LATER: &[&str] = &["balance", "outlier", "health", "tls"];
 
 const ENDPOINTS_LATER: &[&str] = &["dns", "k8s", "consul", "etcd", "xds"];
 
@@ -68,6 +77,9 @@ impl Service {
             queue_calls_max: 1024,
             keepalive: None,
             keepalive_timeout: Duration::from_secs(20),
+            breaker: None,
+            retry: None,
+            shed: None,
             position: None,
         }
     }
@@ -90,6 +102,11 @@ impl Service {
             value::duration(KEEPALIVE_MIN..=TIMEOUT_MAX)(node, report).map(Some)
         });
         section.read("keepalive_timeout", &mut service.keepalive_timeout, timeouts());
+        section.read("breaker", &mut service.breaker, |node, report| {
+            protection::breaker(node, report).map(Some)
+        });
+        section.read("retry", &mut service.retry, |node, report| Retry::of_service(node, report).map(Some));
+        section.read("shed", &mut service.shed, |node, report| protection::shed(node, report).map(Some));
         section.require("endpoints", "write `endpoints: { static: [\"http://host:port\"] }`");
         section.close(LATER);
         service.endpoint = endpoint?;

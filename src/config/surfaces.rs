@@ -20,11 +20,13 @@ use std::time::Duration;
 use super::deprecated::{self, Deprecated};
 use super::finding::{Position, Report};
 use super::policies::Clauses;
+use super::protection::Retry;
 use super::section::Section;
 use super::value;
 use super::yaml::{Key, Node, Value};
 use super::{compression, cors};
 use crate::policy::compression::Compression;
+use crate::policy::concurrency::Priority;
 use crate::policy::cors::CorsRules;
 use crate::policy::glob::Glob;
 
@@ -85,6 +87,10 @@ pub struct Rule {
     pub policies: Option<Vec<Named>>,
     /// A unary call from its first byte to its last, where that is less than the service's.
     pub timeout: Option<Duration>,
+    /// Which calls are made again, in the place of what the service says.
+    pub retry: Option<Retry>,
+    /// Which calls are shed first.
+    pub priority: Priority,
     /// What holds for these methods in the place of what the surface says.
     pub deprecated: Option<Deprecated>,
     /// What the rule itself says, in the place of what its policies say.
@@ -140,6 +146,8 @@ impl Rule {
             expose: true,
             policies: None,
             timeout: None,
+            retry: None,
+            priority: Priority::default(),
             deprecated: None,
             clauses: Clauses::default(),
         };
@@ -152,6 +160,8 @@ impl Rule {
         section.read("timeout", &mut rule.timeout, |node, report| {
             value::duration(TIMEOUT_MIN..=TIMEOUT_MAX)(node, report).map(Some)
         });
+        section.read("retry", &mut rule.retry, |node, report| Retry::of_rule(node, report).map(Some));
+        section.read("priority", &mut rule.priority, value::choice(&Priority::ALL));
         section.read("deprecated", &mut rule.deprecated, deprecated::of_rule);
         rule.clauses = Clauses::read(&mut section);
         section.require("match", "name methods, such as `shop.v1.Orders.*`");

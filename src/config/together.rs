@@ -1,4 +1,5 @@
-//! What only shows when sections are read together: limits that never count, stores slower than calls.
+//! What only shows when sections are read together: limits that never count, stores slower than calls, attempts
+//! that have no time.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +9,21 @@ use super::effective::Effective;
 use super::finding::{Position, Report};
 use super::rate::{Allowance, By};
 use super::stores::StoreKind;
+use super::value::show_duration;
 
 /// Checks every rule of every surface.
 pub(super) fn check(config: &Config, report: &mut Report) {
     // A policy's limits are judged once for all rules that use them.
     let mut limits = BTreeMap::new();
+    let mut retries = BTreeMap::new();
     for effective in Effective::all(config) {
         if effective.rule.is_none_or(|rule| rule.expose) {
             gather(config, &effective, &mut limits);
+            hasten(config, &effective, &mut retries);
         }
+    }
+    for (position, message) in retries {
+        report.add(position, message);
     }
     for (position, limit) in limits {
         if limit.counts_consumers && !limit.is_asked {
@@ -41,9 +48,7 @@ struct Seen {
 fn gather(config: &Config, effective: &Effective<'_>, limits: &mut BTreeMap<Position, Seen>) {
     let auth = effective.single(|clauses| clauses.auth.as_ref());
     let is_asked = auth.is_some_and(|(demand, _)| demand.combination != Combination::None);
-    let service = effective.service(config).and_then(|index| config.services.get(index));
-    let own = effective.rule.and_then(|rule| rule.timeout);
-    let timeout = service.map(|service| own.map_or(service.timeout, |own| own.min(service.timeout)));
+    let timeout = effective.timeout(config);
     for rate in effective.all_of(|clauses| clauses.rate.as_ref()).into_iter().flat_map(|(rates, _)| rates) {
         let store =
             rate.store.as_ref().and_then(|named| config.stores.iter().find(|store| store.name == named.name));
@@ -54,5 +59,17 @@ fn gather(config: &Config, effective: &Effective<'_>, limits: &mut BTreeMap<Posi
         if let Some(StoreKind::Redis(redis)) = store.map(|store| &store.kind) {
             seen.is_slow |= timeout.is_some_and(|timeout| redis.timeout >= timeout);
         }
+    }
+}
+
+/// Attempts that together take longer than the call may: the last of them would be cut short, or never made.
+fn hasten(config: &Config, effective: &Effective<'_>, retries: &mut BTreeMap<Position, String>) {
+    let Some((retry, timeout)) = effective.retry(config).zip(effective.timeout(config)) else { return };
+    let attempts = retry.rules.attempts_max;
+    if let Some(per_try) = retry.rules.per_try.filter(|per_try| per_try.saturating_mul(attempts) > timeout) {
+        let (per_try, timeout) = (show_duration(per_try), show_duration(timeout));
+        let message =
+            format!("{attempts} attempts of {per_try} each take longer than the {timeout} of the call");
+        retries.insert(retry.position, message);
     }
 }

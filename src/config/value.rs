@@ -3,6 +3,8 @@
 //! ```text
 //! Duration = Digits ("ms" | "s" | "m" | "h")
 //! Bytes    = Digits [ "B" | "KiB" | "MiB" | "GiB" ]
+//! Percent  = Digits "%"
+//! Range    = Duration [ ".." Duration ]
 //! ```
 //!
 //! A reader takes a node and gives a value, or adds a finding that states expectation and bounds. A bare
@@ -46,6 +48,54 @@ pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl Fn(&Node, &mut 
             None => expected(node, report, "a duration such as `10s` or `500ms`"),
         }
     }
+}
+
+/// Two durations within bounds, `5s..60s`, of which the first is not the longer one; a single one is both.
+pub(super) fn durations(
+    bounds: RangeInclusive<Duration>,
+) -> impl Fn(&Node, &mut Report) -> Option<RangeInclusive<Duration>> {
+    move |node, report| {
+        let Value::Text(text) = &node.value else {
+            return expected(node, report, DURATIONS);
+        };
+        let (least, most) = text.split_once("..").unwrap_or((text, text));
+        let (Some(least), Some(most)) = (parse_duration(least), parse_duration(most)) else {
+            return expected(node, report, DURATIONS);
+        };
+        if least > most {
+            return refuse(node, report, format!("`{text}`: the first duration is longer than the second"));
+        }
+        if bounds.contains(&least) && bounds.contains(&most) {
+            return Some(least..=most);
+        }
+        let (least, most) = (show_duration(*bounds.start()), show_duration(*bounds.end()));
+        refuse(node, report, format!("{} is not between {least} and {most}", written(node)))
+    }
+}
+
+const DURATIONS: &str = "two durations such as `5s..60s`";
+
+/// A share in hundredths, within bounds.
+pub(super) fn percent(bounds: RangeInclusive<u32>) -> impl Fn(&Node, &mut Report) -> Option<u32> {
+    move |node, report| {
+        let Value::Text(text) = &node.value else {
+            return expected(node, report, PERCENT);
+        };
+        match text.strip_suffix('%').and_then(digits) {
+            Some(percent) if bounds.contains(&percent) => Some(percent),
+            Some(_) => {
+                let (least, most) = (bounds.start(), bounds.end());
+                refuse(node, report, format!("{} is not between {least}% and {most}%", written(node)))
+            }
+            None => expected(node, report, PERCENT),
+        }
+    }
+}
+
+const PERCENT: &str = "a share such as `50%`";
+
+fn digits(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// An amount of bytes within bounds.

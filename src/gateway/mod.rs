@@ -14,6 +14,7 @@ mod limits;
 mod listeners;
 mod meter;
 pub mod online;
+mod protection;
 mod revocations;
 mod settings;
 mod snapshot;

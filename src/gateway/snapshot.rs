@@ -7,7 +7,7 @@ use http::Extensions;
 use tokio::runtime::Handle;
 
 use super::expressions::Expressions;
-use super::{access, auth, authorization, limits, meter, settings, surfaces};
+use super::{access, auth, authorization, limits, meter, protection, settings, surfaces};
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
 use crate::config::effective::Effective;
@@ -16,6 +16,7 @@ use crate::config::listeners::Public;
 use crate::config::services::Service;
 use crate::policy::client_address::{AddressHeader, TrustedProxies};
 use crate::policy::metadata::MetadataPolicy;
+use crate::policy::protection::{Protection, Protections};
 use crate::route::service_config::{self, SelectedRules};
 use crate::route::{BindingOptions, Rules};
 use crate::schema::Schema;
@@ -53,8 +54,12 @@ pub(super) async fn build(
         binding: binding_options(config),
     };
     let effective = Effective::all(config);
-    let (surfaces, warnings) = surfaces::build(config, &effective, &schema, &rules)?;
+    let (surfaces, mut warnings) = surfaces::build(config, &effective, &schema, &rules)?;
+    warnings.extend(protection::doubtful(config, &effective, &surfaces));
     let mut live = live(config, &effective, &schema, &surfaces, ground)?;
+    if let Some(Protections(protections)) = live.get() {
+        ground.metrics.stats.services.observe(Arc::clone(protections));
+    }
     live.insert(meter::Routes::new(&ground.metrics.stats, &surfaces));
     let snapshot = Snapshot {
         schema,
@@ -97,7 +102,9 @@ fn live(
     };
     live.insert(Arc::new(limits));
     live.insert(Arc::new(authorization));
-    live.insert(backends(config, workers, previous.and_then(|previous| previous.get())));
+    let protections = protection::build(config, effective, workers, previous.and_then(Extensions::get));
+    live.insert(backends(config, &protections, workers, previous.and_then(Extensions::get)));
+    live.insert(protections);
     surfaces::notices(effective).map(|notices| live.insert(notices));
     live.insert(access::build(config, effective, background)?);
     if let Some(auth) = auth::build(config, effective, kept)? {
@@ -107,13 +114,20 @@ fn live(
 }
 
 /// The services' backends; those that are called and reached as before go on.
-fn backends(config: &Config, workers: usize, previous: Option<&Backends>) -> Backends {
-    let backend = |service: &Service| {
+fn backends(
+    config: &Config,
+    Protections(protections): &Protections,
+    workers: usize,
+    previous: Option<&Backends>,
+) -> Backends {
+    let backend = |(service, protection): (&Service, &Arc<Protection>)| {
         let settings = settings::upstream(service);
-        let found = previous.and_then(|previous| previous.find(&service.name, &settings));
-        found.unwrap_or_else(|| Arc::new(Backend::new(&*service.name, settings, workers)))
+        let found = previous.and_then(|previous| previous.find(&service.name, &settings, protection));
+        found.unwrap_or_else(|| {
+            Arc::new(Backend::new(&*service.name, settings, Arc::clone(protection), workers))
+        })
     };
-    Backends(config.services.iter().map(backend).collect())
+    Backends(config.services.iter().zip(&**protections).map(backend).collect())
 }
 
 fn proxies(public: &Public) -> TrustedProxies {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use super::snapshot::{finding, warning};
 use crate::config::Config;
@@ -96,12 +97,12 @@ pub(super) fn rules(config: &Config, effective: &[Effective<'_>]) -> Box<[Rule]>
         // A method that is not shown leads nowhere, and so may a rule that hides it.
         let index = effective.service(config).unwrap_or(0);
         let service = config.services.get(index);
-        let timeout = service.map_or(Rule::default().timeout, |service| service.timeout);
-        let own = effective.rule.and_then(|rule| rule.timeout);
         Rule {
             service: index,
-            timeout: own.map_or(timeout, |own| own.min(timeout)),
+            timeout: effective.timeout(config).unwrap_or(Rule::default().timeout),
             stream_idle: service.map_or(Rule::default().stream_idle, |service| service.stream_idle_timeout),
+            retry: effective.retry(config).map(|retry| Arc::new(retry.rules.clone())),
+            priority: effective.rule.map(|rule| rule.priority).unwrap_or_default(),
         }
     };
     effective.iter().map(rule).collect()

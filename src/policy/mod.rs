@@ -27,6 +27,7 @@ pub mod limit;
 pub mod metadata;
 pub mod nearest;
 pub mod networks;
+pub mod protection;
 pub mod quota;
 pub mod request_id;
 pub mod retry;

@@ -31,6 +31,8 @@ pub struct Binding {
     pub output: MessageId,
     pub client_streaming: bool,
     pub server_streaming: bool,
+    /// Whether a call may be made twice: the verb is `GET`, or the method says so by its `idempotency_level`.
+    pub is_idempotent: bool,
     pub body: Body,
     /// Index in the fields of the output's plan.
     pub response_body: Option<usize>,
@@ -131,6 +133,7 @@ impl Binding {
             output: id(&output),
             client_streaming: method.is_client_streaming(),
             server_streaming: method.is_server_streaming(),
+            is_idempotent: rule.verb == "GET" || schema.is_idempotent(method),
             body,
             response_body: response_field.as_ref().map(|field| plan_index(&output, field)),
             raw_request: match &body_field {

@@ -102,12 +102,19 @@ impl Schema {
     ///
     /// It is read from the option's bytes, so the set need not hold `google/api/annotations.proto`.
     pub fn http_rule(&self, method: &MethodDescriptor) -> Option<Bytes> {
-        let options = self
-            .originals
-            .method_options(method.parent_file().name(), method.path())
-            .unwrap_or_else(|| method.options().encode_to_vec().into());
-        let rule = originals::submessage(options, HTTP_RULE_NUMBER);
+        let rule = originals::submessage(self.method_options(method), HTTP_RULE_NUMBER);
         (!rule.is_empty()).then_some(rule)
+    }
+
+    /// Whether a method says, by its `idempotency_level`, that it may run twice.
+    pub fn is_idempotent(&self, method: &MethodDescriptor) -> bool {
+        let options: raw::MethodOptions = raw::known_options(Some(&self.method_options(method)));
+        matches!(options.idempotency_level, Some(1 | 2))
+    }
+
+    fn method_options(&self, method: &MethodDescriptor) -> Bytes {
+        let original = self.originals.method_options(method.parent_file().name(), method.path());
+        original.unwrap_or_else(|| method.options().encode_to_vec().into())
     }
 
     /// The message type called `full_name` (no leading dot).
@@ -192,6 +199,28 @@ mod tests {
             let rules: Vec<_> = service.methods().map(|method| schema.http_rule(&method)).collect();
             // HttpRule.get is field 2.
             assert_eq!(rules, [None, Some(Bytes::from_static(b"\x12\x05/v1/m"))], "imports: {imports}");
+        }
+    }
+
+    #[test]
+    fn methods_say_whether_they_may_run_twice() {
+        let text = r#"
+            syntax = "proto3";
+            package t;
+            message M {}
+            service S {
+              rpc Plain(M) returns (M);
+              rpc Unknown(M) returns (M) { option idempotency_level = IDEMPOTENCY_UNKNOWN; }
+              rpc Read(M) returns (M) { option idempotency_level = NO_SIDE_EFFECTS; }
+              rpc Put(M) returns (M) { option idempotency_level = IDEMPOTENT; }
+            }"#;
+        let bytes = compile(text, true);
+        let pool = DescriptorPool::decode(bytes.clone()).expect("the set is valid");
+        let loaded = load(&[Input { name: "t".into(), bytes }]).expect("the set is valid");
+        for schema in [loaded, Schema::new(pool, Traits::default())] {
+            let service = schema.pool().get_service_by_name("t.S").expect("t.S");
+            let found: Vec<_> = service.methods().map(|method| schema.is_idempotent(&method)).collect();
+            assert_eq!(found, [false, false, true, true]);
         }
     }
 

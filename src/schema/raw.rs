@@ -213,6 +213,14 @@ pub(super) struct OneofOptions {
     pub features: Option<FeatureSet>,
 }
 
+/// What matters of `MethodOptions`.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct MethodOptions {
+    /// `IdempotencyLevel`: 1 is `NO_SIDE_EFFECTS`, 2 is `IDEMPOTENT`.
+    #[prost(int32, optional, tag = "34")]
+    pub idempotency_level: Option<i32>,
+}
+
 /// Options of which nothing matters here: decoding only proves that they are well-formed.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct OtherOptions {}

@@ -14,7 +14,9 @@ use http::Extensions;
 
 use crate::codec::options::JsonOptions;
 use crate::policy::client_address::TrustedProxies;
+use crate::policy::concurrency::Priority;
 use crate::policy::metadata::MetadataPolicy;
+use crate::policy::retry::RetryRules;
 use crate::policy::strip::Strip;
 use crate::route::{Binding, BindingOptions};
 use crate::schema::Schema;
@@ -50,6 +52,10 @@ pub struct Rule {
     pub timeout: Duration,
     /// How long a stream may go without a message in either direction.
     pub stream_idle: Duration,
+    /// Which calls are made again; `None`: none.
+    pub retry: Option<Arc<RetryRules>>,
+    /// Which calls are shed first.
+    pub priority: Priority,
 }
 
 /// Bounds on one call that do not depend on its route.
@@ -73,7 +79,13 @@ impl Snapshot {
 
 impl Default for Rule {
     fn default() -> Self {
-        Self { service: 0, timeout: Duration::from_secs(30), stream_idle: Duration::from_secs(300) }
+        Self {
+            service: 0,
+            timeout: Duration::from_secs(30),
+            stream_idle: Duration::from_secs(300),
+            retry: None,
+            priority: Priority::default(),
+        }
     }
 }
 

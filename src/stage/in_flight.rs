@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_core::Stream;
 use pin_project_lite::pin_project;
@@ -12,7 +11,7 @@ use tower::Service;
 
 use super::Stage;
 use crate::call::{Call, Failure, Messages, Piece, Reply};
-use crate::status::{Code, Status};
+use crate::status::Status;
 
 /// How many calls are in flight; shared by every worker.
 #[derive(Clone, Debug, Default)]
@@ -88,19 +87,13 @@ impl<F: Future<Output = Result<Reply, Failure>>> Future for Counted<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            CountedProjection::Refused => Poll::Ready(Err(overloaded().into())),
+            CountedProjection::Refused => Poll::Ready(Err(Status::overloaded().into())),
             CountedProjection::Admitted { call, slot } => call.poll(cx).map(|outcome| {
                 let slot = slot.take();
                 outcome.map(|reply| reply.map_messages(|messages| Box::pin(Held { messages, _slot: slot })))
             }),
         }
     }
-}
-
-fn overloaded() -> Status {
-    Status::gateway(Code::Unavailable, "too many calls are in flight")
-        .with_reason("OVERLOADED")
-        .with_retry(Duration::from_secs(1))
 }
 
 /// What other stages hold for the call, as long as it has its slot.

@@ -12,6 +12,7 @@ mod facts;
 mod in_flight;
 pub mod judge;
 pub mod limit;
+mod protect;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use deprecated::Deprecated;
 use in_flight::InFlight;
 use judge::Judged;
 use limit::{ByAddress, ByIdentity, Limiter};
+use protect::{Breaker, Shed};
 
 pub use deprecated::Notices;
 pub use in_flight::Calls;
@@ -36,13 +38,14 @@ pub type Stages<S> =
     Judged<Doorkeeper, Judged<Deprecated, Judged<ByAddress, Judged<Authenticate, Known<S>>>>>;
 
 /// The stages of a call of which it is known whose it is.
-type Known<S> = Judged<Authorize, Judged<ByIdentity, InFlight<S>>>;
+type Known<S> = Judged<Authorize, Judged<ByIdentity, Judged<Shed, Judged<Breaker, InFlight<S>>>>>;
 
 /// Puts the stages around `inner`; `calls` is what all workers count together, `metrics` what one counts.
 pub fn stack<S: Stage + Clone>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> Stages<S> {
     let limiter = Limiter::new(metrics.clone());
     let in_flight = InFlight::new(inner, calls.clone());
-    let by_identity = Judged::new(ByIdentity(limiter.clone()), in_flight);
+    let protected = Judged::new(Shed, Judged::new(Breaker, in_flight));
+    let by_identity = Judged::new(ByIdentity(limiter.clone()), protected);
     let authorize = Judged::new(Authorize::new(metrics.clone()), by_identity);
     let authenticate = Judged::new(Authenticate::new(metrics.clone()), authorize);
     let deprecated = Judged::new(Deprecated, Judged::new(ByAddress(limiter), authenticate));

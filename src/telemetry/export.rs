@@ -101,6 +101,7 @@ impl Collector for Metrics {
         self.encode_families(&mut encoder)?;
         self.keys.encode(&mut encoder)?;
         self.revoked.encode(&mut encoder)?;
+        self.stats.services.encode(&mut encoder)?;
         encoder
             .encode_descriptor(
                 "http_duration",

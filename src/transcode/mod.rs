@@ -15,11 +15,14 @@ mod unary;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tower::Service;
 
 use crate::call::{Call, Failure, Reply};
-use crate::upstream::{Backends, Worker};
+use crate::route::Binding;
+use crate::snapshot::Snapshot;
+use crate::upstream::{Backends, Terms, Worker};
 
 /// Carries the calls of one worker to the backends of their snapshots.
 #[derive(Clone)]
@@ -54,3 +57,19 @@ impl Service<Call> for Transcoder {
         }
     }
 }
+
+/// What the rule of a call says of it to the protection of its service.
+fn terms(snapshot: &Snapshot, binding: &Binding) -> Terms {
+    let rule = snapshot.rule(binding);
+    let is_stream = binding.client_streaming || binding.server_streaming;
+    Terms {
+        retry: rule.retry.clone(),
+        is_idempotent: binding.is_idempotent,
+        priority: (!is_stream).then_some(rule.priority),
+        patience: PATIENCE.min(rule.timeout / 2),
+    }
+}
+
+/// A client may want an answer sooner than any backend can give it. Only a deadline that leaves as much time as this,
+/// or half of what the rule allows, is the backend's to keep.
+const PATIENCE: Duration = Duration::from_secs(1);

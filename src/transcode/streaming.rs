@@ -40,7 +40,8 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, F
         unary::request(snapshot, binding, &head, payload, deadline).await?
     };
     let timeout = unary::time_left(deadline)?;
-    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, timeout, messages };
+    let terms = super::terms(snapshot, binding);
+    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, timeout, messages, terms };
     let mut reply = pin!(async {
         let reply = upstream.call(request).await?;
         if binding.server_streaming {

@@ -17,7 +17,8 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, F
     let Call { snapshot, binding, metadata, deadline, head, payload, .. } = call;
     let messages = request(&snapshot, &binding, &head, payload, deadline).await?;
     let timeout = time_left(deadline)?;
-    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, timeout, messages };
+    let terms = super::terms(&snapshot, &binding);
+    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, timeout, messages, terms };
     reply(&snapshot, &binding, upstream.call(request).await?).await
 }
 

@@ -11,6 +11,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::{Proofs, Upstream, UpstreamConfig};
+use crate::policy::protection::Protection;
 use crate::telemetry::WorkerMetrics;
 
 /// The part of [`Snapshot::live`](crate::snapshot::Snapshot::live) that is room 7's: a backend for each service.
@@ -23,6 +24,7 @@ pub struct Backend {
     name: Arc<str>,
     config: UpstreamConfig,
     proofs: Proofs,
+    protection: Arc<Protection>,
     /// By the index of the worker.
     upstreams: Box<[OnceLock<Upstream>]>,
 }
@@ -41,24 +43,39 @@ impl Backends {
         self.0.get(service).map(|backend| &**backend)
     }
 
-    /// The backend that is called so and is reached so, if it is among these.
-    pub fn find(&self, name: &str, config: &UpstreamConfig) -> Option<Arc<Backend>> {
-        self.0.iter().find(|backend| *backend.name == *name && backend.config == *config).cloned()
+    /// The backend that is called so, is reached so and is protected so, if it is among these.
+    pub fn find(
+        &self,
+        name: &str,
+        config: &UpstreamConfig,
+        protection: &Arc<Protection>,
+    ) -> Option<Arc<Backend>> {
+        let is_same = |backend: &&Arc<Backend>| {
+            let same_way = *backend.name == *name && backend.config == *config;
+            same_way && Arc::ptr_eq(&backend.protection, protection)
+        };
+        self.0.iter().find(is_same).cloned()
     }
 }
 
 impl Backend {
     /// A backend that `workers` threads will call; connects with the first call of each.
-    pub fn new(name: impl Into<Arc<str>>, config: UpstreamConfig, workers: usize) -> Self {
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        config: UpstreamConfig,
+        protection: Arc<Protection>,
+        workers: usize,
+    ) -> Self {
         let upstreams = (0..workers).map(|_| OnceLock::new()).collect();
-        Self { name: name.into(), config, proofs: Proofs::default(), upstreams }
+        Self { name: name.into(), config, proofs: Proofs::default(), protection, upstreams }
     }
 
     /// The connections of one worker.
     pub fn upstream(&self, worker: &Worker) -> &Upstream {
         let upstream = self.upstreams.get(worker.index).expect("a backend has a place for each worker");
         upstream.get_or_init(|| {
-            Upstream::beside(self.proofs.clone(), self.config.clone(), worker.metrics.clone())
+            let upstream = Upstream::beside(self.proofs.clone(), self.config.clone(), worker.metrics.clone());
+            upstream.protected(Arc::clone(&self.protection), worker.index)
         })
     }
 }

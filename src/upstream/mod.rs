@@ -19,8 +19,10 @@
 mod backend;
 mod connection;
 mod frame;
+mod passage;
 mod pool;
 mod probe;
+mod repeat;
 mod reply;
 mod request;
 mod socket;
@@ -35,6 +37,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use tokio::time::{Instant, Sleep};
 
+use crate::policy::protection::Protection;
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
@@ -43,9 +46,10 @@ pub use frame::put_frame;
 pub use pool::Proofs;
 pub use probe::probe;
 pub use reply::{GrpcMessages, GrpcReply};
-pub use request::{GrpcRequest, RequestMessages, RequestStream};
+pub use request::{GrpcRequest, RequestMessages, RequestStream, Terms};
 pub(crate) use status::protocol_error;
 
+use passage::Guard;
 use pool::Pool;
 use request::OpenCall;
 
@@ -53,6 +57,7 @@ use request::OpenCall;
 #[derive(Clone, Debug)]
 pub struct Upstream {
     pool: Arc<Pool>,
+    guard: Option<Arc<Guard>>,
 }
 
 /// Where the backend is and every bound of the way to it.
@@ -94,23 +99,17 @@ impl Upstream {
 
     /// As [`new`](Self::new), for one of several workers before the same backend.
     pub fn beside(proofs: Proofs, config: UpstreamConfig, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { pool: Pool::new(config, metrics, proofs) }
+        Self { pool: Pool::new(config, metrics, proofs), guard: None }
     }
 
-    /// Starts a call; the reply's head is there when this returns.
-    ///
-    /// A backend that refuses in its head (`Trailers-Only`) is an `Ok` reply whose first message is
-    /// the error: its metadata is worth having.
-    ///
-    /// # Errors
-    ///
-    /// The backend cannot be reached, reset the stream, answered something that is not gRPC, or did
-    /// not answer within the timeout.
-    pub async fn call(&self, request: GrpcRequest) -> Result<GrpcReply, Status> {
-        self.attempt(request).await.map_err(|failure| failure.status)
+    /// Has every call go through the protection of the service, if it has any, as the worker with this number.
+    pub fn protected(self, protection: Arc<Protection>, worker: usize) -> Self {
+        let is_any = protection.settings().is_any();
+        Self { guard: is_any.then(|| Arc::new(Guard { protection, thread: worker })), ..self }
     }
 
-    /// Like [`call`](Self::call), and tells whether a failed call may safely be sent again.
+    /// One attempt of a [`call`](Self::call), past the protection of the service; a failure tells whether the call
+    /// may safely be sent again.
     ///
     /// # Errors
     ///

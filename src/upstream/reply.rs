@@ -17,6 +17,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::connection::Lease;
 use super::frame::Frames;
+use super::passage::Passage;
 use super::request::{OpenCall, Opened, Sending};
 use super::{Deadline, UpstreamConfig, status};
 use crate::status::{Code, Status};
@@ -37,6 +38,8 @@ pub struct GrpcMessages {
     trailers: HeaderMap,
     deadline: Option<Deadline>,
     call: OpenCall,
+    /// Through the protection of the service; told once how the call ended.
+    passage: Option<Passage>,
 }
 
 #[derive(Debug)]
@@ -78,7 +81,8 @@ impl GrpcReply {
             call.finish(Code::Ok);
         }
         let frames = Frames::new(config.message_bytes_from_backend_max);
-        let messages = GrpcMessages { state, frames, trailers: HeaderMap::new(), deadline, call };
+        let messages =
+            GrpcMessages { state, frames, trailers: HeaderMap::new(), deadline, call, passage: None };
         Self { metadata, messages }
     }
 }
@@ -131,9 +135,13 @@ impl GrpcMessages {
             Poll::Ready(item) => item,
         };
         match &item {
-            Some(Ok(_)) => {}
-            Some(Err(status)) => self.end(status.code),
-            None => self.end(Code::Ok),
+            Some(Ok(_)) => {
+                if let Some(passage) = &mut self.passage {
+                    passage.answered();
+                }
+            }
+            Some(Err(status)) => self.end(Err(status)),
+            None => self.end(Ok(())),
         }
         Poll::Ready(item)
     }
@@ -148,10 +156,36 @@ impl GrpcMessages {
         std::mem::take(&mut self.trailers)
     }
 
-    fn end(&mut self, code: Code) {
+    /// Holds the call's way through the protection of its service from now on.
+    pub(super) fn pass(&mut self, passage: Passage) {
+        match self.state {
+            State::Ended => passage.finish(Ok(())),
+            State::Messages(_) | State::Trailers(_) | State::Refused(_) => self.passage = Some(passage),
+        }
+    }
+
+    /// Why the backend refused, if it did so in the head.
+    pub(super) fn refusal(&self) -> Option<&Status> {
+        match &self.state {
+            State::Refused(status) => Some(status),
+            State::Messages(_) | State::Trailers(_) | State::Ended => None,
+        }
+    }
+
+    /// Ends a reply that nobody will read, because the call is made again.
+    pub(super) fn discard(&mut self) {
+        if let State::Refused(status) = std::mem::replace(&mut self.state, State::Ended) {
+            self.end(Err(&status));
+        }
+    }
+
+    fn end(&mut self, outcome: Result<(), &Status>) {
         self.state = State::Ended;
         self.deadline = None;
-        self.call.finish(code);
+        self.call.finish(outcome.map_or_else(|status| status.code, |()| Code::Ok));
+        if let Some(passage) = self.passage.take() {
+            passage.finish(outcome);
+        }
     }
 
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {

@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 
 use super::connection::Lease;
 use super::{Failure, UpstreamConfig, frame, status};
+use crate::policy::concurrency::Priority;
+use crate::policy::retry::RetryRules;
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
@@ -40,6 +42,20 @@ pub struct GrpcRequest {
     /// Told to the backend as `grpc-timeout`, and kept here: it covers the reply's last byte.
     pub timeout: Option<Duration>,
     pub messages: RequestMessages,
+    pub terms: Terms,
+}
+
+/// What the route says of a call, for the protection of its service.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// When it is made again; `None`: never.
+    pub retry: Option<Arc<RetryRules>>,
+    /// Whether it may be made twice.
+    pub is_idempotent: bool,
+    /// Whether it is shed before others; `None`: never, and it does not count, because it may last.
+    pub priority: Option<Priority>,
+    /// A deadline as long as this is long enough for the backend to be blamed when it passes.
+    pub patience: Duration,
 }
 
 /// Messages of the client, each already framed ([`put_frame`](super::put_frame)).
@@ -60,6 +76,7 @@ impl GrpcRequest {
             metadata: self.metadata.clone(),
             timeout: self.timeout,
             messages: RequestMessages::One(frame.clone()),
+            terms: self.terms.clone(),
         })
     }
 }
@@ -87,7 +104,7 @@ pub(super) async fn open(
     mut lease: Lease,
     config: &UpstreamConfig,
 ) -> Result<Opened, Failure> {
-    let GrpcRequest { path, metadata, timeout, messages } = request;
+    let GrpcRequest { path, metadata, timeout, messages, .. } = request;
     let head = head(path, metadata, timeout, config);
     let writes = lease.writes();
     let (response, mut body) =

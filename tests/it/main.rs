@@ -40,6 +40,7 @@ mod oracle;
 mod policies;
 mod process;
 mod proxy_protocol;
+mod resilience;
 mod retries;
 mod revoked;
 mod schema;

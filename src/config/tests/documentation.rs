@@ -29,6 +29,7 @@ const READERS: &[&str] = &[
     include_str!("../revoked.rs"),
     include_str!("../cost.rs"),
     include_str!("../policies.rs"),
+    include_str!("../protection.rs"),
     include_str!("../surfaces.rs"),
     include_str!("../cors.rs"),
     include_str!("../compression.rs"),
@@ -90,9 +91,10 @@ fn keys_read(source: &str) -> Vec<String> {
             if std::mem::take(&mut is_read) {
                 paths.clear();
             }
-            // `allow` has the keys of `deny`, and `revoked` the same for every kind of provider.
+            // `allow` has the keys of `deny`, `revoked` the same for every kind of provider, and `retry` of a rule
+            // those of a service.
             let path = quoted(call).replace("{name}", "NAME").replace("{side}", "deny");
-            paths.push(path.replace("{kind}", "jwt"));
+            paths.push(path.replace("{kind}", "jwt").replace("{owner}", "services.NAME"));
         } else if let Some(call) = rest.strip_prefix(".read(") {
             is_read = true;
             if call.trim_start().starts_with('"') {
@@ -121,6 +123,10 @@ fn with_key(key: &str, value: &str) -> String {
     }
     if let Some(key) = key.strip_prefix("services.api.") {
         let endpoints = "endpoints: { static: [\"http://127.0.0.1:50051\"] }";
+        let (key, value) = match key.split_once('.') {
+            Some((section, key)) => (section, format!("{{ {key}: {value} }}")),
+            None => (key, value.to_owned()),
+        };
         return format!("services: {{ api: {{ {endpoints}, {key}: {value} }} }}");
     }
     if let Some(key) = key.strip_prefix("surfaces.api.cors.") {
@@ -165,6 +171,9 @@ fn without_key(key: &str) -> String {
         ("descriptors", "descriptors: [{ proto: a }]"),
         ("observe.usage.", "observe: { usage: { file: a } }"),
         ("surfaces.NAME.rules[].", "surfaces: { api: { rules: [{ match: a }] } }"),
+        ("services.NAME.breaker.", &*with_section("breaker")),
+        ("services.NAME.retry.", &*with_section("retry")),
+        ("services.NAME.shed.", &*with_section("shed")),
         ("surfaces.NAME.cors.", "surfaces: { api: { cors: { origins: [\"*\"] } } }"),
         ("surfaces.NAME.", "surfaces: { api: {} }"),
         ("policies.NAME.", "policies: { api: {} }"),
@@ -176,10 +185,20 @@ fn without_key(key: &str) -> String {
     String::new()
 }
 
+/// A service that says a section, and nothing in it.
+fn with_section(section: &str) -> String {
+    format!(
+        "services: {{ api: {{ endpoints: {{ static: [\"http://127.0.0.1:50051\"] }}, {section}: {{}} }} }}"
+    )
+}
+
 fn without_places(config: Result<Config, Vec<Finding>>) -> Config {
     let mut config = config.unwrap_or_else(|findings| panic!("{}", finding::lines(&findings)));
-    config.services.iter_mut().for_each(|service| service.position = None);
     let nowhere = Position { line: 0, column: 0 };
+    for service in &mut config.services {
+        service.position = None;
+        service.retry.iter_mut().for_each(|retry| retry.position = nowhere);
+    }
     config.policies.iter_mut().for_each(|policy| policy.position = nowhere);
     config.warnings.clear();
     for surface in &mut config.surfaces {

@@ -82,6 +82,13 @@ pub struct Ticket {
     is_probe: bool,
 }
 
+impl Ticket {
+    /// Whether it is the one call that decides for all.
+    pub fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+}
+
 /// The call is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -232,6 +239,21 @@ impl Breaker {
         let most = doubled.saturating_mul(6).min(open_max.saturating_mul(5)) / 5;
         let least = (most / 6 * 5).max(open_min).min(most);
         least + (most - least).mul_f64(f64::from(random) / f64::from(u32::MAX))
+    }
+}
+
+impl Trip {
+    /// As metrics name them.
+    pub const ALL: [&'static str; 4] = ["consecutive", "error_rate", "probe", "probe_exhausted"];
+
+    /// Its place in [`Self::ALL`].
+    pub fn index(self) -> usize {
+        match self {
+            Self::Consecutive(_) => 0,
+            Self::ErrorRate(_) => 1,
+            Self::Probe => 2,
+            Self::ProbeExhausted => 3,
+        }
     }
 }
 

@@ -94,7 +94,7 @@ impl SharedBudget {
     pub fn called(&self, now: Instant, thread: usize) {
         self.calls.add_one(thread);
         if self.since_origin_ns(now) >= self.edge_ns.load(Ordering::Relaxed) {
-            self.collect(now);
+            drop(self.collect(now));
         }
     }
 

@@ -10,6 +10,7 @@
 //! Consumers are rows here and never labels of a metric: there may be very many of them.
 
 mod cell;
+mod services;
 mod view;
 
 use std::collections::{HashMap, VecDeque};
@@ -21,6 +22,7 @@ use crate::status::Code;
 use cell::{Cell, Sum};
 
 pub use cell::Outcome;
+pub use services::Services;
 pub use view::View;
 
 /// Pairs of surface and method with a row of their own.
@@ -43,6 +45,8 @@ pub struct Stats {
     routes: Mutex<Routes>,
     shards: Mutex<Vec<Arc<Shard>>>,
     past: Mutex<VecDeque<(Instant, Rows)>>,
+    /// The services that are called.
+    pub services: Services,
 }
 
 /// A surface's method, by which calls are counted and billed.
@@ -92,6 +96,7 @@ impl Default for Stats {
             routes: Mutex::new(routes),
             shards: Mutex::default(),
             past: Mutex::new(past),
+            services: Services::default(),
         }
     }
 }
@@ -129,7 +134,7 @@ impl Stats {
         let lately_s = now.duration_since(*moment).as_secs_f64();
         drop(past);
         let routes = lock(&self.routes).rows.clone();
-        view::make(self.started, lately_s, &routes, &rows, &lately, self.refusals())
+        view::make(self.started, lately_s, &routes, &rows, &lately, self.refusals(), self.services.rows())
     }
 
     /// Calls by surface, method and code; only those that occurred.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::cell::Sum;
+use super::services;
 use super::{CONSUMERS_MAX, OTHER, Route, Rows};
 use crate::telemetry::timestamp::Timestamp;
 
@@ -23,6 +24,7 @@ pub struct View {
     consumers: BTreeMap<Box<str>, Row>,
     /// By stage and reason.
     refused: BTreeMap<&'static str, BTreeMap<Box<str>, u64>>,
+    services: BTreeMap<Box<str>, services::Row>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -59,6 +61,7 @@ pub(super) fn make(
     total: &Rows,
     lately: &Rows,
     refusals: Vec<(&'static str, Box<str>, u64)>,
+    services: BTreeMap<Box<str>, services::Row>,
 ) -> View {
     let by = |name: fn(&Route) -> &Arc<str>| {
         let merged = |rows: &HashMap<usize, Sum>| {
@@ -84,6 +87,7 @@ pub(super) fn make(
         methods: by(|route| &route.method),
         consumers: rows(most_called(&total.consumers), &most_called(&lately.consumers)),
         refused,
+        services,
     }
 }
 
@@ -182,6 +186,12 @@ impl View {
             for (reason, count) in reasons {
                 let _ = writeln!(out, "{stage:<16} {reason:<40} {count:>10}");
             }
+        }
+        if !self.services.is_empty() {
+            out.push_str("\nservices\n");
+        }
+        for (name, service) in &self.services {
+            let _ = writeln!(out, "{name:<16} {}", service.text());
         }
         out
     }

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use transom::status::Status;
 use transom::telemetry::WorkerMetrics;
-use transom::upstream::{GrpcReply, GrpcRequest, RequestMessages, Upstream, UpstreamConfig};
+use transom::upstream::{GrpcReply, GrpcRequest, RequestMessages, Terms, Upstream, UpstreamConfig};
 
 use super::backend::framed;
 
@@ -86,6 +86,7 @@ pub(crate) fn upstream(config: UpstreamConfig) -> Upstream {
 
 pub(crate) fn request(message: &[u8]) -> GrpcRequest {
     GrpcRequest {
+        terms: Terms::default(),
         path: "/pkg.Service/Method".parse().expect("a path"),
         metadata: HeaderMap::new(),
         timeout: None,

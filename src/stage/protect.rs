@@ -1,0 +1,64 @@
+//! Load shedding and the breaker: what the service of a call is known not to take is refused before its body is read.
+//!
+//! ```text
+//! shed: no room for the call's priority ─▶ 503 OVERLOADED
+//! breaker: open, or its probe is out    ─▶ 503 BREAKER_OPEN, Retry-After
+//! ```
+//!
+//! Both only look. Who holds a place, and who is the probe, is decided in room 7 when the call is made: a client
+//! that takes its time to send a body must hold neither.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::judge::{Judge, Judgement};
+use crate::call::Call;
+use crate::policy::protection::{Protection, Protections};
+use crate::status::Status;
+
+/// The judge of load.
+#[derive(Clone, Copy, Debug)]
+pub struct Shed;
+
+/// The judge of breakers.
+#[derive(Clone, Copy, Debug)]
+pub struct Breaker;
+
+impl Judge for Shed {
+    const NAME: &'static str = "shed";
+
+    fn judge(&self, call: Call) -> Judgement {
+        let refused = protection(&call).is_some_and(|protection| {
+            let is_stream = call.binding.client_streaming || call.binding.server_streaming;
+            let priority = call.snapshot.rule(&call.binding).priority;
+            let is_full = protection.gate.as_ref().is_some_and(|gate| !gate.has_room(priority));
+            let refused = is_full && !is_stream;
+            if refused {
+                protection.shed();
+            }
+            refused
+        });
+        if refused { Judgement::Refuse(Status::overloaded().into()) } else { Judgement::Pass(call) }
+    }
+}
+
+impl Judge for Breaker {
+    const NAME: &'static str = "breaker";
+
+    fn judge(&self, call: Call) -> Judgement {
+        let refused = protection(&call).and_then(|protection| {
+            let refused = protection.breaker.as_ref()?.refuses(Instant::now())?;
+            protection.refused();
+            Some(refused)
+        });
+        match refused {
+            None => Judgement::Pass(call),
+            Some(refused) => Judgement::Refuse(Status::breaker_open(refused.retry).into()),
+        }
+    }
+}
+
+fn protection(call: &Call) -> Option<&Protection> {
+    let Protections(services) = call.snapshot.live.get::<Protections>()?;
+    services.get(call.snapshot.rule(&call.binding).service).map(Arc::as_ref)
+}
