@@ -63,6 +63,7 @@ const ROOMS: &[Room] = &[
         rooms: &[
             "status",
             "schema",
+            "codec",
             "route",
             "policy",
             "snapshot",

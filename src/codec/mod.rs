@@ -8,8 +8,9 @@ mod encode;
 mod mask;
 pub mod options;
 pub mod records;
+pub mod selection;
 pub(crate) mod time;
 pub mod wire;
 
 pub use decode::{TextError, check_required, field_to_wire, json_to_wire, leaf_paths, text_to_wire};
-pub use encode::{field_to_json, wire_to_json};
+pub use encode::{field_to_json, selected_to_json, wire_to_json};

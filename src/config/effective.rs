@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use super::Config;
+use super::fields::Fields;
 use super::policies::{Clauses, Policy};
 use super::protection::Retry;
 use super::surfaces::{Named, Rule, Surface};
@@ -69,6 +70,12 @@ impl<'c> Effective<'c> {
         }
         let said = |policy: &&'c Policy| Some((read(&policy.clauses)?, Origin::Policy(policy.name.as_str())));
         self.policies.iter().filter_map(said).collect()
+    }
+
+    /// What is shown of replies: as [`single`](Self::single), or else what the surface says.
+    pub fn fields(&self) -> Option<&'c Fields> {
+        let said = self.single(|clauses| clauses.fields.as_ref()).map(|(fields, _)| fields);
+        said.or(self.surface.fields.as_ref())
     }
 
     /// The index in `config.services` of the service that is called; `None` where a name dangles.

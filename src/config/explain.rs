@@ -18,6 +18,9 @@ pub struct Said {
     pub policy: Option<String>,
 }
 
+/// The key that a surface itself may say, for where neither rule nor policy does.
+const FIELDS: &str = "fields";
+
 /// What holds under a rule of a surface, or without one: the rule's own keys first, then those of the policies.
 ///
 /// `text` is a file that [`Config::parse`](super::Config::parse) has accepted.
@@ -40,6 +43,8 @@ pub fn said(text: &str, surface: &str, rule_index: Option<usize>) -> Vec<Said> {
             bundled.push(said);
         }
     }
+    let is_said = own.iter().chain(&bundled).any(|said| said.key == FIELDS);
+    bundled.extend(entries(surface, None).filter(|said| said.key == FIELDS && !is_said));
     bundled.sort_by(|left, right| left.key.cmp(&right.key));
     own.into_iter().chain(bundled).collect()
 }
@@ -120,15 +125,19 @@ mod tests {
     const FILE: &str = "
 policies:
   edge: { auth: corp, deny: { cidr: file:deny.txt } }
+  brief: { fields: [-a.b, -c] }
   strict:
     auth: { any: [partner, corp] }
     deny: { cidr: [10.0.0.0/8] }
 surfaces:
   web:
     policies: [edge, strict]
+    fields: -d
     rules:
       - { match: a.B.*, timeout: 2s }
       - { match: a.C.*, auth: none, policies: [edge] }
+      - { match: a.D.*, fields: e, policies: [brief] }
+      - { match: a.E.*, policies: [brief] }
 ";
 
     #[test]
@@ -147,20 +156,31 @@ surfaces:
         check(
             0,
             &[
-                ("match", "a.B.*", 11, ""),
-                ("timeout", "2s", 11, ""),
-                ("auth", "{ any: [partner, corp] }", 5, "strict"),
+                ("match", "a.B.*", 13, ""),
+                ("timeout", "2s", 13, ""),
+                ("auth", "{ any: [partner, corp] }", 6, "strict"),
                 ("deny", "{ cidr: file:deny.txt }", 3, "edge"),
-                ("deny", "{ cidr: [10.0.0.0/8] }", 6, "strict"),
+                ("deny", "{ cidr: [10.0.0.0/8] }", 7, "strict"),
+                ("fields", "-d", 11, ""),
             ],
         );
         check(
             1,
             &[
-                ("match", "a.C.*", 12, ""),
-                ("auth", "none", 12, ""),
-                ("policies", "[edge]", 12, ""),
+                ("match", "a.C.*", 14, ""),
+                ("auth", "none", 14, ""),
+                ("policies", "[edge]", 14, ""),
                 ("deny", "{ cidr: file:deny.txt }", 3, "edge"),
+                ("fields", "-d", 11, ""),
+            ],
+        );
+        check(2, &[("match", "a.D.*", 15, ""), ("fields", "e", 15, ""), ("policies", "[brief]", 15, "")]);
+        check(
+            3,
+            &[
+                ("match", "a.E.*", 16, ""),
+                ("policies", "[brief]", 16, ""),
+                ("fields", "[-a.b, -c]", 4, "brief"),
             ],
         );
         assert_eq!(said(FILE, "none", None), []);

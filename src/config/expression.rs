@@ -25,6 +25,11 @@ impl Expression {
             report.draw(Shape::Words(expected.to_owned()));
             return None;
         }
+        Self::text(node, report)
+    }
+
+    /// Reads any text whose parts findings may be about.
+    pub(super) fn text(node: &Node, report: &mut Report) -> Option<Self> {
         let text = value::text(node, report)?;
         let places = places(report.source(), node.position, &text);
         Some(Self { text, position: node.position, places })

@@ -22,6 +22,7 @@ pub mod descriptors;
 pub mod effective;
 pub mod explain;
 pub mod expression;
+pub mod fields;
 pub mod finding;
 pub mod headers;
 pub mod json;

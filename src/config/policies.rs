@@ -14,6 +14,7 @@ use super::access::AccessList;
 use super::auth::Demand;
 use super::cost::Cost;
 use super::expression::Expression;
+use super::fields::Fields;
 use super::finding::{Position, Report};
 use super::rate::Rate;
 use super::section::Section;
@@ -46,6 +47,8 @@ pub struct Clauses {
     pub condition: Option<Expression>,
     /// What must have been granted: all of it.
     pub scopes: Option<Scopes>,
+    /// What is shown of replies. Default: all.
+    pub fields: Option<Fields>,
 }
 
 /// Scopes, and where the file names them.
@@ -85,6 +88,7 @@ impl Clauses {
         section.read("rate", &mut clauses.rate, |node, report| {
             value::one_or_more("limit", Rate::read)(node, report).map(Some)
         });
+        section.read("fields", &mut clauses.fields, |node, report| Fields::read(node, report).map(Some));
         section.read("cost", &mut clauses.cost, |node, report| Cost::read(node, report).map(Some));
         clauses
     }

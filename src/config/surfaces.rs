@@ -18,6 +18,7 @@
 use std::time::Duration;
 
 use super::deprecated::{self, Deprecated};
+use super::fields::Fields;
 use super::finding::{Position, Report};
 use super::policies::Clauses;
 use super::protection::Retry;
@@ -48,6 +49,8 @@ pub struct Surface {
     pub cors: Option<CorsRules>,
     pub compression: Compression,
     pub deprecated: Option<Deprecated>,
+    /// What is shown of replies where neither rule nor policy says it. Default: all.
+    pub fields: Option<Fields>,
     pub rules: Vec<Rule>,
 }
 
@@ -116,6 +119,7 @@ impl Surface {
             cors: None,
             compression: Compression::default(),
             deprecated: None,
+            fields: None,
             rules: Vec::new(),
         }
     }
@@ -131,8 +135,9 @@ impl Surface {
         section.read("cors", &mut surface.cors, |node, report| cors::read(node, report).map(Some));
         section.read("compression", &mut surface.compression, compression::read);
         section.read("deprecated", &mut surface.deprecated, deprecated::of_surface);
+        section.read("fields", &mut surface.fields, |node, report| Fields::read(node, report).map(Some));
         section.read("rules", &mut surface.rules, value::list(Rule::read));
-        section.close(&["fields", "graphql"]);
+        section.close(&["graphql"]);
         Some(surface)
     }
 }
@@ -165,7 +170,7 @@ impl Rule {
         section.read("deprecated", &mut rule.deprecated, deprecated::of_rule);
         rule.clauses = Clauses::read(&mut section);
         section.require("match", "name methods, such as `shop.v1.Orders.*`");
-        section.close(&["cache", "fields", "mirror", "sticky"]);
+        section.close(&["cache", "mirror", "sticky"]);
         Some(rule)
     }
 }

@@ -10,6 +10,7 @@ mod authorization;
 mod background;
 mod certificates;
 mod expressions;
+mod fields;
 mod limits;
 mod listeners;
 mod meter;

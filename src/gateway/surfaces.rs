@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use super::fields::Masks;
 use super::snapshot::{finding, warning};
 use crate::config::Config;
 use crate::config::auth::Kind;
@@ -27,10 +28,17 @@ pub(super) fn build(
 ) -> Result<(Surfaces, Vec<Finding>), Vec<Finding>> {
     let mut findings = Vec::new();
     let mut left_out = BTreeSet::new();
+    let mut masks = Masks::new(schema);
     let mut surfaces = Vec::with_capacity(config.surfaces.len());
     for (index, surface) in config.surfaces.iter().enumerate() {
         let shown = Shown::new(surface, effective, index);
-        match route::build_selected(schema, routes, |method| shown.select(method)) {
+        let built = route::build_shown(schema, routes, |method| {
+            let rule = shown.select(method.full_name())?;
+            let effective = effective.get(usize::try_from(rule).ok()?)?;
+            let selection = effective.fields().and_then(|fields| masks.selection(fields, method));
+            Some(route::Shown { rule, selection })
+        });
+        match built {
             Ok((tree, warnings)) => {
                 left_out.extend(warnings.iter().map(ToString::to_string));
                 surfaces.push(Surface {
@@ -49,6 +57,7 @@ pub(super) fn build(
         findings
             .extend(shown.unmatched().map(|(position, message)| finding(config, Some(position), message)));
     }
+    findings.extend(masks.findings(config, effective, &surfaces));
     if config.routes.conflicts == Conflicts::Refuse {
         findings.extend(clashes(config, effective, &surfaces));
     }

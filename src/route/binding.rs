@@ -3,14 +3,18 @@
 //! All that a rule names is resolved here, when routes are built, and by descriptor alone: a message type
 //! is compiled to a plan no sooner than a request needs it. Fields are remembered by number.
 
+use std::sync::Arc;
+
 use http::uri::PathAndQuery;
 use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use smallvec::SmallVec;
 
+use super::build::Shown;
 use super::captures::Captures;
 use super::percent::Decode;
 use super::rule::HttpRule;
 use super::template::{PathTemplate, TemplateError, Variable};
+use crate::codec::selection::Selection;
 use crate::schema::Schema;
 use crate::schema::plan::MessageId;
 
@@ -23,6 +27,8 @@ pub struct Binding {
     pub grpc_path: PathAndQuery,
     /// What the builder of the routes was told for this method: which of its caller's rules holds.
     pub rule: u32,
+    /// And what is shown of the output; `None`: all of it. It is no affair of a raw response.
+    pub selection: Option<Arc<Selection>>,
     /// `GET`, …; `*` is any verb.
     pub verb: Box<str>,
     /// As declared.
@@ -105,7 +111,7 @@ impl Binding {
         method: &MethodDescriptor,
         rule: &HttpRule,
         template: &PathTemplate,
-        rule_index: u32,
+        shown: &Shown,
     ) -> Result<Self, Vec<BindingError>> {
         let (input, output) = (method.input(), method.output());
         let mut errors = Vec::new();
@@ -126,7 +132,8 @@ impl Binding {
         Ok(Self {
             method: method.full_name().into(),
             grpc_path: grpc_path(method),
-            rule: rule_index,
+            rule: shown.rule,
+            selection: shown.selection.clone(),
             verb: rule.verb.as_str().into(),
             template: rule.template.as_str().into(),
             input: id(&input),

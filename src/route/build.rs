@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use prost_reflect::MethodDescriptor;
 
@@ -16,6 +17,7 @@ use super::rule::{HttpRule, RuleError};
 use super::service_config::SelectedRules;
 use super::template::{PathTemplate, SEGMENTS_MAX};
 use super::tree::RouteTree;
+use crate::codec::selection::Selection;
 use crate::schema::Schema;
 
 /// What routes are made of, beside the schema.
@@ -70,21 +72,30 @@ pub struct Route {
     pub template: String,
 }
 
-/// Builds all routes of a schema.
-pub fn build(schema: &Schema, rules: &Rules) -> Result<(RouteTree, Vec<Warning>), Vec<RouteError>> {
-    build_selected(schema, rules, |_| Some(0))
+/// How a method is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// Which of the caller's rules holds: [`Binding::rule`].
+    pub rule: u32,
+    /// What is shown of the method's output: [`Binding::selection`].
+    pub selection: Option<Arc<Selection>>,
 }
 
-/// Builds the routes of the methods that `select` gives a number, which becomes their [`Binding::rule`].
-pub fn build_selected(
+/// Builds all routes of a schema.
+pub fn build(schema: &Schema, rules: &Rules) -> Result<(RouteTree, Vec<Warning>), Vec<RouteError>> {
+    build_shown(schema, rules, |_| Some(Shown::default()))
+}
+
+/// Builds the routes of the methods of which `show` says how they are shown.
+pub fn build_shown(
     schema: &Schema,
     rules: &Rules,
-    select: impl Fn(&str) -> Option<u32>,
+    mut show: impl FnMut(&MethodDescriptor) -> Option<Shown>,
 ) -> Result<(RouteTree, Vec<Warning>), Vec<RouteError>> {
     let mut builder = Builder {
         schema,
         rules,
-        rule_index: 0,
+        shown: Shown::default(),
         seedling: Seedling::new(),
         errors: Vec::new(),
         warnings: Vec::new(),
@@ -92,8 +103,8 @@ pub fn build_selected(
     let overrides = builder.overrides();
     for service in schema.pool().services() {
         for method in service.methods() {
-            let Some(rule_index) = select(method.full_name()) else { continue };
-            builder.rule_index = rule_index;
+            let Some(shown) = show(&method) else { continue };
+            builder.shown = shown;
             builder.method(&method, overrides.get(method.full_name()).copied());
         }
     }
@@ -107,8 +118,8 @@ pub fn build_selected(
 struct Builder<'a> {
     schema: &'a Schema,
     rules: &'a Rules,
-    /// Of the method that is being built.
-    rule_index: u32,
+    /// How the method is shown that is being built.
+    shown: Shown,
     seedling: Seedling,
     errors: Vec<RouteError>,
     warnings: Vec<Warning>,
@@ -160,7 +171,7 @@ impl<'a> Builder<'a> {
             Ok(template) => template,
             Err(error) => return self.refuse(method, rule, error.into()),
         };
-        match Binding::new(self.schema, method, rule, &template, self.rule_index) {
+        match Binding::new(self.schema, method, rule, &template, &self.shown) {
             Err(errors) => errors.into_iter().for_each(|error| self.refuse(method, rule, error)),
             Ok(binding) => {
                 if let Err(conflict) = self.seedling.add(&template, binding) {

@@ -43,14 +43,17 @@ pub(super) fn frame(
 /// Room for the prefix, captures and query; more of them only costs a reallocation.
 const BINDING_BYTES: usize = 64;
 
-/// A reply message, or its `response_body` field, as JSON.
+/// A reply message, or its `response_body` field, as JSON: what the field mask of its surface leaves of it.
 pub(super) fn json(snapshot: &Snapshot, binding: &Binding, wire: &[u8]) -> Result<Bytes, Status> {
     let (schema, options) = (&snapshot.schema, &snapshot.json);
+    let selection = binding.selection.as_deref();
     // JSON is seldom twice as long as its wire form; what is costs a reallocation.
     let mut out = Vec::with_capacity(2 * wire.len() + 64);
     match binding.response_body {
-        None => codec::wire_to_json(schema, binding.output, options, wire, &mut out)?,
-        Some(field) => codec::field_to_json(schema, binding.output, field, options, wire, &mut out)?,
+        None => codec::selected_to_json(schema, binding.output, selection, options, wire, &mut out)?,
+        Some(field) => {
+            codec::field_to_json(schema, binding.output, field, selection, options, wire, &mut out)?;
+        }
     }
     Ok(out.into())
 }

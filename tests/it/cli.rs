@@ -136,7 +136,7 @@ fn wrong_flags_are_exit_code_2_and_missing_ones_1() {
 fn explain_tells_what_holds_and_which_line_says_so() {
     const SURFACES: &str = "\
 policies:
-  edge: {}
+  edge: { fields: -name }
 surfaces:
   web:
     policies: [edge]
@@ -159,6 +159,7 @@ surfaces:
         format!("service: api, 2s {}", line(3)),
         format!("match: library.v1.LibraryService.GetBook {}", line(10)),
         format!("timeout: 2s {}", line(10)),
+        format!("fields: -name policy edge, {}", line(5)),
         format!("surface old {}", line(11)),
         "not shown".to_owned(),
     ];

@@ -128,7 +128,7 @@ fn one_field_of_a_reply_is_the_member_of_the_whole() {
                 let index =
                     case.schema.message(case.id).by_name(name.as_bytes()).expect("the field is known");
                 let mut out = Vec::new();
-                field_to_json(case.schema, case.id, index, &options, &wire, &mut out)
+                field_to_json(case.schema, case.id, index, None, &options, &wire, &mut out)
                     .unwrap_or_else(|error| panic!("{}, {name}: {error}", case.place()));
                 let ours = parse(&out);
                 let place = case.place();

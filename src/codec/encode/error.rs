@@ -55,6 +55,13 @@ impl Failure {
         self
     }
 
+    /// Leaves the field unnamed: it may be one that is not to be seen.
+    #[cold]
+    pub(super) fn unnamed(mut self: Box<Self>) -> Box<Self> {
+        self.path.clear();
+        self
+    }
+
     /// The failure as the client sees it: the backend's fault, unless it is our own bound.
     #[cold]
     pub(super) fn status(&self, plan: &MessagePlan) -> Status {

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::list::Occurrences;
 use super::{Encoder, Result, within};
+use crate::codec::selection::Selection;
 use crate::codec::wire::Reader;
 use crate::schema::plan::{FieldPlan, MessageId, MessagePlan, Shape, WellKnown, wire};
 
@@ -25,7 +26,7 @@ pub(super) enum Form {
     Packed,
 }
 
-impl Encoder<'_> {
+impl<'s> Encoder<'s> {
     /// Writes a message in the JSON form of its type.
     pub(super) fn message(&mut self, id: MessageId, wire: &[u8]) -> Result<()> {
         let plan = self.schema.message(id);
@@ -54,20 +55,44 @@ impl Encoder<'_> {
         }
     }
 
-    /// Writes the members of a message's object, each with a comma before it.
+    /// Writes the members of a message's object, each with a comma before it: those that are selected.
+    #[inline]
     pub(super) fn members(&mut self, plan: &MessagePlan, wire: &[u8]) -> Result<()> {
+        match self.selection {
+            None => self.members_of::<false>(plan, wire, None),
+            selection => {
+                self.members_of::<true>(plan, wire, selection)?;
+                // For the next message of the same list or map.
+                self.selection = selection;
+                Ok(())
+            }
+        }
+    }
+
+    fn members_of<const SELECTED: bool>(
+        &mut self,
+        plan: &MessagePlan,
+        wire: &[u8],
+        selection: Option<&'s Selection>,
+    ) -> Result<()> {
         if !plan.is_disordered() {
             let start = self.out.len();
-            if self.members_in_order(plan, wire)? == Order::Kept {
+            if self.members_in_order::<SELECTED>(plan, wire, selection)? == Order::Kept {
                 return Ok(());
             }
             plan.mark_disordered();
             self.out.truncate(start);
         }
-        self.scattered_members(plan, wire)
+        self.scattered_members(plan, wire, selection)
     }
 
-    fn members_in_order(&mut self, plan: &MessagePlan, wire: &[u8]) -> Result<Order> {
+    /// `SELECTED` is whether there is a selection: without one, none of what is asked about it is compiled.
+    fn members_in_order<const SELECTED: bool>(
+        &mut self,
+        plan: &MessagePlan,
+        wire: &[u8],
+        selection: Option<&'s Selection>,
+    ) -> Result<Order> {
         let mut reader = Reader::new(wire);
         // Those that may still come, the next one first unless some are absent.
         let mut fields = &*plan.fields;
@@ -87,7 +112,7 @@ impl Encoder<'_> {
                         return Ok(Order::Broken);
                     }
                     if self.emits_defaults() {
-                        self.absent(plan, next..index)?;
+                        self.absent(plan, next..index, selection)?;
                     }
                     (reader, fields) = (rest, plan.fields.get(index + 1..).unwrap_or_default());
                     field
@@ -95,6 +120,10 @@ impl Encoder<'_> {
             };
             if field.oneof.is_some() && !mark(&mut oneofs, field) {
                 return Ok(Order::Broken);
+            }
+            if SELECTED && !self.choose(selection, plan.fields.len() - fields.len() - 1) {
+                reader = skip_field(field, before)?;
+                continue;
             }
             let start = self.out.len();
             self.key(field);
@@ -119,16 +148,23 @@ impl Encoder<'_> {
             self.finish(field, start, written);
         }
         if self.emits_defaults() {
-            self.absent(plan, plan.fields.len() - fields.len()..plan.fields.len())?;
+            self.absent(plan, plan.fields.len() - fields.len()..plan.fields.len(), selection)?;
         }
         Ok(Order::Kept)
     }
 
-    /// Writes the defaults of the fields in `indices`, which the message does not hold.
-    pub(super) fn absent(&mut self, plan: &MessagePlan, indices: Range<usize>) -> Result<()> {
-        for field in plan.fields.get(indices).unwrap_or_default() {
+    /// Writes the defaults of the selected fields in `indices`, which the message does not hold.
+    pub(super) fn absent(
+        &mut self,
+        plan: &MessagePlan,
+        indices: Range<usize>,
+        selection: Option<&Selection>,
+    ) -> Result<()> {
+        let first = indices.start;
+        for (field, index) in plan.fields.get(indices).unwrap_or_default().iter().zip(first..) {
+            let is_selected = selection.is_none_or(|selection| selection.shows(index));
             // What extends a type is not its own: nobody expects to be told that it is absent.
-            if !field.has_presence() && !field.is_extension() {
+            if is_selected && !field.has_presence() && !field.is_extension() {
                 self.key(field);
                 self.absent_value(field)?;
             }
@@ -191,6 +227,19 @@ fn seek<'p, 'w>(
         reader.skip(number, wire_type)?;
     }
     Ok((None, reader))
+}
+
+/// Passes over all that is not selected of a field from its tag at `reader` up to that of another field.
+fn skip_field<'w>(field: &FieldPlan, reader: Reader<'w>) -> Result<Reader<'w>> {
+    let mut occurrences = Occurrences::from_here(field, reader);
+    while let Some((form, reader)) = occurrences.advance()? {
+        let wire_type = match form {
+            Form::Single => field.kind.wire_type(),
+            Form::Packed => wire::LEN,
+        };
+        reader.skip(field.number, wire_type)?;
+    }
+    Ok(occurrences.reader())
 }
 
 /// Whether the value of `field` at `rest` is but a part of it, or replaced by another.

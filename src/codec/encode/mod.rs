@@ -8,6 +8,9 @@
 //! Serializers write fields by ascending number with repeated ones together, which is JSON's order
 //! here too, so the first pass hopes for it; only a message where it does not hold is written again, from
 //! a list of where its fields are. Whatever is wrong with the bytes is the backend's fault.
+//!
+//! Under a [`Selection`] fields that are not selected are skipped. [`Encoder::selection`] is for the message
+//! that begins next; `message.rs` takes it there, so that without one a message pays for one branch.
 
 mod any;
 mod error;
@@ -19,7 +22,7 @@ mod replaced;
 mod scattered;
 mod structs;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod text;
 mod value;
 mod well_known;
@@ -27,8 +30,9 @@ mod well_known;
 use std::mem;
 
 use super::options::{Defaults, JsonOptions, Names};
+use super::selection::{Choice, Selection};
 use crate::schema::Schema;
-use crate::schema::plan::{FieldPlan, MessageId, MessagePlan};
+use crate::schema::plan::{FieldPlan, MessageId, MessagePlan, WellKnown};
 use crate::status::Status;
 use error::{Failure, Fault, Result};
 
@@ -47,12 +51,40 @@ pub fn wire_to_json(
     wire: &[u8],
     out: &mut Vec<u8>,
 ) -> std::result::Result<(), Status> {
-    Encoder::run(schema, message, options, wire, out, |encoder, _| encoder.message(message, wire))
+    selected_to_json(schema, message, None, options, wire, out)
+}
+
+/// Writes what a selection leaves of a message, `{}` where that is nothing; `None` leaves everything.
+///
+/// The selection is one of the type `message`. What it does not select is skipped: an error within it is
+/// found only where it hides where the field ends.
+///
+/// # Errors
+///
+/// As [`wire_to_json`]; a message about what is not selected names no field.
+pub fn selected_to_json(
+    schema: &Schema,
+    message: MessageId,
+    selection: Option<&Selection>,
+    options: &JsonOptions,
+    wire: &[u8],
+    out: &mut Vec<u8>,
+) -> std::result::Result<(), Status> {
+    Encoder::run(schema, message, options, wire, out, |encoder, plan| {
+        // A selection of a type without fields selects nothing: no value of it is an object to take from.
+        if selection.is_some() && plan.well_known != WellKnown::No {
+            encoder.out.extend_from_slice(b"{}");
+            return Ok(());
+        }
+        encoder.selection = selection;
+        encoder.message(message, wire)
+    })
 }
 
 /// Writes one field of a message as JSON, for `response_body`; `field` is its index in the plan.
 ///
-/// An absent field is its JSON default where absence is no state of its own, else `null`.
+/// An absent field is its JSON default where absence is no state of its own, else `null`; so is one
+/// that is not selected. The selection is one of the whole message.
 ///
 /// # Errors
 ///
@@ -61,11 +93,14 @@ pub fn field_to_json(
     schema: &Schema,
     message: MessageId,
     field: usize,
+    selection: Option<&Selection>,
     options: &JsonOptions,
     wire: &[u8],
     out: &mut Vec<u8>,
 ) -> std::result::Result<(), Status> {
-    Encoder::run(schema, message, options, wire, out, |encoder, plan| encoder.only_field(plan, field, wire))
+    Encoder::run(schema, message, options, wire, out, |encoder, plan| {
+        encoder.only_field(plan, field, selection, wire)
+    })
 }
 
 /// The state of one call: where the output goes and what is left of the bounds.
@@ -73,6 +108,8 @@ struct Encoder<'s> {
     schema: &'s Schema,
     options: JsonOptions,
     out: Vec<u8>,
+    /// What of the next message that begins is written; `None`: all of it.
+    selection: Option<&'s Selection>,
     /// How many messages, or objects and arrays of a `Struct`, are open.
     depth: u16,
     /// How many bytes the merged copies of split messages that are open may still take.
@@ -115,6 +152,7 @@ impl<'s> Encoder<'s> {
             schema,
             options: *options,
             out: mem::take(out),
+            selection: None,
             depth: 0,
             merged_bytes_left: wire.len().saturating_mul(MERGED_COPIES_MAX),
             bytes_max: start + wire.len().saturating_mul(JSON_BYTES_PER_WIRE_BYTE_MAX).max(JSON_BYTES_MAX),
@@ -181,6 +219,17 @@ impl<'s> Encoder<'s> {
         if !visible {
             self.out.truncate(start);
         }
+    }
+
+    /// Turns to the field at `index` of a message of which this much is selected: whether it is written.
+    #[inline]
+    fn choose(&mut self, selection: Option<&'s Selection>, index: usize) -> bool {
+        match selection.map_or(&Choice::Whole, |selection| selection.choice(index)) {
+            Choice::Hidden => return false,
+            Choice::Whole => self.selection = None,
+            Choice::Part(part) => self.selection = Some(part),
+        }
+        true
     }
 
     #[inline]

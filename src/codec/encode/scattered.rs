@@ -14,7 +14,8 @@ use super::list::Occurrences;
 use super::message::Form;
 use super::replaced::check_whole;
 use super::value::low;
-use super::{Encoder, Fault, Result, Written, within};
+use super::{Encoder, Failure, Fault, Result, Written, within};
+use crate::codec::selection::Selection;
 use crate::codec::wire::Reader;
 use crate::schema::plan::{FieldPlan, Kind, MessagePlan, Shape};
 
@@ -39,36 +40,62 @@ impl Run {
     }
 }
 
-impl Encoder<'_> {
-    /// Writes the members of a message whose fields may come in any order.
-    pub(super) fn scattered_members(&mut self, plan: &MessagePlan, wire: &[u8]) -> Result<()> {
-        let runs = self.runs(plan, wire, |_| true)?;
+impl<'s> Encoder<'s> {
+    /// Writes the selected members of a message whose fields may come in any order.
+    pub(super) fn scattered_members(
+        &mut self,
+        plan: &MessagePlan,
+        wire: &[u8],
+        selection: Option<&'s Selection>,
+    ) -> Result<()> {
+        let runs = match selection {
+            None => self.runs(plan, wire, |_, _| true)?,
+            // What came last of a oneof is its value, selected or not.
+            Some(selection) => self
+                .runs(plan, wire, |index, field| selection.shows(index) || field.oneof.is_some())
+                .map_err(Failure::unnamed)?,
+        };
         let mut next = 0;
         for runs in runs.chunk_by(|a, b| a.field == b.field) {
             let Some(index) = runs.first().map(Run::field) else { continue };
             let Some(field) = plan.fields.get(index) else { continue };
             if self.emits_defaults() {
-                self.absent(plan, next..index)?;
+                self.absent(plan, next..index, selection)?;
             }
             next = index + 1;
+            if selection.is_some() && !self.choose(selection, index) {
+                continue;
+            }
             let start = self.out.len();
             self.key(field);
             let written = within(self.scattered_value(field, wire, runs), field)?;
             self.finish(field, start, written);
         }
         if self.emits_defaults() {
-            self.absent(plan, next..plan.fields.len())?;
+            self.absent(plan, next..plan.fields.len(), selection)?;
         }
         Ok(())
     }
 
-    /// Writes the value of one field of a message.
-    pub(super) fn only_field(&mut self, plan: &MessagePlan, index: usize, wire: &[u8]) -> Result<()> {
+    /// Writes the value of one field of a message, of which this much is selected.
+    pub(super) fn only_field(
+        &mut self,
+        plan: &MessagePlan,
+        index: usize,
+        selection: Option<&'s Selection>,
+        wire: &[u8],
+    ) -> Result<()> {
         let Some(field) = plan.fields.get(index) else { return Ok(()) };
-        let wanted = |other: &FieldPlan| {
+        if !self.choose(selection, index) {
+            return self.absent_value(field);
+        }
+        let wanted = |_, other: &FieldPlan| {
             other.number == field.number || (other.oneof.is_some() && other.oneof == field.oneof)
         };
-        let mut runs = self.runs(plan, wire, wanted)?;
+        let mut runs = self.runs(plan, wire, wanted).map_err(|failure| match selection {
+            None => failure,
+            Some(_) => failure.unnamed(),
+        })?;
         runs.retain(|run| run.field() == index);
         let start = self.out.len();
         if runs.is_empty() || within(self.scattered_value(field, wire, &runs), field)? == Written::Nothing {
@@ -129,7 +156,7 @@ impl Encoder<'_> {
         &mut self,
         plan: &MessagePlan,
         wire: &[u8],
-        wanted: impl Fn(&FieldPlan) -> bool,
+        wanted: impl Fn(usize, &FieldPlan) -> bool,
     ) -> Result<Runs> {
         if u32::try_from(wire.len()).is_err() {
             return Err(Fault::Length.into());
@@ -144,7 +171,7 @@ impl Encoder<'_> {
             let known = plan.by_number(number).and_then(|index| {
                 let field = plan.fields.get(index)?;
                 Form::of(field, wire_type)?;
-                wanted(field).then_some((u32::try_from(index).ok()?, field))
+                wanted(index, field).then_some((u32::try_from(index).ok()?, field))
             });
             let value = reader;
             let skipped = reader.skip(number, wire_type).map_err(Into::into);

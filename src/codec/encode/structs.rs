@@ -43,7 +43,7 @@ impl Encoder<'_> {
 
     /// Writes a `Value` that holds more than one thing, or none.
     fn scattered_any_value(&mut self, plan: &MessagePlan, wire: &[u8]) -> Result<()> {
-        let runs = self.runs(plan, wire, |_| true)?;
+        let runs = self.runs(plan, wire, |_, _| true)?;
         let field = runs.first().and_then(|run| plan.fields.get(run.field())).ok_or(Fault::ValueKind)?;
         if field.kind == Kind::Double
             && let Some(last) = self.last(&mut Occurrences::within(field, wire, &runs))?

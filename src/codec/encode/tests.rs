@@ -5,6 +5,7 @@
 
 mod hostile;
 mod order;
+mod selected;
 mod values;
 mod well_known;
 
@@ -25,7 +26,7 @@ type Wire = Vec<u8>;
 static SCHEMA: LazyLock<Schema> = LazyLock::new(compile);
 
 /// A schema of its own, because plans remember disorder.
-fn compile() -> Schema {
+pub(in crate::codec) fn compile() -> Schema {
     let mut resolver = ChainFileResolver::new();
     resolver.add(GoogleFileResolver::new());
     resolver.add(Fixtures);

@@ -219,7 +219,8 @@ fn one_field_is_written_alone() {
             let id = schema.message_id("t.Node").expect("the fixtures have this type");
             let index = schema.message(id).by_name(field.as_bytes()).expect("the type has this field");
             let mut out = Vec::new();
-            field_to_json(schema, id, index, &default_options(), &parts.concat(), &mut out).expect("valid");
+            field_to_json(schema, id, index, None, &default_options(), &parts.concat(), &mut out)
+                .expect("valid");
             assert_eq!(String::from_utf8_lossy(&out), json);
         }
     }
