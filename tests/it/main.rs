@@ -51,6 +51,7 @@ mod server;
 mod set_text;
 mod shared_limits;
 mod sources;
+mod stopped;
 mod store;
 mod streams;
 mod support;

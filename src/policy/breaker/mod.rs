@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The time that it stays open doubles from the least to the most with each probe that fails, with a jitter that
-//! never leaves these two. A [`Ticket`] remembers in which phase a call began: what began before the breaker
+//! never leaves these two. A probe of which nothing is heard for a minute, or for the most if that is longer, gives
+//! way to another. A [`Ticket`] remembers in which phase a call began: what began before the breaker
 //! opened decides nothing about the probe. [`Circuit`] is the same machine, shared by threads.
 
 mod circuit;
@@ -44,8 +45,10 @@ pub struct BreakerSettings {
 pub struct Breaker {
     settings: BreakerSettings,
     state: State,
-    /// Grows with every change of state.
+    /// Grows with every change of state, and with every probe that is given up.
     phase: u64,
+    /// When the probe that is out gives way to another.
+    probe_until: Instant,
     /// Failures in a row.
     streak: u32,
     window: Window,
@@ -107,6 +110,9 @@ pub enum Change {
 /// What somebody is told who comes while the probe is out: nobody knows how long it takes.
 const PROBE_RETRY: Duration = Duration::from_secs(1);
 
+/// How long a probe may take at least: a stream may never end, and its client may never send.
+const PROBE_TIME: Duration = Duration::from_secs(60);
+
 impl Default for BreakerSettings {
     fn default() -> Self {
         Self {
@@ -123,7 +129,16 @@ impl Default for BreakerSettings {
 impl Breaker {
     pub fn new(settings: BreakerSettings, now: Instant) -> Self {
         let window = Window::new(settings.window, now);
-        Self { settings, state: State::Closed, phase: 0, streak: 0, window, openings: 0, trip: None }
+        Self {
+            settings,
+            state: State::Closed,
+            phase: 0,
+            probe_until: now,
+            streak: 0,
+            window,
+            openings: 0,
+            trip: None,
+        }
     }
 
     pub fn state(&self) -> State {
@@ -139,8 +154,10 @@ impl Breaker {
     pub fn refuses(&self, now: Instant) -> Option<Refused> {
         match self.state {
             State::Open { until } if now < until => Some(Refused { retry: until - now }),
-            State::HalfOpen { is_probing: true } => Some(Refused { retry: PROBE_RETRY }),
-            State::Closed | State::Open { .. } | State::HalfOpen { is_probing: false } => None,
+            State::HalfOpen { is_probing: true } if now < self.probe_until => {
+                Some(Refused { retry: PROBE_RETRY })
+            }
+            State::Closed | State::Open { .. } | State::HalfOpen { .. } => None,
         }
     }
 
@@ -153,14 +170,21 @@ impl Breaker {
         if let Some(refused) = self.refuses(now) {
             return Err(refused);
         }
-        let mut change = None;
-        if let State::Open { .. } = self.state {
-            self.phase += 1;
-            change = Some(Change::HalfOpened);
-        }
+        let change = match self.state {
+            State::Closed | State::HalfOpen { is_probing: false } => None,
+            State::HalfOpen { is_probing: true } => {
+                self.phase += 1;
+                None
+            }
+            State::Open { .. } => {
+                self.phase += 1;
+                Some(Change::HalfOpened)
+            }
+        };
         let is_probe = self.state != State::Closed;
         if is_probe {
             self.state = State::HalfOpen { is_probing: true };
+            self.probe_until = now + self.settings.open_max.max(PROBE_TIME);
         }
         Ok((Ticket { phase: self.phase, is_probe }, change))
     }

@@ -139,6 +139,28 @@ fn refusals_say_when_to_come_again() {
 }
 
 #[test]
+fn a_probe_that_never_ends_gives_way_to_another() {
+    for (open_max, patience) in [(10 * S, 60 * S), (300 * S, 300 * S)] {
+        let mut now = Instant::now();
+        let mut breaker = Breaker::new(BreakerSettings { open_max, ..settings() }, now);
+        for _ in 0..3 {
+            let (ticket, _) = breaker.admit(now).expect("closed");
+            breaker.ended(ticket, Verdict::Failed, now, 0);
+        }
+        now += 5 * S;
+        let (lost, _) = breaker.admit(now).expect("the probe");
+        assert!(breaker.admit(now + patience - S / 1000).is_err());
+        now += patience;
+        let (probe, change) = breaker.admit(now).expect("another probe");
+        assert_eq!(change, None);
+        assert!(breaker.admit(now).is_err());
+        assert_eq!(breaker.ended(lost, Verdict::Alive, now, 0), None);
+        assert_eq!(breaker.state(), State::HalfOpen { is_probing: true });
+        assert_eq!(breaker.ended(probe, Verdict::Alive, now, 0), Some(Change::Closed));
+    }
+}
+
+#[test]
 fn jitter_stays_within_the_bounds() {
     let times = |openings, random| {
         let breaker = Breaker { openings, ..Breaker::new(BreakerSettings::default(), Instant::now()) };
@@ -169,7 +191,7 @@ enum Event {
         is_oldest: bool,
         verdict: Verdict,
     },
-    /// Until just before the breaker may be tried, and until it may.
+    /// Until just before the breaker may be tried, or the probe gives way, and until then.
     AlmostDue,
     Due,
 }
@@ -230,7 +252,11 @@ impl World {
                 self.end(bare, shared, verdict);
             }
             Event::AlmostDue | Event::Due => {
-                let State::Open { until } = self.breaker.state() else { return false };
+                let until = match self.breaker.state() {
+                    State::Open { until } => until,
+                    State::HalfOpen { is_probing: true } => self.breaker.probe_until,
+                    State::Closed | State::HalfOpen { is_probing: false } => return false,
+                };
                 let almost = until - Duration::from_nanos(1);
                 let then = if matches!(event, Event::Due) { until } else { almost };
                 if then <= self.now {
