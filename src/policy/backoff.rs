@@ -25,6 +25,11 @@ impl Backoff {
         self.until.is_some_and(|until| now < until)
     }
 
+    /// How much longer it is to be left alone.
+    pub fn left(&self, now: Instant) -> Duration {
+        self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
     /// Notes a failure; `random` is uniform over all of `u32`.
     pub fn failed(&mut self, now: Instant, random: u32) {
         let delay = match self.failures {
@@ -61,6 +66,7 @@ mod tests {
             let end = now + delay_ms * MS;
             assert!(!backoff.is_waiting(end), "{delay_ms}");
             assert!(delay_ms == 0 || backoff.is_waiting(end - MS / 1000), "{delay_ms}");
+            assert_eq!(backoff.left(now), delay_ms * MS);
         }
         backoff.succeeded();
         assert!(!backoff.is_waiting(now));

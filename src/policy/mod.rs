@@ -5,6 +5,7 @@
 
 pub mod api_key;
 pub mod backoff;
+pub mod balance;
 pub mod breaker;
 pub mod bucket;
 pub mod certificate;
