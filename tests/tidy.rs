@@ -52,7 +52,7 @@ const ROOMS: &[Room] = &[
     Room { name: "upstream", rooms: &["status", "codec", "policy", "telemetry"], forbidden: SHELL },
     Room {
         name: "transcode",
-        rooms: &["status", "codec", "route", "snapshot", "call", "upstream"],
+        rooms: &["status", "codec", "route", "policy", "snapshot", "call", "upstream"],
         forbidden: SHELL,
     },
     Room { name: "server", rooms: &["status", "policy", "telemetry"], forbidden: &[PRINTING] },

@@ -13,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::codec::options::{Defaults, Enums, Names, Unknown};
 use crate::config::descriptors::{Descriptors, Source};
+use crate::config::endpoints::Endpoints;
 use crate::config::finding::{Finding, Severity};
 use crate::config::routes::{CONFLICTS, Conflicts};
 use crate::config::services::{Service, parse_backend};
@@ -95,7 +96,7 @@ impl ServeFlags {
         let mut config = self.sources.read(upstream.is_some())?;
         if let Some(upstream) = upstream {
             match config.services.first_mut() {
-                Some(service) => service.endpoint = upstream.clone(),
+                Some(service) => service.endpoints = Endpoints::one(upstream.clone()),
                 None => config.services.push(Service::new("upstream", upstream.clone())),
             }
         }

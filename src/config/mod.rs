@@ -13,6 +13,7 @@ pub mod access;
 pub mod auth;
 pub mod auth_introspect;
 pub mod auth_jwt;
+mod balance;
 mod compression;
 pub mod consumers;
 mod cors;
@@ -20,6 +21,7 @@ pub mod cost;
 pub mod deprecated;
 pub mod descriptors;
 pub mod effective;
+pub mod endpoints;
 pub mod explain;
 pub mod expression;
 pub mod fields;
@@ -79,6 +81,8 @@ pub struct Config {
     pub descriptors: Vec<Descriptors>,
     /// The backends.
     pub services: Vec<Service>,
+    /// Where the gateway is, in the words of the endpoints' `zone`.
+    pub zone: Option<String>,
     /// What becomes a route, and how strictly requests bind.
     pub routes: Routes,
     /// How JSON is read and written.
@@ -147,6 +151,7 @@ impl Default for Config {
             listeners: Listeners::default(),
             descriptors: Vec::new(),
             services: Vec::new(),
+            zone: None,
             routes: Routes::default(),
             json: JsonOptions::default(),
             headers: Headers::default(),
@@ -218,6 +223,7 @@ impl Config {
         section.read("listeners", &mut config.listeners, Listeners::read);
         section.read("descriptors", &mut config.descriptors, descriptors::read);
         section.read("services", &mut config.services, services::read);
+        section.read("zone", &mut config.zone, |node, report| read_zone(node, report).map(Some));
         section.read("routes", &mut config.routes, Routes::read);
         section.read("json", &mut config.json, json::read);
         section.read("headers", &mut config.headers, Headers::read);
@@ -247,6 +253,19 @@ impl Config {
         together::check(&config, report);
         access::check(&config, report);
         Some(config)
+    }
+}
+
+/// A name, or where the environment has it: the same file serves every zone.
+fn read_zone(node: &Node, report: &mut Report) -> Option<String> {
+    let text = value::text(node, report)?;
+    let Some(variable) = text.strip_prefix("env:") else { return Some(text) };
+    if !report.follows_secrets() {
+        return Some(String::new());
+    }
+    match std::env::var(variable) {
+        Ok(zone) if !zone.is_empty() => Some(zone),
+        _ => value::refuse(node, report, format!("the environment variable `{variable}` is not set")),
     }
 }
 

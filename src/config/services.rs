@@ -1,4 +1,4 @@
-//! `services`: the backends, each with one endpoint in this version.
+//! `services`: the backends, each with its endpoints.
 //!
 //! One alone serves every gRPC service of the descriptor set; of several, the rules of the surfaces choose.
 
@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use http::Uri;
 
+use super::balance;
+use super::endpoints::Endpoints;
 use super::finding::{Position, Report};
 use super::protection::{self, Retry};
 use super::section::Section;
 use super::value::{self, GIB, KIB, MIB};
 use super::yaml::{Node, Value};
+use crate::policy::balance::Balance;
 use crate::policy::breaker::BreakerSettings;
 use crate::policy::concurrency::ConcurrencySettings;
 
@@ -19,8 +22,12 @@ use crate::policy::concurrency::ConcurrencySettings;
 pub struct Service {
     /// Its name in the file, in logs and in metrics.
     pub name: String,
-    /// `http://host:port`: gRPC over HTTP/2 without TLS.
-    pub endpoint: Uri,
+    /// Where it is.
+    pub endpoints: Endpoints,
+    /// How its endpoints share the calls. Default `p2c-ewma`.
+    pub balance: Balance,
+    /// In so long, a new endpoint takes its whole share. Default 10 s.
+    pub slow_start: Duration,
     /// A unary call from its first byte to its last. Default 30 s; past it 504.
     pub timeout: Duration,
     /// A stream without a message. Default 5 min; past it `DEADLINE_EXCEEDED`.
@@ -52,21 +59,22 @@ pub struct Service {
 }
 
 /// What the file format has for a service and this version does not serve.
-const LATER: &[&str] = &["balance", "outlier", "health", "tls"];
-
-const ENDPOINTS_LATER: &[&str] = &["dns", "k8s", "consul", "etcd", "xds"];
+const LATER: &[&str] = &["outlier", "health", "tls"];
 
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// More often is abuse to every server: grpc-go's own floor for clients.
 const KEEPALIVE_MIN: Duration = Duration::from_secs(10);
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+const SLOW_START_MAX: Duration = Duration::from_secs(3600);
 
 impl Service {
-    /// A backend with every default.
-    pub fn new(name: impl Into<String>, endpoint: Uri) -> Self {
+    /// A backend with one endpoint and every default.
+    pub fn new(name: impl Into<String>, url: Uri) -> Self {
         Self {
             name: name.into(),
-            endpoint,
+            endpoints: Endpoints::one(url),
+            balance: Balance::default(),
+            slow_start: Duration::from_secs(10),
             timeout: Duration::from_secs(30),
             stream_idle_timeout: Duration::from_secs(300),
             connect_timeout: Duration::from_secs(5),
@@ -86,9 +94,12 @@ impl Service {
 
     fn read(name: &str, node: &Node, report: &mut Report) -> Option<Self> {
         let mut service = Self { position: Some(node.position), ..Self::new(name, Uri::default()) };
-        let mut endpoint = None;
+        let mut endpoints = None;
         let mut section = Section::open(node, format!("services.{name}"), report)?;
-        section.read("endpoints", &mut endpoint, |node, report| read_endpoints(name, node, report).map(Some));
+        section
+            .read("endpoints", &mut endpoints, |node, report| Endpoints::read(name, node, report).map(Some));
+        section.read("balance", &mut service.balance, |node, report| balance::read(name, node, report));
+        section.read("slow_start", &mut service.slow_start, value::duration(Duration::ZERO..=SLOW_START_MAX));
         let timeouts = || value::duration(TIMEOUT_MIN..=TIMEOUT_MAX);
         section.read("timeout", &mut service.timeout, timeouts());
         section.read("stream_idle", &mut service.stream_idle_timeout, timeouts());
@@ -109,7 +120,7 @@ impl Service {
         section.read("shed", &mut service.shed, |node, report| protection::shed(node, report).map(Some));
         section.require("endpoints", "write `endpoints: { static: [\"http://host:port\"] }`");
         section.close(LATER);
-        service.endpoint = endpoint?;
+        service.endpoints = endpoints?;
         Some(service)
     }
 }
@@ -120,32 +131,6 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Service>> {
         return value::refuse(node, report, "expected at least one service, found none");
     }
     value::by_name("services", |key, node, report| Service::read(&key.name, node, report))(node, report)
-}
-
-fn read_endpoints(name: &str, node: &Node, report: &mut Report) -> Option<Uri> {
-    let mut endpoint = None;
-    let mut section = Section::open(node, format!("services.{name}.endpoints"), report)?;
-    section.read("static", &mut endpoint, |node, report| read_static(node, report).map(Some));
-    if !ENDPOINTS_LATER.iter().any(|key| section.has(key)) {
-        section.require("static", "write `static: [\"http://host:port\"]`");
-    }
-    section.close(ENDPOINTS_LATER);
-    endpoint
-}
-
-fn read_static(node: &Node, report: &mut Report) -> Option<Uri> {
-    if let Value::Unwritten = node.value {
-        value::list(backend)(node, report);
-        return None;
-    }
-    let Value::List(items) = &node.value else {
-        return value::expected(node, report, "a list of one URL such as `http://127.0.0.1:50051`");
-    };
-    match items.as_slice() {
-        [only] => backend(only, report),
-        [] => value::refuse(node, report, "expected one endpoint, found none"),
-        [_, second, ..] => value::refuse(second, report, "a second endpoint is not served by this version"),
-    }
 }
 
 /// `http://host:port`, where gRPC is spoken over HTTP/2 without TLS.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map as Object, Value as Json, json};
 
+use super::endpoints::{Endpoint, Endpoints};
 use super::finding::{Position, Report};
 use super::schema::{Documented, documented};
 use super::shape::{Map, Shape};
@@ -69,7 +70,9 @@ impl Config {
             shown["workers"] = json!(workers);
         }
         for service in &self.services {
-            shown["services"][&service.name]["endpoints"]["static"] = json!([service.endpoint.to_string()]);
+            let Endpoints::Static(endpoints) = &service.endpoints;
+            shown["services"][&service.name]["endpoints"]["static"] =
+                endpoints.iter().map(Endpoint::shown).collect();
         }
         shown
     }

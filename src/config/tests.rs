@@ -8,11 +8,13 @@ use http::{HeaderName, Method, Uri};
 
 use super::access::{self, AccessList, Cidr};
 use super::descriptors::Source;
+use super::endpoints::{Endpoint, Endpoints};
 use super::finding::Position;
 use super::listeners::{CertificateFiles, ClientCertificates, Limits, ProxyProtocol, Tls};
 use super::routes::{Conflicts, OnConflict, ServiceConfig, UnboundBody, UnknownQuery};
 use super::*;
 use crate::codec::options::{Defaults, Enums, Int64, Names, Unknown};
+use crate::policy::balance::{Balance, HashKey};
 use crate::policy::geo::Country;
 
 /// Parses `text`, completed behind its end with what every file must have.
@@ -225,6 +227,15 @@ fn services_are_read() {
     };
     let api = || Service::new("api", Uri::from_static("http://b:1"));
     service("", api());
+    service(", balance: weighted", Service { balance: Balance::Weighted, ..api() });
+    let hash = |key| Service { balance: Balance::Hash(key), ..api() };
+    service(", balance: { hash: consumer }", hash(HashKey::Consumer));
+    service(", balance: { hash: address }", hash(HashKey::Address));
+    service(
+        ", balance: { hash: { header: X-User } }",
+        hash(HashKey::Header(HeaderName::from_static("x-user"))),
+    );
+    service(", slow_start: 0s", Service { slow_start: Duration::ZERO, ..api() });
     service(", timeout: 2s", Service { timeout: Duration::from_secs(2), ..api() });
     service(", timeout: 24h", Service { timeout: Duration::from_secs(86_400), ..api() });
     service(", stream_idle: 10ms", Service { stream_idle_timeout: Duration::from_millis(10), ..api() });
@@ -243,6 +254,18 @@ fn services_are_read() {
     endpoint("http://backend");
     endpoint("http://backend:65535/");
     endpoint("http://[::1]:50051");
+    let endpoints = "[\"http://b:1\", { url: \"http://c:1\", weight: 3, zone: z }]";
+    let url = Uri::from_static;
+    accepted(
+        &format!("services: {{ api: {{ endpoints: {{ static: {endpoints} }} }} }}"),
+        |mut config| config.services.remove(0).endpoints,
+        Endpoints::Static(vec![
+            Endpoint::new(url("http://b:1")),
+            Endpoint { url: url("http://c:1"), weight: 3, zone: Some("z".to_owned()) },
+        ]),
+    );
+    accepted("zone: a", |config| config.zone, Some("a".to_owned()));
+    accepted("zone: env:CARGO_PKG_NAME", |config| config.zone, Some("transom".to_owned()));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod auth;
 mod authorization;
 mod background;
 mod certificates;
+mod clusters;
 mod expressions;
 mod fields;
 mod limits;
@@ -89,6 +90,7 @@ impl Gateway {
             previous: None,
         };
         let (snapshot, mut warnings) = snapshot::build(config, ground).await?;
+        clusters::observe(&snapshot, &metrics);
         warnings.extend(config.warnings.iter().cloned());
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         warnings.extend(config.past_sunsets(now.as_secs()));

@@ -13,6 +13,7 @@ use super::{limits, tokens};
 use crate::config::Config;
 use crate::config::auth::{Kind, Provider};
 use crate::config::auth_jwt::Keys;
+use crate::config::endpoints::Endpoint;
 use crate::config::finding::Finding;
 use crate::config::observe::UsageSink;
 use crate::config::stores::StoreKind;
@@ -44,9 +45,11 @@ struct Probes<'c> {
 impl Probes<'_> {
     fn services(&mut self) {
         for service in &self.config.services {
-            let what = format!("`{}`: cannot connect to `{}`", service.name, service.endpoint);
-            let path = ["services", &service.name, "endpoints", "static"];
-            self.ask(&path, what, dial(service.endpoint.clone()));
+            for Endpoint { url, .. } in service.endpoints.fixed() {
+                let what = format!("`{}`: cannot connect to `{url}`", service.name);
+                let path = ["services", &service.name, "endpoints", "static"];
+                self.ask(&path, what, dial(url.clone()));
+            }
         }
     }
 

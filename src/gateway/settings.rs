@@ -64,9 +64,11 @@ fn limits(limits: &Limits) -> ServerLimits {
     }
 }
 
-pub(super) fn upstream(service: &Service) -> UpstreamConfig {
-    let authority = service.endpoint.authority().expect("a service's endpoint was read as a URL");
+pub(super) fn upstream(service: &Service, zone: Option<&str>) -> UpstreamConfig {
     UpstreamConfig {
+        balance: service.balance.clone(),
+        slow_start: service.slow_start,
+        zone: zone.map(Into::into),
         message_bytes_to_backend_max: service.request_message_bytes_max,
         message_bytes_from_backend_max: service.response_message_bytes_max,
         header_bytes_max: service.response_header_bytes_max,
@@ -75,7 +77,7 @@ pub(super) fn upstream(service: &Service) -> UpstreamConfig {
         connect_timeout: service.connect_timeout,
         keepalive: service.keepalive,
         keepalive_timeout: service.keepalive_timeout,
-        ..UpstreamConfig::new(authority.clone())
+        ..UpstreamConfig::default()
     }
 }
 
@@ -129,6 +131,7 @@ mod tests {
 
     use super::*;
     use crate::config::Elsewhere;
+    use crate::policy::balance::Balance;
     use crate::policy::secret::Secret;
 
     #[test]
@@ -151,7 +154,7 @@ services:
   api: {
     endpoints: { static: [\"http://b:3\"] }, connect_timeout: 6s, request_message: 4KiB,
     response_message: 5KiB, response_headers: 6KiB, connections: 16, queue: 17, keepalive: 18s,
-    keepalive_timeout: 7s }
+    keepalive_timeout: 7s, balance: round-robin, slow_start: 9s }
 ";
         let elsewhere = Elsewhere { descriptors: true, ..Elsewhere::default() };
         let config = Config::parse(text, Path::new("t.yaml"), elsewhere).expect("a good file");
@@ -189,7 +192,15 @@ services:
             drain_timeout: seconds(30),
         };
         assert_eq!(server(&config), expected);
-        let expected = UpstreamConfig {
+        assert_eq!(upstream(&config.services[0], Some("a")), expected_upstream());
+    }
+
+    fn expected_upstream() -> UpstreamConfig {
+        let seconds = Duration::from_secs;
+        UpstreamConfig {
+            balance: Balance::RoundRobin,
+            slow_start: seconds(9),
+            zone: Some("a".into()),
             message_bytes_to_backend_max: 4 << 10,
             message_bytes_from_backend_max: 5 << 10,
             header_bytes_max: 6 << 10,
@@ -198,9 +209,8 @@ services:
             connect_timeout: seconds(6),
             keepalive: Some(seconds(18)),
             keepalive_timeout: seconds(7),
-            ..UpstreamConfig::new("b:3".parse().expect("an authority"))
-        };
-        assert_eq!(upstream(&config.services[0]), expected);
+            ..UpstreamConfig::default()
+        }
     }
 
     #[test]
@@ -212,6 +222,6 @@ services:
         };
         assert_eq!(server(&config), expected);
         let service = Service::new("api", "http://b:3".parse().expect("a URL"));
-        assert_eq!(upstream(&service), UpstreamConfig::new("b:3".parse().expect("an authority")));
+        assert_eq!(upstream(&service, None), UpstreamConfig::default());
     }
 }

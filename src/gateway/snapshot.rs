@@ -7,16 +7,15 @@ use http::Extensions;
 use tokio::runtime::Handle;
 
 use super::expressions::Expressions;
-use super::{access, auth, authorization, limits, meter, protection, settings, surfaces};
+use super::{access, auth, authorization, clusters, limits, meter, protection, surfaces};
 use crate::config::Config;
 use crate::config::descriptors::{self, Descriptors};
 use crate::config::effective::Effective;
 use crate::config::finding::{Finding, Position, Severity};
 use crate::config::listeners::Public;
-use crate::config::services::Service;
 use crate::policy::client_address::{AddressHeader, TrustedProxies};
 use crate::policy::metadata::MetadataPolicy;
-use crate::policy::protection::{Protection, Protections};
+use crate::policy::protection::Protections;
 use crate::route::service_config::{self, SelectedRules};
 use crate::route::{BindingOptions, Rules};
 use crate::schema::Schema;
@@ -24,7 +23,6 @@ use crate::snapshot::{Bounds, Snapshot, Surfaces};
 use crate::source::{self, Source};
 use crate::stage::limit::Limits;
 use crate::telemetry::Metrics;
-use crate::upstream::{Backend, Backends};
 
 /// What a snapshot stands on and does not own.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +101,7 @@ fn live(
     live.insert(Arc::new(limits));
     live.insert(Arc::new(authorization));
     let protections = protection::build(config, effective, workers, previous.and_then(Extensions::get));
-    live.insert(backends(config, &protections, workers, previous.and_then(Extensions::get)));
+    live.insert(clusters::build(config, &protections, workers, previous.and_then(Extensions::get)));
     live.insert(protections);
     surfaces::notices(effective).map(|notices| live.insert(notices));
     live.insert(access::build(config, effective, background)?);
@@ -111,23 +109,6 @@ fn live(
         live.insert(Arc::new(auth));
     }
     Ok(live)
-}
-
-/// The services' backends; those that are called and reached as before go on.
-fn backends(
-    config: &Config,
-    Protections(protections): &Protections,
-    workers: usize,
-    previous: Option<&Backends>,
-) -> Backends {
-    let backend = |(service, protection): (&Service, &Arc<Protection>)| {
-        let settings = settings::upstream(service);
-        let found = previous.and_then(|previous| previous.find(&service.name, &settings, protection));
-        found.unwrap_or_else(|| {
-            Arc::new(Backend::new(&*service.name, settings, Arc::clone(protection), workers))
-        })
-    };
-    Backends(config.services.iter().zip(&**protections).map(backend).collect())
 }
 
 fn proxies(public: &Public) -> TrustedProxies {

@@ -102,6 +102,7 @@ impl Collector for Metrics {
         self.keys.encode(&mut encoder)?;
         self.revoked.encode(&mut encoder)?;
         self.stats.services.encode(&mut encoder)?;
+        self.endpoints.encode(&mut encoder)?;
         encoder
             .encode_descriptor(
                 "http_duration",

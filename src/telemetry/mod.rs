@@ -5,6 +5,7 @@
 //! No label is looked up while a request runs: a field or an array index is the handle.
 
 pub mod audit;
+mod endpoints;
 mod export;
 mod keys;
 mod revoked;
@@ -12,15 +13,18 @@ pub mod stats;
 pub mod timestamp;
 pub mod usage;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::status::Code;
+use endpoints::ObservedEndpoints;
 use keys::ObservedKeys;
 use revoked::ObservedRevoked;
 use stats::Stats;
 
+pub use endpoints::{EndpointSeen, EndpointState};
 pub use keys::KeysSeen;
 pub use revoked::RevokedSeen;
 
@@ -52,6 +56,7 @@ pub struct Metrics {
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
     keys: ObservedKeys,
     revoked: ObservedRevoked,
+    endpoints: ObservedEndpoints,
 }
 
 /// The counters of one worker thread.
@@ -170,6 +175,20 @@ impl Metrics {
         read: impl Fn() -> Option<RevokedSeen> + Send + Sync + 'static,
     ) {
         self.revoked.observe(provider, Box::new(read));
+    }
+
+    /// Shows the endpoints of a service, in the place of those of before; none: nobody calls it now.
+    pub fn observe_endpoints(
+        &self,
+        service: &str,
+        read: impl Fn() -> Option<Vec<EndpointSeen>> + Send + Sync + 'static,
+    ) {
+        self.endpoints.observe(service, Box::new(read));
+    }
+
+    /// The endpoints of all services.
+    pub fn endpoints(&self) -> BTreeMap<Box<str>, Vec<EndpointSeen>> {
+        self.endpoints.seen()
     }
 
     /// The sum of `read` over all workers.

@@ -8,6 +8,7 @@
 //! whatever the stages refuse costs no reading.
 
 mod http_body;
+mod key;
 mod message;
 mod streaming;
 mod unary;

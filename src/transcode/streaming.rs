@@ -22,7 +22,7 @@ use http::header::CONTENT_TYPE;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::http_body::{self, HttpBody};
-use super::{message, unary};
+use super::{key, message, unary};
 use crate::call::{Call, ClientBody, Failure, Head, Messages, Payload, Piece, Reply, ReplyBody};
 use crate::codec::records::Records;
 use crate::route::{Binding, Body, Captures};
@@ -31,6 +31,7 @@ use crate::status::{Code, Status};
 use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream};
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
+    let key = key::of(&upstream.cluster().config().balance, &call);
     let Call { snapshot, binding, metadata, deadline, head, payload, .. } = call;
     let session = Arc::new(Session::new(snapshot, binding));
     let (snapshot, binding) = (&session.snapshot, &session.binding);
@@ -41,7 +42,7 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, F
     };
     let timeout = unary::time_left(deadline)?;
     let terms = super::terms(snapshot, binding);
-    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, timeout, messages, terms };
+    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, key, timeout, messages, terms };
     let mut reply = pin!(async {
         let reply = upstream.call(request).await?;
         if binding.server_streaming {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use tokio::time::timeout_at;
 
-use super::{http_body, message};
+use super::{http_body, key, message};
 use crate::call::{Call, Failure, Head, Payload, Reply, ReplyBody};
 use crate::route::Binding;
 use crate::snapshot::Snapshot;
@@ -14,11 +14,12 @@ use crate::status::{Code, Status};
 use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream, protocol_error};
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
+    let key = key::of(&upstream.cluster().config().balance, &call);
     let Call { snapshot, binding, metadata, deadline, head, payload, .. } = call;
     let messages = request(&snapshot, &binding, &head, payload, deadline).await?;
     let timeout = time_left(deadline)?;
     let terms = super::terms(&snapshot, &binding);
-    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, timeout, messages, terms };
+    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, key, timeout, messages, terms };
     reply(&snapshot, &binding, upstream.call(request).await?).await
 }
 

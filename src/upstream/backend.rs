@@ -10,7 +10,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{Proofs, Upstream, UpstreamConfig};
+use super::{Cluster, EndpointSpec, Upstream, UpstreamConfig};
 use crate::policy::protection::Protection;
 use crate::telemetry::WorkerMetrics;
 
@@ -21,9 +21,9 @@ pub struct Backends(pub Arc<[Arc<Backend>]>);
 /// One backend of all workers.
 #[derive(Debug)]
 pub struct Backend {
-    name: Arc<str>,
-    config: UpstreamConfig,
-    proofs: Proofs,
+    cluster: Arc<Cluster>,
+    /// The endpoints that the configuration names.
+    specs: Vec<EndpointSpec>,
     protection: Arc<Protection>,
     /// By the index of the worker.
     upstreams: Box<[OnceLock<Upstream>]>,
@@ -48,10 +48,12 @@ impl Backends {
         &self,
         name: &str,
         config: &UpstreamConfig,
+        specs: &[EndpointSpec],
         protection: &Arc<Protection>,
     ) -> Option<Arc<Backend>> {
         let is_same = |backend: &&Arc<Backend>| {
-            let same_way = *backend.name == *name && backend.config == *config;
+            let cluster = &backend.cluster;
+            let same_way = **cluster.name() == *name && cluster.config() == config && backend.specs == specs;
             same_way && Arc::ptr_eq(&backend.protection, protection)
         };
         self.0.iter().find(is_same).cloned()
@@ -63,18 +65,23 @@ impl Backend {
     pub fn new(
         name: impl Into<Arc<str>>,
         config: UpstreamConfig,
+        specs: Vec<EndpointSpec>,
         protection: Arc<Protection>,
         workers: usize,
     ) -> Self {
         let upstreams = (0..workers).map(|_| OnceLock::new()).collect();
-        Self { name: name.into(), config, proofs: Proofs::default(), protection, upstreams }
+        Self { cluster: Cluster::new(name, config, specs.clone()), specs, protection, upstreams }
+    }
+
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
     }
 
     /// The connections of one worker.
     pub fn upstream(&self, worker: &Worker) -> &Upstream {
         let upstream = self.upstreams.get(worker.index).expect("a backend has a place for each worker");
         upstream.get_or_init(|| {
-            let upstream = Upstream::beside(self.proofs.clone(), self.config.clone(), worker.metrics.clone());
+            let upstream = Upstream::new(self.cluster.clone(), worker.metrics.clone());
             upstream.protected(Arc::clone(&self.protection), worker.index)
         })
     }

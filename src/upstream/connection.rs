@@ -17,8 +17,10 @@ use h2::{Ping, PingPong, SendStream};
 use http::Request;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use super::UpstreamConfig;
+use super::endpoint::Address;
 use super::pool::Pool;
 use super::socket::CountedSocket;
 
@@ -38,6 +40,15 @@ pub(super) enum Ended {
     Proven,
     /// It never has: whatever listens there may not speak HTTP/2.
     Unproven,
+}
+
+/// When a peer must show that it speaks HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// With the first call, which may as well be on its way at once.
+    Later,
+    /// Before there is a connection, by answering a PING: nobody is in a hurry.
+    Ping,
 }
 
 /// An open connection.
@@ -62,12 +73,11 @@ pub(super) struct Lease {
 /// Opens a connection and spawns the task that drives it; `on_end` runs when it is gone.
 pub(super) async fn connect(
     config: &UpstreamConfig,
+    address: &Address,
+    proof: Proof,
     on_end: impl FnOnce(&Arc<Connection>, Ended) + Send + 'static,
 ) -> io::Result<Arc<Connection>> {
-    let host = config.authority.host();
-    // The host of an IPv6 authority is in brackets, which the resolver does not want.
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let socket = TcpStream::connect((host, config.authority.port_u16().unwrap_or(80))).await?;
+    let socket = TcpStream::connect((address.host(), address.port())).await?;
     tune(&socket, config.keepalive_timeout)?;
     let writes = Arc::default();
     let (sender, mut driver) = h2::client::Builder::new()
@@ -81,7 +91,7 @@ pub(super) async fn connect(
         .handshake(CountedSocket::new(socket, Arc::clone(&writes)))
         .await
         .map_err(io::Error::other)?;
-    let pings = driver.ping_pong().expect("taken once");
+    let mut pings = driver.ping_pong().expect("taken once");
     let connection = Arc::new(Connection {
         sender,
         calls_open: AtomicUsize::new(0),
@@ -92,12 +102,19 @@ pub(super) async fn connect(
     // The driver must not keep the connection's sender alive: when all are dropped, it ends.
     let watched = Arc::downgrade(&connection);
     let keepalive = config.keepalive.map(|interval| (interval, config.keepalive_timeout));
+    let (prove, proven) = oneshot::channel();
     tokio::spawn(async move {
         let mut driver = pin!(driver);
-        let mut alive = pin!(keep_alive(pings, keepalive, {
+        let is_active = {
             let watched = watched.clone();
             move || watched.upgrade().is_some_and(|connection| connection.calls_open() > 0)
-        }));
+        };
+        let mut alive = pin!(async move {
+            if proof == Proof::Later || pings.ping(Ping::opaque()).await.is_ok() {
+                let _ = prove.send(());
+            }
+            keep_alive(pings, keepalive, is_active).await;
+        });
         let error = poll_fn(|cx| match driver.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.err().map(|error| error.to_string())),
             Poll::Pending => alive.as_mut().poll(cx).map(|()| Some("PING unanswered".to_owned())),
@@ -110,6 +127,9 @@ pub(super) async fn connect(
             on_end(&connection, if is_proven { Ended::Proven } else { Ended::Unproven });
         }
     });
+    if proof == Proof::Ping {
+        proven.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionReset))?;
+    }
     Ok(connection)
 }
 
@@ -175,6 +195,10 @@ impl Connection {
 }
 
 impl Lease {
+    pub(super) fn address(&self) -> &Address {
+        &self.pool.endpoint().address
+    }
+
     /// Called with the pool's state locked, so that counting and checking are one step.
     pub(super) fn new(connection: Arc<Connection>, sender: SendRequest<Bytes>, pool: Arc<Pool>) -> Self {
         connection.calls_open.fetch_add(1, Ordering::Relaxed);

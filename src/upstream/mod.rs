@@ -1,26 +1,31 @@
-//! Room 7: the gRPC client that calls the backend.
+//! Room 7: the gRPC client that calls the backends.
 //!
-//! One [`Upstream`] lives on each worker thread and owns its connections, so that no lock is ever
-//! contended; all of it is `Send` nevertheless. It stands on the `h2` crate itself and not on hyper's
-//! client above it: hyper spawns a task and two channels per call, hides the peer's stream limit and
-//! folds the RST_STREAM code away, and all three matter here.
+//! A [`Cluster`] is shared by all workers and knows the endpoints of a service. One [`Upstream`] for each cluster
+//! lives on each worker thread and owns its connections, so that no lock is ever contended; all of it is `Send`
+//! nevertheless. It stands on the `h2` crate itself and not on hyper's client above it: hyper spawns a task and two
+//! channels per call, hides the peer's stream limit and folds the RST_STREAM code away, and all three matter here.
 //!
 //! ```text
-//! call → Pool::acquire (a connection with a free stream, or the queue) → HEADERS + DATA
+//! call → Cluster::pick ⇒ Attempt → Pool::acquire (a connection with a free stream, or the queue) → HEADERS + DATA
 //!      → reply head → GrpcMessages: DATA pulled only when asked → trailers ⇒ Status
 //! ```
 //!
-//! A call that provably never reached the backend (refused stream, GOAWAY, a connection that died before
-//! anything was written) is sent once more, as gRPC's transparent retry has it, if it is one message.
+//! A call that provably never reached the backend (no connection, refused stream, GOAWAY, a connection that died
+//! before anything was written) goes to another endpoint, or to the only one once more, as gRPC's transparent
+//! retry has it; what was sent is sent again only if it is one message.
 //!
 //! Dropping the future or the reply resets the stream with CANCEL. What a client may read in an
 //! error never holds an address; those go to the log.
 
+mod attempt;
 mod backend;
+mod cluster;
 mod connection;
+mod endpoint;
 mod frame;
 mod passage;
 mod pool;
+mod pools;
 mod probe;
 mod repeat;
 mod reply;
@@ -34,36 +39,44 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::uri::Authority;
+use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep};
 
+use crate::policy::balance::Balance;
 use crate::policy::protection::Protection;
+use crate::policy::verdict::Verdict;
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
 pub use backend::{Backend, Backends, Worker};
+pub use cluster::Cluster;
+pub use endpoint::{Address, Endpoint, EndpointSpec};
 pub use frame::put_frame;
-pub use pool::Proofs;
 pub use probe::probe;
 pub use reply::{GrpcMessages, GrpcReply};
 pub use request::{GrpcRequest, RequestMessages, RequestStream, Terms};
 pub(crate) use status::protocol_error;
 
+use attempt::Attempt;
 use passage::Guard;
-use pool::Pool;
-use request::OpenCall;
+use pools::Pools;
+use request::{OpenCall, Opened};
 
-/// A backend as one worker thread sees it.
+/// A cluster as one worker thread sees it.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    pool: Arc<Pool>,
+    pools: Arc<Pools>,
     guard: Option<Arc<Guard>>,
 }
 
-/// Where the backend is and every bound of the way to it.
+/// How the endpoints of a service share its calls, and every bound of the way to each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
-    pub authority: Authority,
+    pub balance: Balance,
+    /// In so long, an endpoint that comes or comes back takes its whole share.
+    pub slow_start: Duration,
+    /// Where we are: endpoints of the same zone go first.
+    pub zone: Option<Box<str>>,
     pub message_bytes_to_backend_max: usize,
     pub message_bytes_from_backend_max: usize,
     /// Size of a reply's header list (RFC 9113, section 6.5.2).
@@ -91,15 +104,17 @@ pub struct Failure {
     pub is_unsent: bool,
 }
 
+/// However many endpoints there are, a call that nobody takes is told so after this many tries.
+const TRIES_MAX: usize = 3;
+
 impl Upstream {
-    /// Connects lazily: with the first call.
-    pub fn new(config: UpstreamConfig, metrics: Arc<WorkerMetrics>) -> Self {
-        Self::beside(Proofs::default(), config, metrics)
+    /// Connects lazily: to each endpoint with the first call there.
+    pub fn new(cluster: Arc<Cluster>, metrics: Arc<WorkerMetrics>) -> Self {
+        Self { pools: Pools::new(cluster, metrics), guard: None }
     }
 
-    /// As [`new`](Self::new), for one of several workers before the same backend.
-    pub fn beside(proofs: Proofs, config: UpstreamConfig, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { pool: Pool::new(config, metrics, proofs), guard: None }
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        self.pools.cluster()
     }
 
     /// Has every call go through the protection of the service, if it has any, as the worker with this number.
@@ -115,51 +130,93 @@ impl Upstream {
     ///
     /// As `call`.
     pub async fn attempt(&self, request: GrpcRequest) -> Result<GrpcReply, Failure> {
-        let mut guard = OpenCall::new(Arc::clone(self.pool.metrics()));
+        let mut call = OpenCall::new(Arc::clone(self.pools.metrics()));
         let mut deadline = request.timeout.map(Deadline::after);
-        let result = match &mut deadline {
-            None => self.open(request).await,
-            Some(deadline) => {
-                let mut opening = pin!(self.open(request));
-                std::future::poll_fn(|cx| match opening.as_mut().poll(cx) {
-                    Poll::Ready(result) => Poll::Ready(result),
-                    Poll::Pending => deadline.poll(cx).map(|status| Err(Failure::sent(status))),
-                })
-                .await
+        match self.open(request, &mut deadline).await {
+            Ok((opened, attempt)) => {
+                call.follow(attempt);
+                Ok(GrpcReply::new(opened, deadline, call, self.cluster().config()))
             }
-        };
-        match result {
-            Ok(opened) => Ok(GrpcReply::new(opened, deadline, guard, self.pool.config())),
             Err(failure) => {
-                guard.finish(failure.status.code);
+                call.finish(Err(&failure.status));
                 Err(failure)
             }
         }
     }
 
-    async fn open(&self, request: GrpcRequest) -> Result<request::Opened, Failure> {
+    /// Tries one endpoint after the other, as long as the backend provably knows nothing of the call.
+    async fn open(
+        &self,
+        mut request: GrpcRequest,
+        deadline: &mut Option<Deadline>,
+    ) -> Result<(Opened, Attempt), Failure> {
+        let config = self.cluster().config();
+        // What a stream of messages waits for is its own client.
+        let mut is_timed = false;
         if let RequestMessages::One(frame) = &request.messages {
-            frame::check_bound(frame, self.pool.config().message_bytes_to_backend_max)
-                .map_err(Failure::unsent)?;
+            frame::check_bound(frame, config.message_bytes_to_backend_max).map_err(Failure::unsent)?;
+            is_timed = true;
         }
-        let again = request.replay();
-        let lease = self.pool.acquire().await?;
-        let failure = match request::open(request, lease, self.pool.config()).await {
-            Err(failure) if failure.is_unsent => failure,
-            outcome => return outcome,
-        };
-        let Some(request) = again else { return Err(failure) };
-        self.pool.metrics().upstream_retries.add(1);
-        let lease = self.pool.acquire().await?;
-        request::open(request, lease, self.pool.config()).await
+        let count = self.pools.endpoints_count();
+        // To the only endpoint, a call may go twice: by another connection.
+        let mut tries_left = count.clamp(2, TRIES_MAX);
+        let mut tried = SmallVec::<[Arc<Endpoint>; TRIES_MAX]>::new();
+        loop {
+            let mut attempt = self.pools.begin(request.key, is_timed, &tried)?;
+            tries_left -= 1;
+            let lease = match within(deadline, attempt.pool().acquire()).await {
+                Ok(lease) => lease,
+                Err(failure) if failure.is_unsent => {
+                    // Who cannot be reached is known to the pool already.
+                    attempt.finish(Verdict::Silent);
+                    if count > 1 && tries_left > 0 {
+                        tried.push(Arc::clone(attempt.pool().endpoint()));
+                        continue;
+                    }
+                    return Err(failure);
+                }
+                Err(failure) => {
+                    attempt.finish(Verdict::of(&failure.status, false));
+                    return Err(failure);
+                }
+            };
+            let again = if tries_left > 0 { request.replay() } else { None };
+            let failure = match within(deadline, request::open(request, lease, config)).await {
+                Ok(opened) => {
+                    attempt.answered();
+                    return Ok((opened, attempt));
+                }
+                Err(failure) => failure,
+            };
+            attempt.finish(Verdict::of(&failure.status, false));
+            let Some(copy) = again.filter(|_| failure.is_unsent) else { return Err(failure) };
+            self.pools.metrics().upstream_retries.add(1);
+            tried.push(Arc::clone(attempt.pool().endpoint()));
+            request = copy;
+        }
     }
 }
 
-impl UpstreamConfig {
-    /// A backend with every default; the port is 80 when `authority` has none, as in any URL.
-    pub fn new(authority: Authority) -> Self {
+/// Does some of a call's work, until its deadline at most.
+async fn within<T>(
+    deadline: &mut Option<Deadline>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let Some(deadline) = deadline else { return work.await };
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(result),
+        Poll::Pending => deadline.poll(cx).map(|status| Err(Failure::sent(status))),
+    })
+    .await
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
         Self {
-            authority,
+            balance: Balance::default(),
+            slow_start: Duration::from_secs(10),
+            zone: None,
             message_bytes_to_backend_max: 4 << 20,
             message_bytes_from_backend_max: 16 << 20,
             header_bytes_max: 64 << 10,

@@ -1,4 +1,4 @@
-//! The connections to one backend: which one a call gets, when another is opened, who waits.
+//! The connections of one worker to one endpoint: which one a call gets, when another is opened, who waits.
 //!
 //! ```text
 //! a connection with a free stream ──▶ the call goes
@@ -9,7 +9,8 @@
 //! Workers do not share connections, yet they share good news: when one of them is answered, the others
 //! do not wait for their own backoff to end.
 //!
-//! Connections are opened only because a call wants one: an idle gateway leaves a dead backend alone.
+//! Connections are opened only because a call wants one: an idle gateway leaves a dead backend alone. A probe is a
+//! connection that no call waits for; it is one when the peer has answered a PING.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -19,21 +20,23 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::connection::{self, Connection, Ended, Lease};
+use super::cluster::Cluster;
+use super::connection::{self, Connection, Ended, Lease, Proof};
+use super::endpoint::Endpoint;
 use super::{Failure, UpstreamConfig};
 use crate::policy::backoff::Backoff;
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
 /// How often the backend has proven itself, to whichever worker.
-#[derive(Clone, Debug, Default)]
-pub struct Proofs(Arc<AtomicU64>);
+#[derive(Debug, Default)]
+pub(super) struct Proofs(AtomicU64);
 
-/// All connections of one worker to one backend.
+/// All connections of one worker to one endpoint.
 #[derive(Debug)]
 pub(super) struct Pool {
-    config: UpstreamConfig,
-    proofs: Proofs,
+    cluster: Arc<Cluster>,
+    endpoint: Arc<Endpoint>,
     metrics: Arc<WorkerMetrics>,
     state: Mutex<State>,
     /// Wakes queued calls: a stream is free, a connection opened, or none will.
@@ -61,18 +64,22 @@ enum Found {
 }
 
 impl Pool {
-    pub(super) fn new(config: UpstreamConfig, metrics: Arc<WorkerMetrics>, proofs: Proofs) -> Arc<Self> {
-        let backoff = Backoff::new(config.backoff_min, config.backoff_max);
+    pub(super) fn new(
+        cluster: Arc<Cluster>,
+        endpoint: Arc<Endpoint>,
+        metrics: Arc<WorkerMetrics>,
+    ) -> Arc<Self> {
+        let config = cluster.config();
         let state = State {
             open: Vec::new(),
             is_connecting: false,
             attempts_failed: 0,
-            backoff,
-            proofs: proofs.count(),
+            backoff: Backoff::new(config.backoff_min, config.backoff_max),
+            proofs: endpoint.proofs.count(),
         };
         Arc::new(Self {
-            config,
-            proofs,
+            cluster,
+            endpoint,
             metrics,
             state: Mutex::new(state),
             changed: Notify::new(),
@@ -80,12 +87,16 @@ impl Pool {
         })
     }
 
-    pub(super) fn config(&self) -> &UpstreamConfig {
-        &self.config
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
-    pub(super) fn metrics(&self) -> &Arc<WorkerMetrics> {
-        &self.metrics
+    pub(super) fn config(&self) -> &UpstreamConfig {
+        self.cluster.config()
+    }
+
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
     }
 
     /// A stream of an open connection, waiting for one when need be.
@@ -121,6 +132,14 @@ impl Pool {
         }
     }
 
+    /// Tries one connection that no call waits for, whatever the backoff says.
+    pub(super) fn probe(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if !state.is_connecting {
+            self.begin_connecting(&mut state, Proof::Ping);
+        }
+    }
+
     fn find(self: &Arc<Self>, state: &mut State) -> Found {
         loop {
             let free = state.open.iter().filter(|connection| connection.has_room());
@@ -131,19 +150,24 @@ impl Pool {
             }
         }
         let usable = state.usable();
-        if state.is_connecting || usable >= self.config.connections_max {
+        if state.is_connecting || usable >= self.config().connections_max {
             return Found::Wait;
         }
-        if state.proofs == self.proofs.count() && state.backoff.is_waiting(Instant::now()) {
+        if state.proofs == self.endpoint.proofs.count() && state.backoff.is_waiting(Instant::now()) {
             return if usable == 0 { Found::BackingOff } else { Found::Wait };
         }
-        state.is_connecting = true;
-        tokio::spawn(Self::connect(Arc::downgrade(self), self.config.clone()));
+        self.begin_connecting(state, Proof::Later);
         Found::Wait
     }
 
+    fn begin_connecting(self: &Arc<Self>, state: &mut State, proof: Proof) {
+        state.is_connecting = true;
+        let (cluster, endpoint) = (Arc::clone(&self.cluster), Arc::clone(&self.endpoint));
+        tokio::spawn(Self::connect(Arc::downgrade(self), cluster, endpoint, proof));
+    }
+
     /// The task that opens one connection.
-    async fn connect(pool: Weak<Self>, config: UpstreamConfig) {
+    async fn connect(pool: Weak<Self>, cluster: Arc<Cluster>, endpoint: Arc<Endpoint>, proof: Proof) {
         let on_end = {
             let pool = Weak::clone(&pool);
             move |connection: &Arc<Connection>, ended| {
@@ -152,25 +176,26 @@ impl Pool {
                 }
             }
         };
-        let timeout = config.connect_timeout;
-        let result = tokio::time::timeout(timeout, connection::connect(&config, on_end)).await;
+        let connecting = connection::connect(cluster.config(), &endpoint.address, proof, on_end);
+        let result = tokio::time::timeout(cluster.config().connect_timeout, connecting).await;
         let result = result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let Some(pool) = pool.upgrade() else { return };
         let mut state = pool.lock();
         state.is_connecting = false;
         match result {
             // Ended before it got here, unseen by `ended`.
-            Ok(connection) if connection.is_closed() => state.failed(&pool.proofs),
+            Ok(connection) if connection.is_closed() => pool.failed(&mut state),
             Ok(connection) => {
                 state.open.push(connection);
+                cluster.connected(&endpoint);
                 pool.metrics.upstream_connects.add(1);
                 pool.metrics.upstream_connections_open.increase();
-                tracing::debug!(authority = %config.authority, "connected to the backend");
+                tracing::debug!(endpoint = %endpoint.address, "connected to the backend");
             }
             Err(error) => {
-                state.failed(&pool.proofs);
+                pool.failed(&mut state);
                 pool.metrics.upstream_connect_failures.add(1);
-                tracing::warn!(authority = %config.authority, %error, "cannot connect to the backend");
+                tracing::warn!(endpoint = %endpoint.address, %error, "cannot connect to the backend");
             }
         }
         drop(state);
@@ -185,11 +210,12 @@ impl Pool {
             return;
         }
         self.metrics.upstream_connections_open.decrease();
+        self.endpoint.disconnected();
         if ended == Ended::Unproven {
-            state.failed(&self.proofs);
+            self.failed(&mut state);
             self.metrics.upstream_connect_failures.add(1);
             tracing::warn!(
-                authority = %self.config.authority,
+                endpoint = %self.endpoint.address,
                 "the backend closed a connection before it ever answered; does it speak gRPC without TLS?"
             );
         }
@@ -200,7 +226,7 @@ impl Pool {
     /// A backend has answered: its past failures no longer count.
     pub(super) fn proven(&self) {
         self.lock().backoff.succeeded();
-        self.proofs.0.fetch_add(1, Ordering::Relaxed);
+        self.endpoint.proofs.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A stream is free again.
@@ -210,16 +236,17 @@ impl Pool {
         }
     }
 
+    fn failed(&self, state: &mut State) {
+        state.attempts_failed += 1;
+        state.proofs = self.endpoint.proofs.count();
+        let random = RandomState::new().hash_one(state.attempts_failed);
+        let now = Instant::now();
+        state.backoff.failed(now, (random >> 32) as u32);
+        self.cluster.unreachable(&self.endpoint, state.backoff.left(now));
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        // Its connections end with it, and nobody hears of their end.
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        state.open.iter().for_each(|_| self.metrics.upstream_connections_open.decrease());
     }
 }
 
@@ -228,12 +255,16 @@ impl State {
     fn usable(&self) -> usize {
         self.open.iter().filter(|connection| !connection.is_closed()).count()
     }
+}
 
-    fn failed(&mut self, proofs: &Proofs) {
-        self.attempts_failed += 1;
-        self.proofs = proofs.count();
-        let random = RandomState::new().hash_one(self.attempts_failed);
-        self.backoff.failed(Instant::now(), (random >> 32) as u32);
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // Its connections end with it, and nobody hears of their end.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for _ in &state.open {
+            self.metrics.upstream_connections_open.decrease();
+            self.endpoint.disconnected();
+        }
     }
 }
 
@@ -248,7 +279,7 @@ struct QueuedCall<'p>(&'p Pool);
 
 impl<'p> QueuedCall<'p> {
     fn take(pool: &'p Pool) -> Result<Self, Failure> {
-        if pool.queued.load(Ordering::Relaxed) >= pool.config.queue_calls_max {
+        if pool.queued.load(Ordering::Relaxed) >= pool.config().queue_calls_max {
             pool.metrics.upstream_queue_refused.add(1);
             let status = Status::gateway(Code::Unavailable, "too many calls wait for the backend");
             return Err(Failure::unsent(status.with_reason("UPSTREAM_QUEUE_FULL")));
@@ -264,7 +295,7 @@ impl Drop for QueuedCall<'_> {
     }
 }
 
-fn unreachable_backend() -> Failure {
+pub(super) fn unreachable_backend() -> Failure {
     let status = Status::backend(Code::Unavailable, "the backend cannot be reached");
     Failure::unsent(status.with_reason("BACKEND_UNREACHABLE"))
 }

@@ -20,7 +20,7 @@ use super::frame::Frames;
 use super::passage::Passage;
 use super::request::{OpenCall, Opened, Sending};
 use super::{Deadline, UpstreamConfig, status};
-use crate::status::{Code, Status};
+use crate::status::Status;
 
 /// A reply whose head has come.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl GrpcReply {
         };
         let mut call = call;
         if matches!(state, State::Ended) {
-            call.finish(Code::Ok);
+            call.finish(Ok(()));
         }
         let frames = Frames::new(config.message_bytes_from_backend_max);
         let messages =
@@ -182,7 +182,7 @@ impl GrpcMessages {
     fn end(&mut self, outcome: Result<(), &Status>) {
         self.state = State::Ended;
         self.deadline = None;
-        self.call.finish(outcome.map_or_else(|status| status.code, |()| Code::Ok));
+        self.call.finish(outcome);
         if let Some(passage) = self.passage.take() {
             passage.finish(outcome);
         }

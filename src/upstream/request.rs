@@ -16,14 +16,17 @@ use futures_core::Stream;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_TYPE, TE, USER_AGENT};
-use http::uri::{PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, uri};
 use tokio::task::JoinHandle;
 
+use super::attempt::Attempt;
 use super::connection::Lease;
+use super::endpoint::Address;
 use super::{Failure, UpstreamConfig, frame, status};
 use crate::policy::concurrency::Priority;
 use crate::policy::retry::RetryRules;
+use crate::policy::verdict::Verdict;
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
@@ -39,6 +42,8 @@ pub struct GrpcRequest {
     pub path: PathAndQuery,
     /// Metadata; `te`, `content-type`, `user-agent` and `grpc-timeout` are overwritten.
     pub metadata: HeaderMap,
+    /// The hash of what keeps calls together, where the service deals them by that.
+    pub key: Option<u64>,
     /// Told to the backend as `grpc-timeout`, and kept here: it covers the reply's last byte.
     pub timeout: Option<Duration>,
     pub messages: RequestMessages,
@@ -74,6 +79,7 @@ impl GrpcRequest {
         Some(Self {
             path: self.path.clone(),
             metadata: self.metadata.clone(),
+            key: self.key,
             timeout: self.timeout,
             messages: RequestMessages::One(frame.clone()),
             terms: self.terms.clone(),
@@ -105,7 +111,7 @@ pub(super) async fn open(
     config: &UpstreamConfig,
 ) -> Result<Opened, Failure> {
     let GrpcRequest { path, metadata, timeout, messages, .. } = request;
-    let head = head(path, metadata, timeout, config);
+    let head = head(path, metadata, timeout, lease.address());
     let writes = lease.writes();
     let (response, mut body) =
         lease.send_request(head).map_err(|error| Failure::unsent(status::from_h2(&error).status))?;
@@ -146,7 +152,7 @@ fn head(
     path: PathAndQuery,
     mut metadata: HeaderMap,
     timeout: Option<Duration>,
-    config: &UpstreamConfig,
+    address: &Address,
 ) -> Request<()> {
     metadata.insert(TE, TRAILERS);
     metadata.insert(CONTENT_TYPE, APPLICATION_GRPC);
@@ -156,8 +162,8 @@ fn head(
         None => metadata.remove(GRPC_TIMEOUT),
     };
     let mut parts = uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(config.authority.clone());
+    parts.scheme = Some(address.scheme());
+    parts.authority = Some(address.authority.clone());
     parts.path_and_query = Some(path);
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
@@ -310,21 +316,34 @@ impl Gathered {
     }
 }
 
-/// Counts a call among the open ones, and its outcome when it ends.
+/// Counts a call among the open ones, and its outcome when it ends; with it goes the attempt that it is at.
 #[derive(Debug)]
 pub(super) struct OpenCall {
     metrics: Arc<WorkerMetrics>,
+    attempt: Option<Attempt>,
     is_finished: bool,
 }
 
 impl OpenCall {
     pub(super) fn new(metrics: Arc<WorkerMetrics>) -> Self {
         metrics.upstream_calls_open.increase();
-        Self { metrics, is_finished: false }
+        Self { metrics, attempt: None, is_finished: false }
+    }
+
+    /// The attempt whose reply this call reads.
+    pub(super) fn follow(&mut self, attempt: Attempt) {
+        self.attempt = Some(attempt);
     }
 
     /// Counts the outcome; only the first counts.
-    pub(super) fn finish(&mut self, code: Code) {
+    pub(super) fn finish(&mut self, outcome: Result<(), &Status>) {
+        if let Some(mut attempt) = self.attempt.take() {
+            attempt.finish(outcome.map_or_else(|status| Verdict::of(status, false), |()| Verdict::Alive));
+        }
+        self.count(outcome.map_or_else(|status| status.code, |()| Code::Ok));
+    }
+
+    fn count(&mut self, code: Code) {
         if !self.is_finished {
             self.is_finished = true;
             self.metrics.upstream_calls_open.decrease();
@@ -336,7 +355,7 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         // Whoever asked went away before the end.
-        self.finish(Code::Cancelled);
+        self.count(Code::Cancelled);
     }
 }
 

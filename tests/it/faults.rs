@@ -11,41 +11,14 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
 
 use crate::support::backend::framed;
-use crate::support::raw::{GRPC, Serve, head, reply, serve, serve_connection};
+use crate::support::raw::{GRPC, Mortal, Serve, head, reply, serve};
 use crate::support::soon;
 use crate::support::{Gateway, eventually, http as door};
 
 /// `Item { name = "x" }`.
 const ITEM: &[u8] = b"\x0a\x01x";
-
-/// A backend that can be killed: its connections are cut and nobody listens any more.
-struct Mortal {
-    address: SocketAddr,
-    life: JoinHandle<()>,
-}
-
-impl Mortal {
-    async fn start(address: SocketAddr, serve: Serve) -> Self {
-        let listener = TcpListener::bind(address).await.expect("a free address");
-        let address = listener.local_addr().expect("bound");
-        let life = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((socket, _)) = listener.accept().await {
-                connections.spawn(serve_connection(h2::server::Builder::new(), socket, serve.clone()));
-            }
-        });
-        Self { address, life }
-    }
-
-    async fn kill(self) -> SocketAddr {
-        self.life.abort();
-        let _ = self.life.await;
-        self.address
-    }
-}
 
 async fn before(address: SocketAddr) -> Gateway {
     let url = format!("http://{address}");

@@ -4,6 +4,7 @@ mod access;
 mod arbitrary;
 mod auth;
 mod authorize;
+mod balance;
 mod bindings;
 mod bounds;
 mod browser;

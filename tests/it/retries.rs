@@ -7,7 +7,7 @@ use h2::Reason;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use transom::telemetry::Metrics;
-use transom::upstream::{Proofs, RequestMessages, Upstream};
+use transom::upstream::{RequestMessages, Upstream};
 
 use crate::support::backend::framed;
 use crate::support::raw::{Backend, collect, config, reply, request, serve, serve_connection, upstream};
@@ -67,7 +67,7 @@ async fn a_refused_call_is_sent_once_more_and_no_more() {
     for (refusals, expected, calls_expected) in [(0, 1, 1), (1, 1, 2), (2, 0, 2)] {
         let (backend, calls) = refusing(refusals).await;
         let metrics = Metrics::new();
-        let upstream = Upstream::new(backend.config(), metrics.worker());
+        let upstream = Upstream::new(backend.config().cluster(), metrics.worker());
         let (messages, _) = soon(async { collect(upstream.call(request(b"")).await).await }).await;
         assert_eq!((messages.len(), calls.load(Ordering::SeqCst)), (expected, calls_expected));
         let retries = metrics.sum(|worker| worker.upstream_retries.value());
@@ -88,13 +88,12 @@ async fn good_news_of_one_worker_ends_the_backoff_of_another() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
-    let (proofs, metrics) = (Proofs::default(), Metrics::new());
-    let worker = || {
-        let mut config = config(address);
-        config.backoff_min = PATIENCE * 10;
-        config.backoff_max = PATIENCE * 10;
-        Upstream::beside(proofs.clone(), config, metrics.worker())
-    };
+    let metrics = Metrics::new();
+    let mut config = config(address);
+    config.backoff_min = PATIENCE * 10;
+    config.backoff_max = PATIENCE * 10;
+    let cluster = config.cluster();
+    let worker = || Upstream::new(cluster.clone(), metrics.worker());
     let (waiting, other) = (worker(), worker());
     for _ in 0..3 {
         soon(waiting.call(request(b""))).await.expect_err("nobody listens");

@@ -231,7 +231,7 @@ async fn a_dead_backend_fails_fast_and_is_left_alone() {
     let mut config = config(address);
     config.backoff_min = PATIENCE * 10;
     config.backoff_max = PATIENCE * 10;
-    let upstream = Upstream::new(config, metrics.worker());
+    let upstream = Upstream::new(config.cluster(), metrics.worker());
     for _ in 0..50 {
         let status = soon(upstream.call(request(b""))).await.expect_err("nobody listens");
         assert_eq!(status.code, Code::Unavailable);
@@ -256,7 +256,7 @@ async fn a_backend_that_is_not_http2_counts_as_unreachable() {
     let mut config = config(address);
     config.backoff_min = PATIENCE * 10;
     config.backoff_max = PATIENCE * 10;
-    let upstream = Upstream::new(config, metrics.worker());
+    let upstream = Upstream::new(config.cluster(), metrics.worker());
     for _ in 0..20 {
         let status = soon(upstream.call(request(b""))).await.expect_err("not gRPC");
         assert_eq!(status.code, Code::Unavailable, "{status}");
@@ -358,7 +358,7 @@ async fn full_connections_open_more_up_to_the_bound_then_calls_queue() {
     let mut config = backend.config();
     config.connections_max = 2;
     config.queue_calls_max = 1;
-    let upstream = Upstream::new(config, metrics.worker());
+    let upstream = Upstream::new(config.cluster(), metrics.worker());
     let spawn_call = || {
         let upstream = upstream.clone();
         tokio::spawn(async move { collect(upstream.call(request(b"")).await).await.1 })

@@ -75,9 +75,9 @@ fn sources_are_joined() {
 
 #[test]
 fn a_reflecting_backend_is_the_upstream_unless_another_is_named() {
-    let endpoint = |line: &str| config(line).services.remove(0).endpoint;
-    assert_eq!(endpoint("--reflect http://b:1"), uri("http://b:1"));
-    assert_eq!(endpoint("--reflect http://b:1 --upstream http://c:2"), uri("http://c:2"));
+    let endpoint = |line: &str| config(line).services.remove(0).endpoints;
+    assert_eq!(endpoint("--reflect http://b:1"), Endpoints::one(uri("http://b:1")));
+    assert_eq!(endpoint("--reflect http://b:1 --upstream http://c:2"), Endpoints::one(uri("http://c:2")));
 }
 
 #[test]
@@ -85,12 +85,12 @@ fn flags_win_over_the_file() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/flags.yaml");
     let line = |flags: &str| config(&format!("-c {} {flags}", file.display()));
     let whole = line("");
-    assert_eq!(whole.services[0].endpoint, uri("http://127.0.0.1:50051"));
+    assert_eq!(whole.services[0].endpoints, Endpoints::one(uri("http://127.0.0.1:50051")));
     assert_eq!(whole.json.names, Names::Proto);
     assert!(whole.routes.unannotated);
     let merged = line("--descriptors b --upstream http://b:1 --json-names json --listen 127.0.0.1:1");
     assert_eq!(merged.descriptors, [Descriptors { source: Source::File("b".into()), position: None }]);
-    let service = Service { endpoint: uri("http://b:1"), ..whole.services[0].clone() };
+    let service = Service { endpoints: Endpoints::one(uri("http://b:1")), ..whole.services[0].clone() };
     assert_eq!(merged.services, [service], "the file's bounds are kept");
     assert_eq!(merged.json.names, Names::Json);
     assert_eq!(merged.listeners.public.bind.to_string(), "127.0.0.1:1");

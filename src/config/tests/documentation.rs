@@ -15,6 +15,8 @@ const READERS: &[&str] = &[
     include_str!("../listeners/tls.rs"),
     include_str!("../descriptors.rs"),
     include_str!("../services.rs"),
+    include_str!("../endpoints.rs"),
+    include_str!("../balance.rs"),
     include_str!("../routes.rs"),
     include_str!("../json.rs"),
     include_str!("../headers.rs"),
@@ -120,6 +122,10 @@ fn with_key(key: &str, value: &str) -> String {
     let key = key.replace("listeners.NAME", "listeners.public").replace("NAME", "api");
     if let Some(key) = key.strip_prefix("descriptors[].") {
         return format!("descriptors: [{{ proto: a, {key}: {value} }}]");
+    }
+    if let Some(key) = key.strip_prefix("services.api.endpoints.static[].") {
+        let endpoint = format!("{{ url: \"http://127.0.0.1:50051\", {key}: {value} }}");
+        return format!("services: {{ api: {{ endpoints: {{ static: [{endpoint}] }} }} }}");
     }
     if let Some(key) = key.strip_prefix("services.api.") {
         let endpoints = "endpoints: { static: [\"http://127.0.0.1:50051\"] }";

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,9 +15,12 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
 use transom::status::Status;
 use transom::telemetry::WorkerMetrics;
-use transom::upstream::{GrpcReply, GrpcRequest, RequestMessages, Terms, Upstream, UpstreamConfig};
+use transom::upstream::{
+    Address, Cluster, EndpointSpec, GrpcReply, GrpcRequest, RequestMessages, Terms, Upstream, UpstreamConfig,
+};
 
 use super::backend::framed;
 
@@ -60,12 +64,39 @@ impl Backend {
         Self { address, connections }
     }
 
-    pub(crate) fn config(&self) -> UpstreamConfig {
+    pub(crate) fn config(&self) -> Target {
         config(self.address)
     }
 
     pub(crate) fn upstream(&self) -> Upstream {
         upstream(self.config())
+    }
+}
+
+/// A backend that can be killed: its connections are cut and nobody listens any more.
+pub(crate) struct Mortal {
+    pub(crate) address: SocketAddr,
+    life: JoinHandle<()>,
+}
+
+impl Mortal {
+    pub(crate) async fn start(address: SocketAddr, serve: Serve) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free address");
+        let address = listener.local_addr().expect("bound");
+        let life = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                connections.spawn(serve_connection(h2::server::Builder::new(), socket, serve.clone()));
+            }
+        });
+        Self { address, life }
+    }
+
+    /// Ends it; nobody listens at the address that it gives back.
+    pub(crate) async fn kill(self) -> SocketAddr {
+        self.life.abort();
+        let _ = self.life.await;
+        self.address
     }
 }
 
@@ -76,12 +107,43 @@ pub(crate) async fn serve_connection(builder: h2::server::Builder, socket: TcpSt
     }
 }
 
-pub(crate) fn config(address: SocketAddr) -> UpstreamConfig {
-    UpstreamConfig::new(address.to_string().parse().expect("an authority"))
+/// A single endpoint, and how it is called.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    config: UpstreamConfig,
 }
 
-pub(crate) fn upstream(config: UpstreamConfig) -> Upstream {
-    Upstream::new(config, Arc::new(WorkerMetrics::default()))
+impl Target {
+    pub(crate) fn cluster(self) -> Arc<Cluster> {
+        Cluster::new("api", self.config, vec![endpoint(self.address)])
+    }
+}
+
+impl Deref for Target {
+    type Target = UpstreamConfig;
+
+    fn deref(&self) -> &UpstreamConfig {
+        &self.config
+    }
+}
+
+impl DerefMut for Target {
+    fn deref_mut(&mut self) -> &mut UpstreamConfig {
+        &mut self.config
+    }
+}
+
+pub(crate) fn config(address: SocketAddr) -> Target {
+    Target { address, config: UpstreamConfig::default() }
+}
+
+pub(crate) fn endpoint(address: SocketAddr) -> EndpointSpec {
+    EndpointSpec::new(Address::plain(address.to_string().parse().expect("an authority")))
+}
+
+pub(crate) fn upstream(target: Target) -> Upstream {
+    Upstream::new(target.cluster(), Arc::new(WorkerMetrics::default()))
 }
 
 pub(crate) fn request(message: &[u8]) -> GrpcRequest {
@@ -89,6 +151,7 @@ pub(crate) fn request(message: &[u8]) -> GrpcRequest {
         terms: Terms::default(),
         path: "/pkg.Service/Method".parse().expect("a path"),
         metadata: HeaderMap::new(),
+        key: None,
         timeout: None,
         messages: RequestMessages::One(framed(message)),
     }

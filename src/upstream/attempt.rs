@@ -1,0 +1,74 @@
+//! One call at one endpoint, from the pick to its outcome: what balancing learns from, and whatever else judges
+//! endpoints by their work.
+//!
+//! ```text
+//! Pools::begin (pick) ─▶ Attempt ─ answered: the head is there ─▶ finish(Verdict)
+//!                            └─ dropped: the caller gave up, which says nothing good of the endpoint
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::pool::Pool;
+use crate::policy::balance::latency::Latency;
+use crate::policy::verdict::Verdict;
+
+/// A call that is counted among those in flight at its endpoint.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pool: Arc<Pool>,
+    /// Absent where nobody would make use of the time: an endpoint without others has no clock read for it.
+    begun: Option<Instant>,
+    is_finished: bool,
+}
+
+impl Attempt {
+    pub(super) fn begin(pool: Arc<Pool>, begun: Option<Instant>) -> Self {
+        pool.endpoint().begin();
+        Self { pool, begun, is_finished: false }
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// The head of the reply is there.
+    pub(super) fn answered(&mut self) {
+        if let Some(elapsed) = self.begun.take().map(|begun| begun.elapsed()) {
+            self.learn(|latency, now_ms| latency.answered(elapsed, now_ms));
+        }
+    }
+
+    /// Tells how it ended; only the first word counts.
+    pub(super) fn finish(&mut self, verdict: Verdict) {
+        if std::mem::replace(&mut self.is_finished, true) {
+            return;
+        }
+        self.pool.endpoint().end();
+        // Since the head, a reply has taken as long as it had to.
+        let elapsed = self.begun.map(|begun| begun.elapsed());
+        match verdict {
+            Verdict::Alive => {}
+            Verdict::Failed | Verdict::Exhausted => {
+                self.pool.endpoint().failures.add(1);
+                let elapsed = elapsed.unwrap_or(Duration::ZERO);
+                self.learn(|latency, now_ms| latency.failed(elapsed, now_ms));
+            }
+            Verdict::Silent => {
+                if let Some(elapsed) = elapsed {
+                    self.learn(|latency, now_ms| latency.given_up(elapsed, now_ms));
+                }
+            }
+        }
+    }
+
+    fn learn(&self, learn: impl Fn(Latency, u32) -> Latency) {
+        self.pool.endpoint().learn(self.pool.cluster().now_ms(), learn);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.finish(Verdict::Silent);
+    }
+}

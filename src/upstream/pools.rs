@@ -1,0 +1,149 @@
+//! A cluster on one worker thread: its connections to each endpoint, made when a call first goes there.
+//!
+//! Pools stand in the order of the cluster's list, so that a pick leads to one by its place. A new list has them
+//! put in its order, and those of endpoints that are gone let go: their connections close with their last call.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::Failure;
+use super::attempt::Attempt;
+use super::cluster::{Cluster, Draw, Endpoints};
+use super::endpoint::Endpoint;
+use super::pool::{self, Pool};
+use crate::policy::balance::mix;
+use crate::telemetry::WorkerMetrics;
+
+/// What one thread holds of a cluster.
+#[derive(Debug)]
+pub(super) struct Pools {
+    cluster: Arc<Cluster>,
+    metrics: Arc<WorkerMetrics>,
+    /// Locked by this thread alone, but for new lists and for the end.
+    ordered: Mutex<Ordered>,
+    /// Counts random numbers.
+    draws: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Ordered {
+    /// That of the list whose order this is.
+    generation: u64,
+    by_place: Vec<Option<Arc<Pool>>>,
+}
+
+impl Pools {
+    pub(super) fn new(cluster: Arc<Cluster>, metrics: Arc<WorkerMetrics>) -> Arc<Self> {
+        let draws = AtomicU64::new(RandomState::new().hash_one(0));
+        let pools = Arc::new(Self { cluster, metrics, ordered: Mutex::default(), draws });
+        pools.cluster.join(&pools);
+        pools
+    }
+
+    pub(super) fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    pub(super) fn metrics(&self) -> &Arc<WorkerMetrics> {
+        &self.metrics
+    }
+
+    pub(super) fn endpoints_count(&self) -> usize {
+        self.cluster.current().listed.len()
+    }
+
+    /// Begins a call at the endpoint that it is dealt to: here, and nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// There is no endpoint.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        key: Option<u64>,
+        is_timed: bool,
+        tried: &[Arc<Endpoint>],
+    ) -> Result<Attempt, Failure> {
+        loop {
+            let endpoints = self.cluster.current();
+            let (place, begun) = match endpoints.listed.len() {
+                0 => return Err(pool::unreachable_backend()),
+                // Nothing to choose, nothing to compare.
+                1 => (0, None),
+                _ => {
+                    let now = Instant::now();
+                    let now_ms = self.cluster.moment(now);
+                    if endpoints.is_due(now_ms) && self.tend(now_ms) {
+                        continue;
+                    }
+                    let random = mix(self.draws.fetch_add(1, Ordering::Relaxed));
+                    let place = self.cluster.pick(&endpoints, Draw { now_ms, random, key }, tried);
+                    (place.ok_or_else(pool::unreachable_backend)?, is_timed.then_some(now))
+                }
+            };
+            if let Some(pool) = self.pool(&endpoints, place) {
+                return Ok(Attempt::begin(pool, begun));
+            }
+            // There is a newer list already.
+        }
+    }
+
+    /// Puts the pools in the order of a new list.
+    pub(super) fn follow(&self, endpoints: &Endpoints) {
+        let left = self.lock().follow(endpoints);
+        drop(left);
+    }
+
+    /// Does what is due in the cluster, and says whether there was anything.
+    fn tend(&self, now_ms: u64) -> bool {
+        let Some(due) = self.cluster.tend(now_ms) else { return false };
+        for endpoint in &due {
+            let endpoints = self.cluster.current();
+            let place = endpoints.listed.iter().position(|listed| Arc::ptr_eq(&listed.endpoint, endpoint));
+            if let Some(pool) = place.and_then(|place| self.pool(&endpoints, place)) {
+                pool.probe();
+            }
+        }
+        true
+    }
+
+    /// The pool at a place of this list; `None` when these pools follow a newer one.
+    fn pool(&self, endpoints: &Endpoints, place: usize) -> Option<Arc<Pool>> {
+        let mut ordered = self.lock();
+        let left =
+            if ordered.generation < endpoints.generation { ordered.follow(endpoints) } else { Vec::new() };
+        let found = (ordered.generation == endpoints.generation).then(|| {
+            let endpoint = &endpoints.listed.get(place)?.endpoint;
+            let slot = ordered.by_place.get_mut(place)?;
+            let pool = slot.get_or_insert_with(|| {
+                Pool::new(Arc::clone(&self.cluster), Arc::clone(endpoint), Arc::clone(&self.metrics))
+            });
+            Some(Arc::clone(pool))
+        });
+        drop(ordered);
+        drop(left);
+        found.flatten()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ordered> {
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ordered {
+    /// Takes the order of a list, unless that is an older one; gives what is no longer needed.
+    fn follow(&mut self, endpoints: &Endpoints) -> Vec<Arc<Pool>> {
+        if self.generation >= endpoints.generation {
+            return Vec::new();
+        }
+        self.generation = endpoints.generation;
+        let mut left: Vec<_> = std::mem::take(&mut self.by_place).into_iter().flatten().collect();
+        let mut taken = |endpoint: &Arc<Endpoint>| {
+            let index = left.iter().position(|pool| Arc::ptr_eq(pool.endpoint(), endpoint))?;
+            Some(left.swap_remove(index))
+        };
+        self.by_place = endpoints.listed.iter().map(|listed| taken(&listed.endpoint)).collect();
+        left
+    }
+}
