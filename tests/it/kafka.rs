@@ -132,7 +132,7 @@ async fn brokers_are_trusted_and_logged_in_to() {
     let (backend, directory) = (Backend::echo().await, Directory::new("kafka"));
     let (ours, other) = (Authority::new("ours"), Authority::new("another"));
     let password = env!("CARGO_PKG_NAME");
-    let relay = Relay::guarded(&ours.host(&["127.0.0.1"]), concat!("\0edge\0", env!("CARGO_PKG_NAME"))).await;
+    let relay = Relay::guarded(&ours.host(&["localhost"]), concat!("\0edge\0", env!("CARGO_PKG_NAME"))).await;
     relay.turn(Way::To(cluster.servers.clone()));
     let [ours, other] = [("ours", &ours), ("other", &other)].map(|(name, authority)| {
         let path = directory.path().join(name);
@@ -140,8 +140,8 @@ async fn brokers_are_trusted_and_logged_in_to() {
         path
     });
     for (ca, user, expected) in [(&other, "edge", false), (&ours, "edgy", false), (&ours, "edge", true)] {
-        let (address, path) = (relay.address, ca.clone());
-        let probe = move || librdkafka_logs_in(address, &path, user, password);
+        let (address, path) = (relay.address.clone(), ca.clone());
+        let probe = move || librdkafka_logs_in(&address, &path, user, password);
         let is_in = tokio::task::spawn_blocking(probe).await.expect("no panic");
         assert_eq!(is_in, expected, "librdkafka, {user}");
         let more = format!(", ca: {ca:?}, user: {user}, password: env:CARGO_PKG_NAME");

@@ -1,7 +1,6 @@
 //! The cluster of `kafka_broker.py`, and a relay before one broker that can be away, cut off answers, or speak TLS.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -86,7 +85,8 @@ pub(crate) enum Way {
 /// One address for brokers that come and go. Clients follow the addresses that brokers tell of themselves:
 /// in those the relay puts its own.
 pub(crate) struct Relay {
-    pub(crate) address: SocketAddr,
+    /// `127.0.0.1:port`, or by the name in its certificate.
+    pub(crate) address: String,
     way: watch::Sender<Way>,
 }
 
@@ -103,7 +103,8 @@ impl Relay {
 
     async fn listen(tls: Option<(TlsAcceptor, &'static str)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("a bound address");
+        let port = listener.local_addr().expect("a bound address").port();
+        let host = if tls.is_some() { "localhost" } else { "127.0.0.1" };
         let (way, told) = watch::channel(Way::Away);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -113,17 +114,17 @@ impl Relay {
                         // A client that does not trust us ends here.
                         Some((tls, login)) => match tls.accept(stream).await {
                             Ok(mut stream) => match logged_in(&mut stream, login).await {
-                                Some(()) => forward(stream, address, told).await,
+                                Some(()) => forward(stream, (host, port), told).await,
                                 None => None,
                             },
                             Err(_) => None,
                         },
-                        None => forward(stream, address, told).await,
+                        None => forward(stream, (host, port), told).await,
                     }
                 });
             }
         });
-        Self { address, way }
+        Self { address: format!("{host}:{port}"), way }
     }
 
     /// From now on; connections of before are dropped.
@@ -152,12 +153,13 @@ async fn logged_in(client: &mut (impl AsyncRead + AsyncWrite + Unpin), login: &s
         let (key, correlation) = (u16::from_be_bytes([request[4], request[5]]), &request[8..12]);
         let is_known = request.ends_with(&[&(login.len() as u32).to_be_bytes(), login.as_bytes()].concat());
         let body: &[u8] = match key {
-            // The versions that librdkafka asks for first: Produce, Metadata, SaslHandshake, ApiVersions, SaslAuthenticate.
             // Not in this version: then it asks in the first.
             18 if request[6..8] != [0, 0] => &[0, 35, 0, 0, 0, 0],
+            // Produce, Fetch, Metadata, SaslHandshake, ApiVersions, SaslAuthenticate, each with its versions. Without
+            // Fetch 4 a client takes the broker for one that knows no headers.
             18 => &[
-                0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 7, 0, 3, 0, 0, 0, 4, 0, 17, 0, 0, 0, 1, 0, 18, 0, 0, 0, 0,
-                0, 36, 0, 0, 0, 0,
+                0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 7, 0, 1, 0, 0, 0, 4, 0, 3, 0, 0, 0, 4, 0, 17, 0, 0, 0, 1, 0,
+                18, 0, 0, 0, 0, 0, 36, 0, 0, 0, 0,
             ],
             17 if request.ends_with(b"\0\x05PLAIN") => b"\0\0\0\0\0\x01\0\x05PLAIN",
             36 if is_known => &[0, 0, 0xff, 0xff, 0, 0, 0, 0],
@@ -174,28 +176,27 @@ async fn logged_in(client: &mut (impl AsyncRead + AsyncWrite + Unpin), login: &s
 }
 
 /// Whether librdkafka itself, asked to log in by SASL/PLAIN over TLS, is told who the brokers are.
-pub(crate) fn librdkafka_logs_in(address: SocketAddr, ca: &Path, user: &str, password: &str) -> bool {
+pub(crate) fn librdkafka_logs_in(address: &str, ca: &Path, user: &str, password: &str) -> bool {
     const SCRIPT: &str = "import sys, confluent_kafka as k; _, servers, ca, user, password = sys.argv; \
         k.Producer({'bootstrap.servers': servers, 'security.protocol': 'SASL_SSL', 'ssl.ca.location': ca, \
-        'sasl.mechanisms': 'PLAIN', 'sasl.username': user, 'sasl.password': password, 'log_level': 0, \
-        'ssl.endpoint.identification.algorithm': 'none'}).list_topics(timeout=5)";
+        'sasl.mechanisms': 'PLAIN', 'sasl.username': user, 'sasl.password': password, 'log_level': 0}).list_topics(timeout=5)";
     let python = std::env::var("TRANSOM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let ca = ca.to_str().expect("a path in UTF-8");
     let mut command = Command::new(python);
-    command.args(["-c", SCRIPT, &address.to_string(), ca, user, password]).stderr(Stdio::null());
+    command.args(["-c", SCRIPT, address, ca, user, password]).stderr(Stdio::null());
     command.status().expect("it has run before").success()
 }
 
 /// One request and its answer after the other, until the way changes.
 async fn forward(
     mut client: impl AsyncRead + AsyncWrite + Unpin,
-    address: SocketAddr,
+    (host, port): (&str, u16),
     mut told: watch::Receiver<Way>,
 ) -> Option<()> {
     let way = told.borrow_and_update().clone();
     let (Way::To(broker) | Way::Deaf(broker)) = &way else { return None };
     let mut stream = TcpStream::connect(broker).await.ok()?;
-    let port = stream.peer_addr().ok()?.port();
+    let told_port = stream.peer_addr().ok()?.port();
     loop {
         let request = tokio::select! {
             request = frame(&mut client) => request?,
@@ -207,7 +208,7 @@ async fn forward(
         if matches!(way, Way::Deaf(_)) && request[4..6] == [0, 0] {
             return None;
         }
-        replace(&mut answer, &advertised(port), &advertised(address.port()));
+        replace(&mut answer, &advertised("127.0.0.1", told_port), &advertised(host, port));
         client.write_all(&answer).await.ok()?;
         client.flush().await.ok()?;
     }
@@ -222,9 +223,10 @@ async fn frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
     Some(frame)
 }
 
-/// How a broker tells where it is.
-fn advertised(port: u16) -> Vec<u8> {
-    [b"\x00\x09127.0.0.1".as_slice(), &u32::from(port).to_be_bytes()].concat()
+/// How a broker tells where it is, without the length before it, whose form depends on the version asked for.
+/// Both names are as long.
+fn advertised(host: &str, port: u16) -> Vec<u8> {
+    [host.as_bytes(), &u32::from(port).to_be_bytes()].concat()
 }
 
 fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
