@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, build, print, runtime, tell};
 use crate::config::descriptors::Source;
-use crate::config::finding::{Finding, Position, Severity, is_fatal, lines};
+use crate::config::finding::{Finding, Position, as_json, is_fatal, lines};
 use crate::config::{Config, Elsewhere};
 use crate::gateway::online;
 
@@ -99,26 +99,10 @@ fn asks_backends(config: &Config) -> bool {
     config.descriptors.iter().any(|one| matches!(one.source, Source::Reflect(_)))
 }
 
-/// A list of `{file, line, column, severity, message}`; what is not known is absent.
-fn as_json(findings: &[Finding]) -> Value {
-    let one = |finding: &Finding| {
-        let mut object = json!({ "message": finding.message, "severity": level(finding) });
-        if let Some(file) = &finding.file {
-            object["file"] = json!(**file);
-        }
-        if let Some(position) = finding.position {
-            object["line"] = json!(position.line);
-            object["column"] = json!(position.column);
-        }
-        object
-    };
-    findings.iter().map(one).collect()
-}
-
 /// Static Analysis Results Interchange Format, version 2.1.0, section 3.
 fn as_sarif(findings: &[Finding]) -> Value {
     let result = |finding: &Finding| {
-        let mut result = json!({ "level": level(finding), "message": { "text": finding.message } });
+        let mut result = json!({ "level": finding.severity.name(), "message": { "text": finding.message } });
         if let Some(file) = &finding.file {
             let mut place = json!({ "artifactLocation": { "uri": **file } });
             if let Some(Position { line, column }) = finding.position {
@@ -136,16 +120,10 @@ fn as_sarif(findings: &[Finding]) -> Value {
     })
 }
 
-const fn level(finding: &Finding) -> &'static str {
-    match finding.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::finding::Severity;
 
     #[test]
     fn findings_have_what_is_known() {

@@ -22,7 +22,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::finding::Finding;
 use crate::config::{Config, LoadError};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Origin};
 
 /// Put gRPC services on the web as HTTP and JSON, from their descriptors
 #[derive(Parser)]
@@ -105,6 +105,11 @@ impl From<LoadError> for Failure {
 /// Loads what a configuration names; reflection needs a runtime, the rest does not mind one.
 fn build(config: &Config) -> Result<Gateway, Failure> {
     runtime()?.block_on(Gateway::build(config)).map_err(Failure::Findings)
+}
+
+/// Loads a configuration, and what it names, so that both can be loaded again.
+fn load(origin: Origin) -> Result<Gateway, Failure> {
+    Ok(runtime()?.block_on(Gateway::load(origin))?)
 }
 
 /// Waits for what the first calls will need.

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::flags::{LogFlag, ServeFlags};
-use super::{Failure, build, log, print, warm};
+use super::{Failure, build, load, log, print, warm};
 use crate::config::Config;
-use crate::gateway::ListenerAddress;
+use crate::gateway::{Gateway, ListenerAddress, Origin};
 
 /// Serve what a configuration file or flags name
 #[derive(Args)]
@@ -21,7 +21,8 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         log(self.log.log);
-        serve(&self.flags.config()?, listing)
+        let origin = Origin::new(move || self.flags.config());
+        run(load(origin)?, listing)
     }
 }
 
@@ -40,7 +41,13 @@ pub(super) fn serve(
     config: &Config,
     announce: impl FnOnce(&[ListenerAddress], &ListenerAddress) -> String,
 ) -> Result<ExitCode, Failure> {
-    let gateway = build(config)?;
+    run(build(config)?, announce)
+}
+
+fn run(
+    gateway: Gateway,
+    announce: impl FnOnce(&[ListenerAddress], &ListenerAddress) -> String,
+) -> Result<ExitCode, Failure> {
     for warning in gateway.warnings() {
         tracing::warn!("{warning}");
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::shape::Shape;
 use super::yaml::Node;
 
@@ -33,6 +35,16 @@ pub struct Position {
     pub column: u32,
 }
 
+impl Severity {
+    /// The word that programs read.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
@@ -52,6 +64,22 @@ impl fmt::Display for Finding {
 /// Whether one of the findings keeps the gateway from serving.
 pub fn is_fatal(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
+/// A list of `{file, line, column, severity, message}`; what is not known is absent.
+pub fn as_json(findings: &[Finding]) -> Value {
+    let one = |finding: &Finding| {
+        let mut object = json!({ "message": finding.message, "severity": finding.severity.name() });
+        if let Some(file) = &finding.file {
+            object["file"] = json!(**file);
+        }
+        if let Some(position) = finding.position {
+            object["line"] = json!(position.line);
+            object["column"] = json!(position.column);
+        }
+        object
+    };
+    findings.iter().map(one).collect()
 }
 
 /// One finding a line.

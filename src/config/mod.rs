@@ -36,6 +36,7 @@ pub mod plans;
 pub mod policies;
 pub mod protection;
 pub mod rate;
+mod restart;
 pub mod revoked;
 pub mod routes;
 pub mod schema;

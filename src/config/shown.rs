@@ -53,6 +53,11 @@ impl Config {
         }
     }
 
+    /// As [`position`](Self::position), or where what is nearest above stands; `None` without a file.
+    pub fn place(&self, keys: &[&str]) -> Option<Position> {
+        (0..=keys.len()).rev().find_map(|end| self.position(keys.get(..end)?))
+    }
+
     /// What holds, as JSON.
     pub fn shown(&self) -> Json {
         let mut report = Report::new(Path::new(""));
@@ -79,7 +84,7 @@ impl Config {
 
     /// The file's tree with the listeners that are there without being written.
     fn with_listeners(&self) -> Node {
-        let position = super::finding::Position { line: 0, column: 0 };
+        let position = Position { line: 0, column: 0 };
         let key = |name: &str| Key { position, name: name.to_owned() };
         let node = |value| Node { position, value };
         let mut sections = match self.written.0.as_deref().map(|root| &root.value) {

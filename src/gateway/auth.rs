@@ -46,6 +46,9 @@ pub(super) fn build(
     effective: &[Effective<'_>],
     kept: &Kept,
 ) -> Result<Option<Auth>, Vec<Finding>> {
+    let is_there = |name: &str| config.auth.iter().any(|provider| provider.name == name);
+    kept.tokens.keep_only(is_there);
+    kept.revocations.keep_only(is_there);
     if config.auth.is_empty() {
         return Ok(None);
     }
@@ -63,9 +66,6 @@ pub(super) fn build(
     if !findings.is_empty() {
         return Err(findings);
     }
-    let is_there = |name: &str| config.auth.iter().any(|provider| provider.name == name);
-    kept.tokens.keep_only(is_there);
-    kept.revocations.keep_only(is_there);
     let requirements = effective.iter().map(|effective| {
         let demand = effective.single(|clauses| clauses.auth.as_ref()).map(|(demand, _)| demand);
         Arc::new(requirement(config, demand, &providers))
@@ -221,6 +221,20 @@ impl Kept {
             tokens: Tokens::new(background, metrics),
             revocations: Revocations::new(background, metrics),
         }
+    }
+
+    /// As much again, to be changed by a configuration that may yet be refused.
+    pub(super) fn draft(&self) -> Self {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // One here and one in the draft: those that no snapshot holds any more.
+        keys.retain(|_, usage| Arc::strong_count(usage) > 2);
+        Self { keys: Mutex::new(keys), tokens: self.tokens.draft(), revocations: self.revocations.draft() }
+    }
+
+    /// Begins to fetch what calls will need, and shows it among the metrics.
+    pub(super) fn begin(&self) {
+        self.tokens.begin();
+        self.revocations.begin();
     }
 
     /// What is known of the use of a key.

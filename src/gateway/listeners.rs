@@ -13,10 +13,12 @@ use crate::config::listeners::{self, ClientCertificates};
 use crate::server::{CurrentTls, Pem, ServerConfig, Tickets, Tls, TlsHandle, TlsMaterial};
 use crate::source::watched::Watched;
 
-/// The server's settings, and what is likely a mistake; the files are watched on `runtime`.
+/// The server's settings, and what is likely a mistake; the files are watched on `runtime`. The TLS of listeners
+/// that have said the same of it `before` goes on, and so do the tickets of its clients.
 pub(super) fn server(
     config: &Config,
     runtime: &Handle,
+    before: Option<(&Config, &ServerConfig)>,
 ) -> Result<(ServerConfig, Vec<Finding>), Vec<Finding>> {
     let mut server = settings::server(config);
     if !config.has_secrets {
@@ -27,12 +29,13 @@ pub(super) fn server(
     let (mut findings, mut warnings) = (Vec::new(), Vec::new());
     let mut secured = |name: &str, tls: &Option<listeners::Tls>| {
         let tls = tls.as_ref()?;
-        match watch(tls, runtime) {
-            Ok(watched) => {
-                let (certificates, position) = (watched.current(), tls.position);
-                let certificates = certificates.certificates();
+        let known = before.and_then(|(config, server)| known(config, server, name, tls));
+        match known.map_or_else(|| watch(tls, runtime).map(|watched| TlsHandle(watched)), Ok) {
+            Ok(handle) => {
+                let (current, position) = (handle.0.current(), tls.position);
+                let certificates = current.certificates();
                 warnings.extend(certificates::warnings(config, name, position, certificates, now_unix_s));
-                Some(TlsHandle(watched))
+                Some(handle)
             }
             Err(reason) => {
                 findings.push(snapshot::finding(config, Some(tls.position), reason));
@@ -47,6 +50,20 @@ pub(super) fn server(
         admin.tls = secured("admin", &config.listeners.admin.tls);
     }
     if findings.is_empty() { Ok((server, warnings)) } else { Err(findings) }
+}
+
+/// The TLS of a listener that says the same of it as before, wherever in the file.
+fn known(config: &Config, server: &ServerConfig, name: &str, tls: &listeners::Tls) -> Option<TlsHandle> {
+    let is_same = |known: &Option<listeners::Tls>| {
+        known.as_ref().is_some_and(|known| listeners::Tls { position: tls.position, ..known.clone() } == *tls)
+    };
+    if name == "admin" {
+        let handle = server.admin.as_ref().and_then(|admin| admin.tls.clone());
+        return handle.filter(|_| is_same(&config.listeners.admin.tls));
+    }
+    let mut publics = server.listeners.iter().zip(config.listeners.publics());
+    let (listener, _) = publics.find(|(_, public)| *public.name == *name && is_same(&public.tls))?;
+    listener.tls.clone()
 }
 
 fn watch(tls: &listeners::Tls, runtime: &Handle) -> Result<Arc<Watched<Tls>>, String> {

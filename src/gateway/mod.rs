@@ -10,6 +10,7 @@ mod authorization;
 mod background;
 mod certificates;
 mod clusters;
+mod contents;
 mod expressions;
 mod fields;
 mod limits;
@@ -17,6 +18,7 @@ mod listeners;
 mod meter;
 pub mod online;
 mod protection;
+mod reload;
 mod revocations;
 mod settings;
 mod snapshot;
@@ -31,29 +33,34 @@ use http::{HeaderMap, Request, Response};
 use tower::ServiceExt;
 
 use crate::call::{BoundedBody, Client, ClientBody};
-use crate::config::Config;
 use crate::config::finding::Finding;
+use crate::config::{Config, LoadError};
 use crate::frontend::{self, Exchange};
 use crate::policy::client_address::TrustedProxies;
+use crate::policy::protection::Protections;
 use crate::policy::request_id::RequestIds;
 use crate::server::{
-    self, ConfigPage, Handler, HandlerWorker, LimitedBody, Running, ServerConfig, StartError, WorkerContext,
+    self, ConfigPage, Handler, HandlerWorker, LimitedBody, Operations, Reload, Running, ServerConfig,
+    StartError, WorkerContext,
 };
 use crate::snapshot::{Catalog, Snapshot};
 use crate::stage::limit::Limits;
 use crate::stage::{self, Calls, Stages};
-use crate::telemetry::audit::{Audit, AuditConfig, AuditError};
+use crate::telemetry::audit::{Audit, AuditError};
 use crate::telemetry::stats::NOTED_EVERY;
-use crate::telemetry::usage::{Usage, UsageConfig, UsageError};
+use crate::telemetry::usage::{Usage, UsageError};
 use crate::telemetry::{Metrics, WorkerMetrics};
 use crate::transcode::Transcoder;
 use crate::upstream;
 
 pub use crate::server::ListenerAddress;
+pub use reload::Origin;
 
 use background::Background;
+use contents::Contents;
 use meter::{Counted, Meter, Metered};
-use snapshot::Ground;
+use reload::Serving;
+use snapshot::{Ground, Kept};
 
 /// A gateway that is ready to serve: everything is loaded, nothing is bound yet.
 #[derive(Debug)]
@@ -61,13 +68,12 @@ pub struct Gateway {
     catalog: Arc<Catalog>,
     warnings: Vec<Finding>,
     server: ServerConfig,
-    has_services: bool,
-    usage: Option<UsageConfig>,
-    audit: Option<AuditConfig>,
-    config_page: ConfigPage,
+    config: Arc<Config>,
+    contents: Contents,
     metrics: Arc<Metrics>,
-    kept: Arc<auth::Kept>,
+    kept: Kept,
     background: Background,
+    origin: Option<Origin>,
 }
 
 impl Gateway {
@@ -81,7 +87,7 @@ impl Gateway {
             vec![snapshot::finding(config, None, format_args!("cannot start a thread: {error}"))]
         })?;
         let metrics = Metrics::new();
-        let kept = Arc::new(auth::Kept::new(background.handle(), &metrics));
+        let kept = Kept::new(background.handle(), &metrics);
         let ground = Ground {
             background: background.handle(),
             metrics: &metrics,
@@ -89,25 +95,33 @@ impl Gateway {
             workers: settings::workers(config),
             previous: None,
         };
-        let (snapshot, mut warnings) = snapshot::build(config, ground).await?;
-        clusters::observe(&snapshot, &metrics);
-        warnings.extend(config.warnings.iter().cloned());
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        warnings.extend(config.past_sunsets(now.as_secs()));
-        let (server, of_listeners) = listeners::server(config, background.handle())?;
+        let contents = contents::read(config, &Contents::default()).await?;
+        let (snapshot, mut warnings) = snapshot::build(config, &contents, ground)?;
+        warnings.extend(likely_mistakes(config));
+        let (server, of_listeners) = listeners::server(config, background.handle(), None)?;
         warnings.extend(of_listeners);
         Ok(Self {
             catalog: Arc::new(Catalog::new(snapshot)),
             warnings,
             server,
-            has_services: !config.services.is_empty(),
-            usage: config.observe.usage.as_ref().map(settings::usage),
-            audit: settings::audit(config),
-            config_page: ConfigPage::new(format!("{:#}\n", config.shown())),
+            config: Arc::new(config.clone()),
+            contents,
             metrics,
             kept,
             background,
+            origin: None,
         })
+    }
+
+    /// Reads the configuration, and everything that it names, from where it can be read again.
+    ///
+    /// # Errors
+    ///
+    /// The origin's; every finding at once.
+    pub async fn load(origin: Origin) -> Result<Self, LoadError> {
+        let config = origin.load()?;
+        let gateway = Self::build(&config).await.map_err(LoadError::Findings)?;
+        Ok(Self { origin: Some(origin), ..gateway })
     }
 
     /// What was left out, although the gateway can serve: rules that lost to others.
@@ -124,8 +138,9 @@ impl Gateway {
     ///
     /// What is missing then is fetched as soon as it can be; until then the calls that need it meet 503.
     pub async fn warm(&self) {
+        let auth = &self.kept.auth;
         let (without_keys, without_revocations) =
-            tokio::join!(self.kept.tokens.ready(), self.kept.revocations.ready());
+            tokio::join!(auth.tokens.ready(None), auth.revocations.ready(None));
         for provider in without_keys {
             tracing::error!(%provider, "serving without the keys of its tokens");
         }
@@ -140,28 +155,66 @@ impl Gateway {
     ///
     /// See [`GatewayError`].
     pub fn start(self) -> Result<Running, GatewayError> {
-        if !self.has_services {
+        let Self { catalog, server, config, contents, metrics, kept, background, origin, .. } = self;
+        if config.services.is_empty() {
             return Err(GatewayError::NoBackend);
         }
-        let metrics = self.metrics;
-        if let Some(audit) = &self.audit {
-            Audit::open(audit)?.install();
+        if let Some(audit) = settings::audit(&config, &contents) {
+            Audit::open(&audit)?.install();
         }
-        let usage = self.usage.map(|config| Usage::start(config, metrics.worker())).transpose()?;
-        keep_past(&self.background, &metrics);
-        self.kept.tokens.begin();
-        self.kept.revocations.begin();
-        self.catalog.current().live.get::<Arc<Limits>>().inspect(|limits| limits.be_counted());
+        let usage = config.observe.usage.as_ref().map(settings::usage);
+        let usage = usage.map(|usage| Usage::start(usage, metrics.worker())).transpose()?;
+        keep_past(&background, &metrics);
+        kept.auth.begin();
+        show(&catalog, &metrics);
+        let config_page = ConfigPage::new(reload::page(&config, 1, None));
+        let runtime = background.handle().clone();
         let rooms = Rooms {
-            catalog: self.catalog,
+            catalog: catalog.clone(),
             calls: Calls::default(),
-            metrics: Arc::clone(&metrics),
+            metrics: metrics.clone(),
             usage,
-            _kept: self.kept,
-            _background: self.background,
+            _background: background,
         };
-        Ok(server::start(self.server, Arc::new(rooms), metrics, self.config_page)?)
+        let (reloader, requests) = reload::queue();
+        let operations = Operations {
+            config_page: config_page.clone(),
+            reload: origin.is_some().then(|| Arc::new(reloader) as Arc<dyn Reload>),
+        };
+        let running = server::start(server.clone(), Arc::new(rooms), metrics.clone(), operations)?;
+        if let Some(origin) = origin {
+            let listeners = running.listeners();
+            let serving = Serving {
+                origin,
+                config,
+                contents,
+                kept,
+                server,
+                catalog,
+                metrics,
+                page: config_page,
+                listeners,
+            };
+            runtime.spawn(serving.serve(requests, runtime.clone()));
+        }
+        Ok(running)
     }
+}
+
+/// Shows the snapshot that holds: to the stores that nodes share, and to who reads statistics.
+fn show(catalog: &Catalog, metrics: &Metrics) {
+    let snapshot = catalog.current();
+    clusters::observe(&snapshot, metrics);
+    snapshot.live.get::<Arc<Limits>>().inspect(|limits| limits.be_counted());
+    if let Some(Protections(protections)) = snapshot.live.get() {
+        metrics.stats.services.observe(Arc::clone(protections));
+    }
+}
+
+/// What is allowed, and yet likely a mistake, as of now.
+fn likely_mistakes(config: &Config) -> impl Iterator<Item = Finding> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    config.warnings.iter().cloned().chain(config.past_sunsets(now.as_secs()))
 }
 
 /// Why a gateway cannot serve.
@@ -197,7 +250,6 @@ struct Rooms {
     metrics: Arc<Metrics>,
     /// Goes with the last worker, and writes what that one left.
     usage: Option<Usage>,
-    _kept: Arc<auth::Kept>,
     _background: Background,
 }
 
@@ -236,8 +288,9 @@ impl HandlerWorker for Worker {
         let snapshot = self.catalog.current();
         self.metrics.headers_dropped.add(snapshot.strip.apply(&mut head.headers) as u64);
         let request_id = self.request_ids.choose(&head.headers);
-        let client = client(peer, &head.headers, snapshot.proxies.get(peer.listener));
-        let mut exchange = Exchange::new(snapshot, &head, client, peer.listener, request_id, started);
+        let listener = snapshot.listener(&peer.listener);
+        let client = client(peer, &head.headers, snapshot.proxies.get(listener));
+        let mut exchange = Exchange::new(snapshot, &head, client, listener, request_id, started);
         let mut tally = self.meter.begin(&exchange.notes, started);
         let body = ClientBody::new(Counted { body, notes: exchange.notes.clone() });
         let opened = frontend.open(&mut exchange, head, body);

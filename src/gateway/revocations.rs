@@ -37,7 +37,7 @@ pub(super) struct Revocations {
     kept: Mutex<HashMap<String, Kept>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
     place: Place,
     revoked: Arc<Revoked>,
@@ -78,6 +78,12 @@ impl Revocations {
         Self { background: background.clone(), metrics: metrics.clone(), kept: Mutex::default() }
     }
 
+    /// As much again, to be changed by a configuration that may yet be refused.
+    pub(super) fn draft(&self) -> Self {
+        let kept = Mutex::new(self.kept().clone());
+        Self { background: self.background.clone(), metrics: self.metrics.clone(), kept }
+    }
+
     /// What this provider believes no longer: the same as before if it comes from the same place.
     ///
     /// # Errors
@@ -93,10 +99,7 @@ impl Revocations {
             Place::Nowhere => (Arc::new(Revoked::default()), None),
             Place::File(path) => (self.watch(path)?, None),
             Place::Store(store) => {
-                let (revoked, shared) =
-                    (Arc::new(Revoked::awaited()), Arc::new(Shared::new(&provider.name, &store.1)));
-                self.show(&provider.name, &revoked, &shared);
-                (revoked, Some(shared))
+                (Arc::new(Revoked::awaited()), Some(Arc::new(Shared::new(&provider.name, &store.1))))
             }
         };
         kept.insert(provider.name.clone(), Kept { place, revoked: revoked.clone(), shared });
@@ -108,8 +111,15 @@ impl Revocations {
         self.kept().retain(|name, _| is_there(name));
     }
 
-    /// Begins to ask stores.
+    /// Begins to ask stores, and shows what is known of them among the metrics.
     pub(super) fn begin(&self) {
+        self.ask();
+        for (name, kept) in &*self.kept() {
+            kept.shared.iter().for_each(|shared| self.show(name, &kept.revoked, shared));
+        }
+    }
+
+    fn ask(&self) {
         for kept in self.kept().values() {
             let (Place::Store(store), Some(shared)) = (&kept.place, &kept.shared) else { continue };
             if shared.is_begun.swap(true, Ordering::Relaxed) {
@@ -126,13 +136,17 @@ impl Revocations {
     }
 
     /// Begins to ask stores and waits for what they know, not longer than a start may take. Gives the names of
-    /// providers without: they answer 503 until their store can be reached.
-    pub(super) async fn ready(&self) -> Vec<String> {
-        self.begin();
+    /// providers without: they answer 503 until their store can be reached. Nobody waits for those that there were
+    /// `before`.
+    pub(super) async fn ready(&self, before: Option<&Self>) -> Vec<String> {
+        self.ask();
+        let before: Vec<_> = before.map(Self::shared).unwrap_or_default();
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        let shared: Vec<_> = self.kept().values().filter_map(|kept| kept.shared.clone()).collect();
         let mut without = Vec::new();
-        for shared in shared {
+        for shared in self.shared() {
+            if before.iter().any(|known| Arc::ptr_eq(known, &shared)) {
+                continue;
+            }
             let mut is_known = shared.is_known.subscribe();
             let known = tokio::time::timeout_at(deadline, is_known.wait_for(|is_known| *is_known)).await;
             if known.is_err() {
@@ -140,6 +154,10 @@ impl Revocations {
             }
         }
         without
+    }
+
+    fn shared(&self) -> Vec<Arc<Shared>> {
+        self.kept().values().filter_map(|kept| kept.shared.clone()).collect()
     }
 
     fn watch(&self, path: &Path) -> Result<Arc<Revoked>, String> {

@@ -1,10 +1,11 @@
 //! The configuration's words in the rooms' own: one function a room.
 
+use super::contents::Contents;
 use crate::config::listeners::{Admin, Limits, Public};
 use crate::config::services::Service;
 use crate::config::{Config, observe};
 use crate::server::{AdminConfig, ListenerConfig, ServerConfig, ServerLimits};
-use crate::telemetry::audit::AuditConfig;
+use crate::telemetry::audit::{AuditConfig, Digests};
 use crate::telemetry::usage::{KafkaConfig, KafkaLogin, KafkaTls, Mode, SinkConfig, UsageConfig};
 use crate::upstream::UpstreamConfig;
 
@@ -106,15 +107,22 @@ pub(super) fn usage(usage: &observe::Usage) -> UsageConfig {
     }
 }
 
-pub(super) fn audit(config: &Config) -> Option<AuditConfig> {
+pub(super) fn audit(config: &Config, contents: &Contents) -> Option<AuditConfig> {
     let audit = config.observe.audit.as_ref()?;
     let named = config.observe.usage.as_ref().and_then(|usage| usage.node.clone());
     Some(AuditConfig {
         path: audit.file.clone(),
         node: named.unwrap_or_else(node),
         config: config.file.as_deref().map(str::to_owned),
-        digests: config.digests(),
+        digests: digests(config, contents),
     })
+}
+
+/// Of every part of the configuration that has a name, and of what the descriptors hold.
+pub(super) fn digests(config: &Config, contents: &Contents) -> Digests {
+    let mut digests = config.digests();
+    digests.insert("descriptors.content".to_owned(), contents.digest.clone());
+    digests
 }
 
 /// The name of the machine.

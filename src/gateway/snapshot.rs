@@ -1,4 +1,4 @@
-//! From the configuration to a [`Snapshot`]: sources are read, the rest is derived, all findings at once.
+//! From the configuration and what it leads to, to a [`Snapshot`]: all findings at once.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -6,48 +6,65 @@ use std::sync::Arc;
 use http::Extensions;
 use tokio::runtime::Handle;
 
+use super::contents::{self, Contents};
 use super::expressions::Expressions;
 use super::{access, auth, authorization, clusters, limits, meter, protection, surfaces};
 use crate::config::Config;
-use crate::config::descriptors::{self, Descriptors};
 use crate::config::effective::Effective;
 use crate::config::finding::{Finding, Position, Severity};
 use crate::config::listeners::Public;
 use crate::policy::client_address::{AddressHeader, TrustedProxies};
 use crate::policy::metadata::MetadataPolicy;
-use crate::policy::protection::Protections;
-use crate::route::service_config::{self, SelectedRules};
 use crate::route::{BindingOptions, Rules};
 use crate::schema::Schema;
 use crate::snapshot::{Bounds, Snapshot, Surfaces};
-use crate::source::{self, Source};
+use crate::source::SourceError;
 use crate::stage::limit::Limits;
 use crate::telemetry::Metrics;
+
+/// What is learned under one configuration and goes on under the next.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) auth: auth::Kept,
+    pub(super) lists: access::Kept,
+}
+
+impl Kept {
+    pub(super) fn new(background: &Handle, metrics: &Arc<Metrics>) -> Self {
+        Self { auth: auth::Kept::new(background, metrics), lists: access::Kept::default() }
+    }
+
+    /// As much again, to be changed by a configuration that may yet be refused.
+    pub(super) fn draft(&self) -> Self {
+        Self { auth: self.auth.draft(), lists: self.lists.clone() }
+    }
+}
 
 /// What a snapshot stands on and does not own.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ground<'g> {
     pub(super) background: &'g Handle,
     pub(super) metrics: &'g Metrics,
-    pub(super) kept: &'g auth::Kept,
+    pub(super) kept: &'g Kept,
     pub(super) workers: usize,
-    /// The one before it: what stays the same in name and shape goes on.
-    pub(super) previous: Option<&'g Snapshot>,
+    /// The one before it, and its configuration: what stays the same in name and shape goes on.
+    pub(super) previous: Option<(&'g Config, &'g Snapshot)>,
 }
 
 /// Derives a snapshot, and says what was left out although it stands.
-pub(super) async fn build(
+pub(super) fn build(
     config: &Config,
+    contents: &Contents,
     ground: Ground<'_>,
 ) -> Result<(Snapshot, Vec<Finding>), Vec<Finding>> {
-    let mut findings = Vec::new();
-    let service_config = read_service_config(config, &mut findings);
-    let schema = read_sources(config, &mut findings).await;
-    let Some(schema) = schema.filter(|_| findings.is_empty()) else { return Err(findings) };
+    let told = |errors: Vec<SourceError>| -> Vec<Finding> {
+        errors.iter().map(|error| contents::located(config, error, finding)).collect()
+    };
+    let schema = contents.sources.load().map_err(told)?;
     let rules = Rules {
         unannotated: config.routes.unannotated,
         conflicts: config.routes.conflicts,
-        service_config,
+        service_config: contents.service_config.clone(),
         path_segments_max: config.listeners.largest(|public| public.limits.path_segments_max),
         binding: binding_options(config),
     };
@@ -55,9 +72,6 @@ pub(super) async fn build(
     let (surfaces, mut warnings) = surfaces::build(config, &effective, &schema, &rules)?;
     warnings.extend(protection::doubtful(config, &effective, &surfaces));
     let mut live = live(config, &effective, &schema, &surfaces, ground)?;
-    if let Some(Protections(protections)) = live.get() {
-        ground.metrics.stats.services.observe(Arc::clone(protections));
-    }
     live.insert(meter::Routes::new(&ground.metrics.stats, &surfaces));
     let snapshot = Snapshot {
         schema,
@@ -69,6 +83,7 @@ pub(super) async fn build(
             forward: config.headers.forward.clone(),
             back: config.headers.back.clone(),
         },
+        listeners: listeners(config, ground.previous.map(|(config, _)| config)),
         proxies: config.listeners.publics().map(proxies).collect(),
         strip: auth::strip(config),
         bounds: bounds(config),
@@ -87,7 +102,7 @@ fn live(
 ) -> Result<Extensions, Vec<Finding>> {
     let mut live = Extensions::new();
     let expressions = Expressions { config, schema, surfaces: shown };
-    let previous = previous.map(|previous| &previous.live);
+    let previous = previous.map(|(_, previous)| &previous.live);
     let limits = previous.and_then(|previous| previous.get::<Arc<Limits>>()).map(|limits| &**limits);
     let limits = limits::build(config, effective, &expressions, background, limits);
     let authorization = authorization::build(config, effective, &expressions);
@@ -104,11 +119,24 @@ fn live(
     live.insert(clusters::build(config, &protections, workers, previous.and_then(Extensions::get)));
     live.insert(protections);
     surfaces::notices(effective).map(|notices| live.insert(notices));
-    live.insert(access::build(config, effective, background)?);
-    if let Some(auth) = auth::build(config, effective, kept)? {
+    live.insert(access::build(config, effective, background, &kept.lists)?);
+    if let Some(auth) = auth::build(config, effective, &kept.auth)? {
         live.insert(Arc::new(auth));
     }
     Ok(live)
+}
+
+/// The places of listeners. Connections know one by the name under which they were accepted: where another listener
+/// has its address now, that is whose they are.
+fn listeners(config: &Config, previous: Option<&Config>) -> Box<[(Arc<str>, usize)]> {
+    let publics = || config.listeners.publics().zip(0..);
+    let renamed =
+        previous.into_iter().flat_map(|previous| previous.listeners.publics()).filter_map(|before| {
+            let is_there = publics().any(|(public, _)| public.name == before.name);
+            let heir = publics().find(|(public, _)| public.bind == before.bind && before.bind.port() != 0);
+            heir.filter(|_| !is_there).map(|(_, place)| (before.name.clone(), place))
+        });
+    publics().map(|(public, place)| (public.name.clone(), place)).chain(renamed).collect()
 }
 
 fn proxies(public: &Public) -> TrustedProxies {
@@ -116,51 +144,6 @@ fn proxies(public: &Public) -> TrustedProxies {
         networks: public.trusted_proxies.iter().copied().collect(),
         header: AddressHeader::named(public.address_header.clone()),
     }
-}
-
-async fn read_sources(config: &Config, findings: &mut Vec<Finding>) -> Option<Schema> {
-    let sources: Vec<_> = config.descriptors.iter().map(source).collect();
-    let errors = match source::load(&sources).await {
-        Ok(schema) => return Some(schema),
-        Err(errors) => errors,
-    };
-    findings.extend(errors.iter().map(|error| {
-        let named = error.source_index.and_then(|index| config.descriptors.get(index));
-        finding(config, named.and_then(|named| named.position), error)
-    }));
-    None
-}
-
-fn source(named: &Descriptors) -> Source {
-    match &named.source {
-        descriptors::Source::File(path) | descriptors::Source::Directory(path) => {
-            Source::Sets(vec![path.clone()])
-        }
-        descriptors::Source::Proto { path, includes } => {
-            Source::Protos { paths: vec![path.clone()], includes: includes.clone() }
-        }
-        descriptors::Source::Reflect(uri) => Source::Reflection { url: uri.to_string() },
-        descriptors::Source::Embedded { name, set } => Source::Embedded { name, set },
-    }
-}
-
-fn read_service_config(config: &Config, findings: &mut Vec<Finding>) -> Vec<SelectedRules> {
-    let mut selected = Vec::new();
-    for named in &config.routes.service_config {
-        let file = named.file.display();
-        match std::fs::read_to_string(&named.file) {
-            Ok(text) => match service_config::parse(&text) {
-                Ok(rules) => selected.extend(rules),
-                Err(errors) => findings.extend(
-                    errors
-                        .iter()
-                        .map(|error| finding(config, named.position, format_args!("`{file}`: {error}"))),
-                ),
-            },
-            Err(error) => findings.push(finding(config, named.position, format_args!("`{file}`: {error}"))),
-        }
-    }
-    selected
 }
 
 fn binding_options(config: &Config) -> BindingOptions {

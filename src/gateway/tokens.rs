@@ -35,7 +35,7 @@ pub(super) struct Tokens {
 }
 
 /// By the names of providers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Kept {
     keyrings: HashMap<String, (Shape, Arc<Keyring>)>,
     jwts: HashMap<String, Jwt>,
@@ -53,6 +53,12 @@ enum Shape {
 impl Tokens {
     pub(super) fn new(background: &Handle, metrics: &Arc<Metrics>) -> Self {
         Self { background: background.clone(), metrics: metrics.clone(), kept: Mutex::default() }
+    }
+
+    /// As much again, to be changed by a configuration that may yet be refused.
+    pub(super) fn draft(&self) -> Self {
+        let kept = Mutex::new(self.kept().clone());
+        Self { background: self.background.clone(), metrics: self.metrics.clone(), kept }
     }
 
     /// The provider of these tokens: the one of before if nothing about it has changed.
@@ -134,19 +140,24 @@ impl Tokens {
         introspects.retain(|name, _| is_there(name));
     }
 
-    /// Begins to fetch keys.
+    /// Begins to fetch keys, and shows their state among the metrics.
     pub(super) fn begin(&self) {
-        self.keyrings().iter().for_each(|(_, keyring)| keyring.begin(&self.background));
+        for (name, keyring) in self.keyrings() {
+            keyring.begin(&self.background);
+            self.show(&name, &keyring);
+        }
     }
 
     /// Begins to fetch keys and waits until they are there, not longer than a start may take. Gives the
-    /// names of providers that have none yet: they answer 503 until theirs can be reached.
-    pub(super) async fn ready(&self) -> Vec<String> {
-        self.begin();
-        let waiting: Vec<_> = self
-            .keyrings()
-            .into_iter()
+    /// names of providers that have none yet: they answer 503 until theirs can be reached. Nobody waits for those
+    /// that there were `before`.
+    pub(super) async fn ready(&self, before: Option<&Self>) -> Vec<String> {
+        let before = before.map(Self::keyrings).unwrap_or_default();
+        let is_new = |keyring: &Arc<Keyring>| before.iter().all(|(_, known)| !Arc::ptr_eq(known, keyring));
+        let keyrings = self.keyrings().into_iter().filter(|(_, keyring)| is_new(keyring));
+        let waiting: Vec<_> = keyrings
             .map(|(name, keyring)| {
+                keyring.begin(&self.background);
                 (name, self.background.spawn(async move { keyring.ready(PATIENCE).await }))
             })
             .collect();
@@ -178,7 +189,6 @@ impl Tokens {
                 keyring
             }
         };
-        self.show(name, &keyring);
         kept.keyrings.insert(name.to_owned(), (shape, keyring.clone()));
         Ok(keyring)
     }

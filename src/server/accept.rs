@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::task::AbortHandle;
 
 use super::call::ConnectionContext;
 use super::connection;
@@ -31,11 +33,23 @@ pub(super) struct Worker {
     pub(super) name: String,
     pub(super) index: usize,
     pub(super) sockets: Vec<(std::net::TcpListener, Arc<Door>)>,
+    /// The listeners that come and go after that.
+    pub(super) changes: mpsc::UnboundedReceiver<Change>,
     pub(super) drain: Drain,
     /// When it accepts no more.
     pub(super) until: Step,
-    /// For its calls in flight after that.
-    pub(super) drain_timeout: Duration,
+    /// For its calls in flight after that; `None`: as long as the drain gives.
+    pub(super) drain_timeout: Option<Duration>,
+}
+
+/// What becomes of the listeners of a worker while it serves.
+#[derive(Debug)]
+pub(super) enum Change {
+    Open(std::net::TcpListener, Arc<Door>),
+    /// Connections finish their calls, and others are accepted no more.
+    Close(Arc<Door>),
+    /// The connections that are open finish their calls.
+    Empty(Arc<Door>),
 }
 
 /// The connections of one worker.
@@ -44,8 +58,17 @@ struct OpenConnections {
     metrics: Arc<WorkerMetrics>,
     request_ids: Arc<RequestIds>,
     next_id: AtomicU64,
-    watches: Mutex<HashMap<u64, Arc<Watch>>>,
-    is_empty: Notify,
+    entries: Mutex<HashMap<u64, Entry>>,
+    ended: Notify,
+}
+
+/// What the worker knows of an open connection.
+#[derive(Debug)]
+struct Entry {
+    door: Arc<Door>,
+    watch: Arc<Watch>,
+    /// Its task, once there is one.
+    task: Option<AbortHandle>,
 }
 
 /// One connection among the open ones; dropping it takes it out.
@@ -70,7 +93,7 @@ impl Worker {
         })
     }
 
-    async fn run(self, handler: &impl Handler, metrics: Arc<WorkerMetrics>) {
+    async fn run(mut self, handler: &impl Handler, metrics: Arc<WorkerMetrics>) {
         let request_ids = Arc::new(RequestIds::new(RandomState::new().hash_one(self.index)));
         let context = WorkerContext {
             index: self.index,
@@ -82,29 +105,65 @@ impl Worker {
             metrics,
             request_ids,
             next_id: AtomicU64::new(0),
-            watches: Mutex::default(),
-            is_empty: Notify::new(),
+            entries: Mutex::default(),
+            ended: Notify::new(),
         });
         let mut accepting = Vec::new();
-        for (socket, door) in self.sockets {
-            match TcpListener::from_std(socket) {
-                Ok(listener) => {
-                    let accept = accept(listener, door, Arc::clone(&open), Arc::clone(&worker));
-                    accepting.push(tokio::spawn(accept));
-                }
-                Err(error) => tracing::error!(%error, "cannot accept on a socket"),
+        for (socket, door) in std::mem::take(&mut self.sockets) {
+            accepting.extend(open_door(socket, door, &open, &worker));
+        }
+        loop {
+            tokio::select! {
+                () = self.drain.reached(self.until) => break,
+                Some(change) = self.changes.recv() => match change {
+                    Change::Open(socket, door) => accepting.extend(open_door(socket, door, &open, &worker)),
+                    Change::Empty(door) => drop(tokio::spawn(Arc::clone(&open).leave(door, self.drain.timeout()))),
+                    Change::Close(door) => {
+                        let is_of = |(own, _): &mut (Arc<Door>, _)| Arc::ptr_eq(own, &door);
+                        for (door, task) in accepting.extract_if(.., is_of).collect::<Vec<_>>() {
+                            end(task).await;
+                            tokio::spawn(Arc::clone(&open).leave(door, self.drain.timeout()));
+                        }
+                    }
+                },
             }
         }
-        self.drain.reached(self.until).await;
-        for task in accepting {
-            task.abort();
-            // The socket is closed when the task is gone.
-            let _ = task.await;
+        for (_, task) in accepting {
+            end(task).await;
         }
-        if tokio::time::timeout(self.drain_timeout, open.finish()).await.is_err() {
+        let timeout = self.drain_timeout.unwrap_or_else(|| self.drain.timeout());
+        if tokio::time::timeout(timeout, open.finish(|_, _| true)).await.is_err() {
             tracing::warn!("the drain's time is over; connections are cut off");
         }
     }
+}
+
+/// The task that accepts on a socket.
+type Accepting = tokio::task::JoinHandle<()>;
+
+/// Begins to accept on a socket.
+fn open_door<W: HandlerWorker>(
+    socket: std::net::TcpListener,
+    door: Arc<Door>,
+    open: &Arc<OpenConnections>,
+    worker: &Arc<W>,
+) -> Option<(Arc<Door>, Accepting)> {
+    match TcpListener::from_std(socket) {
+        Ok(listener) => {
+            let accept = accept(listener, Arc::clone(&door), Arc::clone(open), Arc::clone(worker));
+            Some((door, tokio::spawn(accept)))
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot accept on a socket");
+            None
+        }
+    }
+}
+
+/// Accepts no more: the socket is closed when the task is gone.
+async fn end(accepting: Accepting) {
+    accepting.abort();
+    let _ = accepting.await;
 }
 
 async fn accept<W: HandlerWorker>(
@@ -138,8 +197,12 @@ async fn accept<W: HandlerWorker>(
         if socket.set_nodelay(true).is_err() {
             continue; // It is gone already.
         }
-        let connection = OpenConnections::add(&open, permit);
-        tokio::spawn(keep(socket, address, Arc::clone(&door), Arc::clone(&worker), connection));
+        let connection = OpenConnections::add(&open, Arc::clone(&door), permit);
+        let id = connection.id;
+        let task = tokio::spawn(keep(socket, address, Arc::clone(&door), Arc::clone(&worker), connection));
+        if let Some(entry) = lock(&open.entries).get_mut(&id) {
+            entry.task = Some(task.abort_handle());
+        }
     }
 }
 
@@ -152,13 +215,15 @@ async fn keep<W: HandlerWorker>(
     connection: OpenConnection,
 ) {
     let OpenConnection { open, watch, .. } = &connection;
-    let opening = Opening { door: &door, watch, metrics: &open.metrics, request_ids: &open.request_ids };
+    let rules = door.rules();
+    let (metrics, request_ids) = (&*open.metrics, &*open.request_ids);
+    let opening = Opening { door: &door, rules: &rules, watch, metrics, request_ids };
     let Some(Opened { socket, version, peer, place: _place }) = opening.open(tcp, address).await else {
         return;
     };
     let context = Arc::new(ConnectionContext {
         worker,
-        limits: Arc::clone(&door.limits),
+        limits: Arc::clone(&rules.limits),
         metrics: Arc::clone(&open.metrics),
         request_ids: Arc::clone(&open.request_ids),
         watch: Arc::clone(watch),
@@ -178,26 +243,44 @@ fn exhausts(error: &io::Error) -> bool {
 
 impl OpenConnections {
     /// Takes in a new connection.
-    fn add(open: &Arc<Self>, permit: OwnedSemaphorePermit) -> OpenConnection {
+    fn add(open: &Arc<Self>, door: Arc<Door>, permit: OwnedSemaphorePermit) -> OpenConnection {
         open.metrics.connections_open.increase();
         let watch = Arc::new(Watch::new());
         let id = open.next_id.fetch_add(1, Ordering::Relaxed);
-        lock(&open.watches).insert(id, Arc::clone(&watch));
+        lock(&open.entries).insert(id, Entry { door, watch: Arc::clone(&watch), task: None });
         OpenConnection { open: Arc::clone(open), id, watch, _permit: permit }
     }
 
-    /// Asks all connections to end, and waits for it.
-    async fn finish(&self) {
-        let watches: Vec<_> = lock(&self.watches).values().map(Arc::clone).collect();
+    /// Asks the connections of a listener to end, and cuts off those that have not in time.
+    async fn leave(self: Arc<Self>, door: Arc<Door>, timeout: Duration) {
+        // Those that are accepted from now on may stay.
+        let next = self.next_id.load(Ordering::Relaxed);
+        let is_of = |id: u64, entry: &Entry| id < next && Arc::ptr_eq(&entry.door, &door);
+        if tokio::time::timeout(timeout, self.finish(is_of)).await.is_err() {
+            let entries = lock(&self.entries);
+            let late = entries.iter().filter(|(id, entry)| is_of(**id, entry));
+            let tasks: Vec<_> = late.filter_map(|(_, entry)| entry.task.clone()).collect();
+            drop(entries);
+            tasks.iter().for_each(AbortHandle::abort);
+        }
+    }
+
+    /// Asks connections to end, and waits for it.
+    async fn finish(&self, which: impl Fn(u64, &Entry) -> bool) {
+        let is_asked = |(id, entry): &(&u64, &Entry)| which(**id, entry);
+        let watches: Vec<_> =
+            lock(&self.entries).iter().filter(is_asked).map(|(_, entry)| Arc::clone(&entry.watch)).collect();
         for watch in watches {
             watch.stop();
         }
         loop {
-            let empty = self.is_empty.notified();
-            if lock(&self.watches).is_empty() {
+            let mut ended = pin!(self.ended.notified());
+            // Registered before looking, so that no end in between is missed.
+            ended.as_mut().enable();
+            if !lock(&self.entries).iter().any(|entry| is_asked(&entry)) {
                 return;
             }
-            empty.await;
+            ended.await;
         }
     }
 }
@@ -205,11 +288,8 @@ impl OpenConnections {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.open.metrics.connections_open.decrease();
-        let mut watches = lock(&self.open.watches);
-        watches.remove(&self.id);
-        if watches.is_empty() {
-            self.open.is_empty.notify_one();
-        }
+        lock(&self.open.entries).remove(&self.id);
+        self.open.ended.notify_waiters();
     }
 }
 

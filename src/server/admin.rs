@@ -1,4 +1,4 @@
-//! The admin listener: `/healthz`, `/readyz`, `/metrics`, `/stats`, `/config`.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics`, `/stats`, `/config`, and `POST /config/reload`.
 //!
 //! It has a thread and a runtime of its own, so that it answers when every worker is busy, and it
 //! outlives the workers, so that a balancer reads 503 until the end. Its connections are those of any listener,
@@ -12,17 +12,19 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::{constant_time, digest};
-use axum::Router;
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tower::ServiceExt;
 
 use super::drain::{Drain, Step};
-use super::{AdminConfig, Handler, HandlerWorker, LimitedBody, Peer, ServerLimits, WorkerContext};
+use super::{
+    AdminConfig, Handler, HandlerWorker, LimitedBody, Operations, Peer, Reloaded, ServerLimits, WorkerContext,
+};
 use crate::policy::secret::Secret;
 use crate::status::{Code, Status};
 use crate::telemetry::Metrics;
@@ -41,30 +43,24 @@ pub(super) const DRAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Admin {
     pages: Router,
-    gate: Arc<Gate>,
+    gate: CurrentGate,
 }
 
-/// What `/config` answers: the configuration that holds, without its secrets.
-#[derive(Clone, Debug, Default)]
-pub struct ConfigPage(Arc<ArcSwap<String>>);
-
-impl ConfigPage {
-    pub fn new(json: String) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(json)))
-    }
-
-    fn json(&self) -> String {
-        String::clone(&self.0.load())
-    }
-}
+/// Who may read, as of now.
+#[derive(Clone, Debug)]
+pub(super) struct CurrentGate(Arc<ArcSwap<Gate>>);
 
 /// What a reader must show; each that is configured is asked for.
 #[derive(Debug)]
-struct Gate {
+pub(super) struct Gate {
     /// SHA-256 of the token: comparing digests tells nothing of the length either.
     token: Option<digest::Digest>,
     needs_certificate: bool,
 }
+
+/// Who asks for something to be done.
+#[derive(Clone, Debug)]
+struct Actor(String);
 
 /// The body of a page.
 pub(super) struct Page(axum::body::Body);
@@ -78,22 +74,27 @@ impl Admin {
     pub(super) fn new(
         config: &AdminConfig,
         metrics: Arc<Metrics>,
-        config_page: ConfigPage,
+        Operations { config_page, reload }: Operations,
         drain: Drain,
     ) -> Self {
         let stats = Arc::clone(&metrics);
-        let pages = Router::new()
+        let mut pages = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(async move || readiness(drain.step())))
             .route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())))
             .route("/stats", get(move |headers: HeaderMap| ready(statistics(&stats, &headers))))
             .route("/config", get(async move || ([(CONTENT_TYPE, JSON)], config_page.json())));
-        let token = config.token.as_ref().map(Secret::expose);
-        let gate = Gate {
-            token: token.map(|token| digest::digest(&digest::SHA256, token.as_bytes())),
-            needs_certificate: config.needs_certificate,
-        };
-        Self { pages, gate: Arc::new(gate) }
+        if let Some(reload) = reload {
+            let answer =
+                async move |Extension(actor): Extension<Actor>| reloaded(reload.reload(actor.0).await);
+            pages = pages.route("/config/reload", post(answer));
+        }
+        Self { pages, gate: CurrentGate(Arc::new(ArcSwap::from_pointee(Gate::new(config)))) }
+    }
+
+    /// For letting others in.
+    pub(super) fn gate(&self) -> CurrentGate {
+        self.gate.clone()
     }
 }
 
@@ -109,10 +110,12 @@ impl HandlerWorker for Admin {
     type Body = Page;
 
     async fn call(&self, request: Request<LimitedBody>, peer: &Peer) -> Response<Page> {
-        let response = match self.gate.refusal(&request, peer) {
+        let gate = self.gate.0.load_full();
+        let response = match gate.refusal(&request, peer) {
             Some(refusal) => refusal.into_response(),
             None => {
-                let request = request.map(axum::body::Body::new);
+                let mut request = request.map(axum::body::Body::new);
+                request.extensions_mut().insert(gate.actor(peer));
                 self.pages.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
             }
         };
@@ -120,7 +123,38 @@ impl HandlerWorker for Admin {
     }
 }
 
+impl CurrentGate {
+    /// Asks something else of those who come from now on.
+    pub(super) fn change(&self, config: &AdminConfig) {
+        self.0.store(Arc::new(Gate::new(config)));
+    }
+}
+
 impl Gate {
+    fn new(config: &AdminConfig) -> Self {
+        let token = config.token.as_ref().map(Secret::expose);
+        Self {
+            token: token.map(|token| digest::digest(&digest::SHA256, token.as_bytes())),
+            needs_certificate: config.needs_certificate,
+        }
+    }
+
+    /// Whom an operator has been found to be: by certificate, by token, or by address alone.
+    fn actor(&self, peer: &Peer) -> Actor {
+        let address = peer.address.ip().to_canonical();
+        let certificate = peer.certificate.as_deref().map(|certificate| {
+            let names = [&certificate.uris, &certificate.dns_names, &certificate.emails];
+            let first =
+                names.into_iter().find_map(|names| names.first()).or(certificate.common_name.as_ref());
+            first.map_or_else(|| format!("{:?}", certificate.fingerprint), ToString::to_string)
+        });
+        Actor(match certificate {
+            Some(name) => format!("admin {name} from {address}"),
+            None if self.token.is_some() => format!("admin token from {address}"),
+            None => format!("admin from {address}"),
+        })
+    }
+
     fn refusal(&self, request: &Request<LimitedBody>, peer: &Peer) -> Option<impl IntoResponse + use<>> {
         if OPEN.contains(&request.uri().path()) {
             return None;
@@ -150,7 +184,7 @@ fn shows(headers: &HeaderMap, token: digest::Digest) -> bool {
 
 /// For programs, unless somebody asks for what people read.
 fn statistics(metrics: &Metrics, headers: &HeaderMap) -> impl IntoResponse + use<> {
-    let view = metrics.stats.view(Instant::now());
+    let view = metrics.stats.view(Instant::now(), metrics.reloads.generation());
     let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let mut types = accepted.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
     let (content_type, text) = match types.find(|one| ["text/html", "text/plain", JSON].contains(one)) {
@@ -159,6 +193,11 @@ fn statistics(metrics: &Metrics, headers: &HeaderMap) -> impl IntoResponse + use
         _ => (JSON, view.json()),
     };
     ([(CONTENT_TYPE, content_type)], text)
+}
+
+fn reloaded(Reloaded { is_refused, json }: Reloaded) -> impl IntoResponse {
+    let status = if is_refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    (status, [(CONTENT_TYPE, JSON)], json.to_string())
 }
 
 fn readiness(step: Step) -> impl IntoResponse {

@@ -19,7 +19,9 @@ mod frame_guard;
 mod guarded;
 mod head_guard;
 mod limits;
+mod listeners;
 mod opening;
+mod operations;
 mod proxy_protocol;
 mod refusal;
 mod running;
@@ -37,7 +39,7 @@ use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use ipnet::IpNet;
 
-use door::Door;
+use door::DoorRules;
 
 use crate::policy::certificate::ClientCertificate;
 use crate::policy::request_id::RequestIds;
@@ -45,9 +47,10 @@ use crate::policy::secret::Secret;
 use crate::status::Status;
 use crate::telemetry::WorkerMetrics;
 
-pub use admin::ConfigPage;
 pub use body::LimitedBody;
 pub use limits::ServerLimits;
+pub use listeners::{Bound, Listeners};
+pub use operations::{ConfigPage, Operations, Reload, Reloaded};
 pub use running::{ListenerAddress, Running, Shutdown, StartError, start};
 pub use tls::{CurrentTls, Pem, Shown, Tickets, Tls, TlsError, TlsMaterial};
 
@@ -90,18 +93,18 @@ pub struct Peer {
     pub text: HeaderValue,
     /// `http` or `https`.
     pub scheme: &'static str,
-    /// The listener: its place in [`ServerConfig::listeners`].
-    pub listener: usize,
+    /// The name of the listener.
+    pub listener: Arc<str>,
     /// The holder of the certificate that the client has shown and that was verified.
     pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Peer {
-    fn new(address: SocketAddr, door: &Door) -> Self {
+    fn new(address: SocketAddr, rules: &DoorRules) -> Self {
         // An IPv4 client of an IPv6 socket is the same client.
         let text = HeaderValue::try_from(address.ip().to_canonical().to_string());
         let text = text.expect("an address is printable ASCII");
-        Self { address, text, scheme: door.scheme(), listener: door.index, certificate: None }
+        Self { address, text, scheme: rules.scheme(), listener: rules.name.clone(), certificate: None }
     }
 }
 

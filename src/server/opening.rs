@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::door::{Door, Place};
+use super::door::{Door, DoorRules, Place};
 use super::proxy_protocol::{self, Preamble};
 use super::refusal::Refusal;
 use super::socket::Socket;
@@ -58,6 +58,7 @@ pub(super) enum HttpVersion {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opening<'o> {
     pub(super) door: &'o Arc<Door>,
+    pub(super) rules: &'o DoorRules,
     pub(super) watch: &'o Watch,
     pub(super) metrics: &'o WorkerMetrics,
     pub(super) request_ids: &'o RequestIds,
@@ -66,7 +67,7 @@ pub(super) struct Opening<'o> {
 impl Opening<'_> {
     /// Opens a connection from `address`; `None` closes it.
     pub(super) async fn open(self, mut tcp: TcpStream, address: SocketAddr) -> Option<Opened> {
-        let address = match &self.door.proxies {
+        let address = match &self.rules.proxies {
             None => address,
             Some(proxies) if proxies.contains(address.ip().to_canonical()) => {
                 Box::pin(self.preamble(&mut tcp)).await?.unwrap_or(address)
@@ -76,12 +77,12 @@ impl Opening<'_> {
                 return None;
             }
         };
-        let Some(place) = Door::admit(self.door, address.ip()) else {
+        let Some(place) = Door::admit(self.door, self.rules, address.ip()) else {
             self.metrics.connections_refused.add(1);
             return None;
         };
-        let peer = Peer::new(address, self.door);
-        match &self.door.tls {
+        let peer = Peer::new(address, self.rules);
+        match &self.rules.tls {
             None => Some(Opened { socket: Socket::Tcp(tcp), version: HttpVersion::Unknown, peer, place }),
             Some(tls) => Box::pin(self.handshake(&**tls, tcp, peer, place)).await,
         }
@@ -90,7 +91,7 @@ impl Opening<'_> {
     /// The client that the balancer names, if it names one; `None` closes the connection.
     async fn preamble(self, tcp: &mut TcpStream) -> Option<Option<SocketAddr>> {
         let read = self.watch.unless_stopping(read_preamble(tcp));
-        match tokio::time::timeout(self.door.limits.header_timeout, read).await {
+        match tokio::time::timeout(self.rules.limits.header_timeout, read).await {
             Ok(Some(Ok(source))) => Some(source),
             Ok(None) => None,
             Ok(Some(Err(_))) | Err(_) => {
@@ -107,7 +108,7 @@ impl Opening<'_> {
         mut peer: Peer,
         place: Place,
     ) -> Option<Opened> {
-        let deadline = Instant::now() + self.door.limits.handshake_timeout;
+        let deadline = Instant::now() + self.rules.limits.handshake_timeout;
         let mut first = [0];
         let peeked = timeout_at(deadline, self.watch.unless_stopping(tcp.peek(&mut first))).await;
         // A probe says nothing at all: that is no failure.

@@ -4,15 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use tokio::sync::mpsc;
+
 use super::accept::Worker;
-use super::admin::{self, Admin, ConfigPage};
+use super::admin::{self, Admin};
 use super::door::Door;
-use super::drain::{Drain, Signals, Step};
-use super::{AdminConfig, Handler, ListenerConfig, ServerConfig};
+use super::drain::{Drain, Hangups, Signals, Step};
+use super::listeners::{DoorSockets, Listeners, admin_listener, bind_door};
+use super::{Handler, Operations, Reload, ServerConfig};
 use crate::telemetry::Metrics;
 
 /// Connections the system holds before `accept`; more than one burst of a busy second.
@@ -25,8 +27,10 @@ pub struct Running {
     pub addresses: Vec<ListenerAddress>,
     pub admin_address: Option<ListenerAddress>,
     shutdown: Shutdown,
+    listeners: Listeners,
     workers: Vec<JoinHandle<()>>,
     admin: Option<JoinHandle<()>>,
+    reload: Option<Arc<dyn Reload>>,
 }
 
 /// Where a listener is reached.
@@ -42,7 +46,6 @@ pub struct ListenerAddress {
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     drain: Drain,
-    grace: Duration,
 }
 
 /// Why a server did not start.
@@ -63,73 +66,67 @@ pub fn start(
     config: ServerConfig,
     handler: Arc<impl Handler>,
     metrics: Arc<Metrics>,
-    config_page: ConfigPage,
+    operations: Operations,
 ) -> Result<Running, StartError> {
     let workers_count = config.workers.max(1);
-    let mut sockets: Vec<Vec<_>> = (0..workers_count).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::with_capacity(config.listeners.len());
-    for (index, listener) in config.listeners.iter().enumerate() {
-        let door = Arc::new(Door::new(index, listener));
-        let mut address = listener.bind;
-        for sockets in &mut sockets {
-            let refused = |error| StartError::Listen { address, error };
-            let socket = bind(address).map_err(refused)?;
-            // The first socket learns the port, the others share it.
-            address = socket.local_addr().map_err(refused)?;
-            sockets.push((socket, Arc::clone(&door)));
-        }
-        addresses.push(ListenerAddress { name: Arc::clone(&listener.name), address, scheme: door.scheme() });
-    }
-    let drain = Drain::new();
+    let bound = config.listeners.iter().map(|listener| bind_door(listener, workers_count));
+    let (doors, addresses): (Vec<DoorSockets>, Vec<_>) =
+        bound.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    // Bound before any thread accepts: what cannot start has served nobody.
+    let admin = config.admin.as_ref().map(|admin| bind_door(&admin_listener(admin), 1)).transpose()?;
+    let drain = Drain::new(config.drain_grace, config.drain_timeout);
+    let (senders, changes): (Vec<_>, Vec<_>) = (0..workers_count).map(|_| mpsc::unbounded_channel()).unzip();
+    let pages = config
+        .admin
+        .as_ref()
+        .map(|admin| Arc::new(Admin::new(admin, Arc::clone(&metrics), operations.clone(), drain.clone())));
+    let gate = pages.as_ref().map(|pages| pages.gate());
+    let admin_door = admin.as_ref().map(|((door, _), _)| Arc::clone(door)).zip(gate);
+    let public_doors = doors.iter().map(|(door, _)| Arc::clone(door)).collect();
     let mut running = Running {
         addresses,
-        admin_address: None,
-        shutdown: Shutdown { drain: drain.clone(), grace: config.drain_grace },
+        admin_address: admin.as_ref().map(|(_, address)| address.clone()),
+        shutdown: Shutdown { drain: drain.clone() },
+        listeners: Listeners::new(drain.clone(), public_doors, senders, admin_door),
         workers: Vec::with_capacity(workers_count),
         admin: None,
+        reload: operations.reload,
     };
-    // Bound before any thread accepts: what cannot start has served nobody.
-    let admin = config.admin.map(|admin| Ok((bind_admin(&admin)?, admin))).transpose()?;
-    for (index, sockets) in sockets.into_iter().enumerate() {
+    for ((index, sockets), changes) in by_worker(doors, workers_count).into_iter().enumerate().zip(changes) {
         let (name, until) = (format!("transom-{index}"), Step::Stopping);
-        let drain = drain.clone();
-        let worker = Worker { name, index, sockets, drain, until, drain_timeout: config.drain_timeout };
+        let worker =
+            Worker { name, index, sockets, changes, drain: drain.clone(), until, drain_timeout: None };
         let thread = worker.spawn(Arc::clone(&handler), metrics.worker()).map_err(StartError::Thread);
         running.workers.push(thread?);
     }
-    if let Some(((socket, door, address), config)) = admin {
-        running.admin_address = Some(address);
+    if let Some((((door, sockets), _), pages)) = admin.zip(pages) {
         let worker = Worker {
             name: "transom-admin".to_owned(),
             index: 0,
-            sockets: vec![(socket, door)],
-            drain: drain.clone(),
+            sockets: sockets.into_iter().map(|socket| (socket, Arc::clone(&door))).collect(),
+            changes: mpsc::unbounded_channel().1,
+            drain,
             until: Step::Gone,
-            drain_timeout: admin::DRAIN,
+            drain_timeout: Some(admin::DRAIN),
         };
-        let pages = Arc::new(Admin::new(&config, metrics, config_page, drain));
         running.admin = Some(worker.spawn(pages, Arc::default()).map_err(StartError::Thread)?);
     }
     Ok(running)
 }
 
-type BoundSocket = (std::net::TcpListener, Arc<Door>, ListenerAddress);
-
-fn bind_admin(config: &AdminConfig) -> Result<BoundSocket, StartError> {
-    let listener = ListenerConfig {
-        limits: admin::limits(),
-        tls: config.tls.clone(),
-        ..ListenerConfig::new("admin", config.bind)
-    };
-    let door = Arc::new(Door::new(0, &listener));
-    let refused = |error| StartError::Listen { address: config.bind, error };
-    let socket = bind(config.bind).map_err(refused)?;
-    let address = socket.local_addr().map_err(refused)?;
-    let address = ListenerAddress { name: listener.name, address, scheme: door.scheme() };
-    Ok((socket, door, address))
+/// The sockets of each worker.
+fn by_worker(doors: Vec<DoorSockets>, workers: usize) -> Vec<Vec<(std::net::TcpListener, Arc<Door>)>> {
+    let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::with_capacity(doors.len())).collect();
+    for (door, of_door) in doors {
+        for (sockets, socket) in sockets.iter_mut().zip(of_door) {
+            sockets.push((socket, Arc::clone(&door)));
+        }
+    }
+    sockets
 }
 
-fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+/// A socket that listens.
+pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     // The kernel spreads connections over the workers' sockets.
@@ -141,6 +138,11 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 impl Running {
+    /// A handle that changes the listeners of this server.
+    pub fn listeners(&self) -> Listeners {
+        self.listeners.clone()
+    }
+
     /// A handle that ends this server.
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
@@ -153,7 +155,8 @@ impl Running {
         let _ = tokio::task::spawn_blocking(move || self.join()).await;
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process as usual.
+    /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process as usual. SIGHUP loads the
+    /// configuration again, if there is one to load.
     ///
     /// Calls `announce` when signals are heard, so that who reads of it may send one at once.
     ///
@@ -164,8 +167,19 @@ impl Running {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut signals = Signals::new()?;
+            let reload = self.reload.clone();
+            let mut hangups = reload.is_some().then(Hangups::new).transpose()?;
             announce();
-            signals.next().await;
+            loop {
+                tokio::select! {
+                    () = signals.next() => break,
+                    () = Hangups::next(&mut hangups) => {
+                        let reload = reload.iter().map(|reload| reload.reload("signal".to_owned()));
+                        // The answer is for those who ask by HTTP; this one reads the log.
+                        reload.for_each(|reload| drop(tokio::spawn(reload)));
+                    }
+                }
+            }
             tracing::info!("draining");
             tokio::select! {
                 () = self.stop() => {}
@@ -206,7 +220,7 @@ impl Shutdown {
     /// Announces the end on `/readyz`, waits for the grace, and stops accepting.
     pub async fn start(&self) {
         self.drain.advance(Step::Announced);
-        tokio::time::sleep(self.grace).await;
+        tokio::time::sleep(self.drain.grace()).await;
         self.drain.advance(Step::Stopping);
     }
 

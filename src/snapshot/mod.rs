@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub json: JsonOptions,
     pub binding: BindingOptions,
     pub metadata: MetadataPolicy,
+    /// The places of the public listeners by name; some by the name that they had before, too.
+    pub listeners: Box<[(Arc<str>, usize)]>,
     /// Whose word about clients is believed, by the place of the listener.
     pub proxies: Box<[TrustedProxies]>,
     /// What clients may not send, because identities are written so.
@@ -70,6 +72,13 @@ pub struct Bounds {
 }
 
 impl Snapshot {
+    /// The place of a listener; none that there is for one which this snapshot does not know.
+    pub fn listener(&self, name: &str) -> usize {
+        // There are few, and most often one.
+        let found = self.listeners.iter().find(|(listener, _)| **listener == *name);
+        found.map_or(usize::MAX, |(_, place)| *place)
+    }
+
     /// What holds for the method of a binding.
     pub fn rule(&self, binding: &Binding) -> &Rule {
         let index = usize::try_from(binding.rule).unwrap_or(usize::MAX);

@@ -12,6 +12,7 @@ mod proto;
 mod reflection;
 pub mod watched;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -61,45 +62,84 @@ pub enum SourceProblem {
     Schema(#[from] SchemaError),
 }
 
+/// What all sources hold.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    inputs: Vec<Input>,
+    /// What backends have said, by URL: it is believed for as long as they cannot be asked again.
+    fetched: HashMap<String, Input>,
+    /// Backends that could not be asked, where what they said before stands in.
+    pub outdated: Vec<SourceError>,
+}
+
 /// Reads all sources and loads what they hold.
 ///
 /// # Errors
 ///
 /// Every problem of every source; when all could be read, every problem of the joined set.
 pub async fn load(sources: &[Source]) -> Result<Schema, Vec<SourceError>> {
-    let mut inputs = Vec::new();
+    read(sources, &Contents::default()).await?.load()
+}
+
+/// Reads all sources. A backend that cannot be asked is taken at what it said `before`.
+///
+/// # Errors
+///
+/// Every problem of every source.
+pub async fn read(sources: &[Source], before: &Contents) -> Result<Contents, Vec<SourceError>> {
+    let mut contents = Contents::default();
     let mut errors = Vec::new();
     for (source, index) in sources.iter().zip(0..) {
+        let located = |problem| SourceError { source_index: Some(index), problem };
         let mut problems = Vec::new();
         match source {
-            Source::Sets(paths) => inputs.extend(file::read(paths, &mut problems)),
+            Source::Sets(paths) => contents.inputs.extend(file::read(paths, &mut problems)),
             Source::Protos { paths, includes } => {
-                inputs.extend(proto::compile(paths, includes, &mut problems));
+                contents.inputs.extend(proto::compile(paths, includes, &mut problems));
             }
             Source::Embedded { name, set } => {
-                inputs.push(Input { name: (*name).to_owned(), bytes: Bytes::from_static(set) });
+                contents.inputs.push(Input { name: (*name).to_owned(), bytes: Bytes::from_static(set) });
             }
             Source::Reflection { url } => {
-                match reflection::fetch(url, &reflection::Bounds::default()).await {
-                    Ok(input) => inputs.push(input),
-                    Err(reasons) => problems.extend(
-                        reasons
-                            .into_iter()
-                            .map(|reason| SourceProblem::Reflection { url: url.clone(), reason }),
-                    ),
+                let fetched = reflection::fetch(url, &reflection::Bounds::default()).await;
+                let failed = |reason| SourceProblem::Reflection { url: url.clone(), reason };
+                let input = match (fetched, before.fetched.get(url)) {
+                    (Ok(input), _) => Some(input),
+                    (Err(reasons), Some(input)) => {
+                        contents.outdated.extend(reasons.into_iter().map(failed).map(located));
+                        Some(input.clone())
+                    }
+                    (Err(reasons), None) => {
+                        problems.extend(reasons.into_iter().map(failed));
+                        None
+                    }
+                };
+                if let Some(input) = input {
+                    contents.fetched.insert(url.clone(), input.clone());
+                    contents.inputs.push(input);
                 }
             }
         }
-        let located = |problem| SourceError { source_index: Some(index), problem };
         errors.extend(problems.into_iter().map(located));
     }
-    if !errors.is_empty() {
-        return Err(errors);
+    if errors.is_empty() { Ok(contents) } else { Err(errors) }
+}
+
+impl Contents {
+    /// Loads what was read.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the joined set.
+    pub fn load(&self) -> Result<Schema, Vec<SourceError>> {
+        schema::load(&self.inputs).map_err(|problems| {
+            let located = |problem: SchemaError| SourceError { source_index: None, problem: problem.into() };
+            problems.into_iter().map(located).collect()
+        })
     }
-    schema::load(&inputs).map_err(|problems| {
-        problems
-            .into_iter()
-            .map(|problem| SourceError { source_index: None, problem: problem.into() })
-            .collect()
-    })
+
+    /// The bytes of every source, in their order.
+    pub fn bytes(&self) -> impl Iterator<Item = &Bytes> {
+        self.inputs.iter().map(|input| &input.bytes)
+    }
 }

@@ -8,6 +8,7 @@ pub mod audit;
 mod endpoints;
 mod export;
 mod keys;
+mod reloads;
 mod revoked;
 pub mod stats;
 pub mod timestamp;
@@ -26,6 +27,7 @@ use stats::Stats;
 
 pub use endpoints::{EndpointSeen, EndpointState};
 pub use keys::KeysSeen;
+pub use reloads::{ReloadResult, Reloads};
 pub use revoked::RevokedSeen;
 
 /// Upper bounds of the duration histogram, in microseconds; the last bucket is unbounded.
@@ -53,6 +55,7 @@ pub struct Files {
 pub struct Metrics {
     /// Who calls what, and how it ends.
     pub stats: Stats,
+    pub reloads: Reloads,
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
     keys: ObservedKeys,
     revoked: ObservedRevoked,

@@ -12,6 +12,11 @@ impl Timestamp {
         Self::from(SystemTime::now())
     }
 
+    /// The whole seconds since 1970.
+    pub const fn unix_s(self) -> u64 {
+        self.0 / 1000
+    }
+
     /// The whole minutes since 1970.
     pub const fn minute(self) -> u64 {
         self.0 / 60_000

@@ -43,6 +43,7 @@ mod oracle;
 mod policies;
 mod process;
 mod proxy_protocol;
+mod reload;
 mod resilience;
 mod retries;
 mod revoked;

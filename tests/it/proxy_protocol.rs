@@ -61,7 +61,7 @@ async fn the_client_is_whom_the_balancer_names() {
         for pieces in [&[&whole[..]][..], &[preamble, REQUEST], &bytes] {
             let (reply, own) = send(fixture.address, pieces).await;
             let expected = expected.map_or_else(|| own.to_string(), str::to_owned);
-            assert!(reply.ends_with(&format!("\r\n\r\nhttp {expected} 0")), "{preamble:?}: {reply}");
+            assert!(reply.ends_with(&format!("\r\n\r\nhttp {expected} public")), "{preamble:?}: {reply}");
         }
     };
     check(V1, Some("192.0.2.1:56324")).await;
@@ -138,5 +138,5 @@ async fn tls_comes_behind_the_preamble() {
     let mut stream = Client::new(&authority).over(socket, "gateway.test").await.expect("a handshake");
     stream.write_all(REQUEST).await.expect("open");
     let reply = read_to_end(&mut stream).await;
-    assert!(reply.ends_with("https 192.0.2.1:56324 0"), "{reply}");
+    assert!(reply.ends_with("https 192.0.2.1:56324 public"), "{reply}");
 }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use transom::server::{
-    AdminConfig, ConfigPage, Handler, HandlerWorker, LimitedBody, Peer, Running, ServerConfig, ServerLimits,
+    AdminConfig, Handler, HandlerWorker, LimitedBody, Operations, Peer, Running, ServerConfig, ServerLimits,
     WorkerContext, start,
 };
 use transom::status::Status;
@@ -105,7 +105,7 @@ pub(crate) fn fixture(adjust: impl FnOnce(&mut ServerConfig)) -> Fixture {
     let echo = Echo { started: started_tx, dropped: dropped_tx, release: Arc::clone(&release) };
     let metrics = Metrics::new();
     let running =
-        start(config, Arc::new(EchoHandler(Arc::new(echo))), Arc::clone(&metrics), ConfigPage::default())
+        start(config, Arc::new(EchoHandler(Arc::new(echo))), Arc::clone(&metrics), Operations::default())
             .expect("a free port");
     Fixture { address: running.addresses[0].address, running, metrics, started, dropped, release }
 }

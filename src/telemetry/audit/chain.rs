@@ -158,7 +158,7 @@ fn walk(mut log: impl BufRead, mut visit: impl FnMut(Step)) -> io::Result<Link> 
                 if let Some(reason) = reason {
                     visit(Step::Broken(Broken { line: number, reason }));
                 }
-                let loaded = (event == "config.loaded").then_some(data);
+                let loaded = (event == super::LOADED).then_some(data);
                 visit(Step::Line { hash: link.hash.clone(), previous: Some(previous), loaded });
             }
             Err(_) => visit(Step::Line { hash: link.hash.clone(), previous: None, loaded: None }),

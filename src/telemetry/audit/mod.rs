@@ -58,6 +58,9 @@ pub struct AuditError {
     error: io::Error,
 }
 
+/// The event of a configuration that is served; the chain's reader looks for it.
+const LOADED: &str = "config.loaded";
+
 /// Names with the digests of what stands under them.
 pub type Digests = BTreeMap<String, String>;
 
@@ -66,6 +69,11 @@ pub fn note(event: &str, actor: &str, data: Value) {
     if let Some(audit) = CURRENT.get() {
         audit.record(event, actor, data);
     }
+}
+
+/// What of a configuration that is served from now on differs from the one before it.
+pub fn note_loaded(actor: &str, file: Option<&str>, before: &Digests, after: &Digests) {
+    note(LOADED, actor, json!({ "file": file, "changes": changes(before, after) }));
 }
 
 impl Audit {
@@ -89,7 +97,7 @@ impl Audit {
             audit.append("audit.broken", "start", json!({ "line": broken.line })).map_err(failed)?;
         }
         let data = json!({ "file": config, "changes": changes(&known.digests, digests) });
-        audit.append("config.loaded", "start", data).map_err(failed)?;
+        audit.append(LOADED, "start", data).map_err(failed)?;
         Ok(Arc::new(audit))
     }
 

@@ -125,8 +125,8 @@ impl Stats {
         }
     }
 
-    /// Everything counted, as of now.
-    pub fn view(&self, now: Instant) -> View {
+    /// Everything counted, as of now, under this generation of the configuration.
+    pub fn view(&self, now: Instant, generation: u64) -> View {
         let rows = self.rows();
         let past = lock(&self.past);
         let (moment, earlier) = past.front().expect("the start is noted");
@@ -134,7 +134,11 @@ impl Stats {
         let lately_s = now.duration_since(*moment).as_secs_f64();
         drop(past);
         let routes = lock(&self.routes).rows.clone();
-        view::make(self.started, lately_s, &routes, &rows, &lately, self.refusals(), self.services.rows())
+        let services = self.services.rows();
+        let refusals = self.refusals();
+        let mut view = view::make(self.started, lately_s, &routes, &rows, &lately, refusals, services);
+        view.generation = generation;
+        view
     }
 
     /// Calls by surface, method and code; only those that occurred.

@@ -11,7 +11,7 @@ fn outcome(code: Code) -> Outcome {
 }
 
 fn json(stats: &Stats, now: Instant) -> Value {
-    serde_json::from_str(&stats.view(now).json()).expect("JSON")
+    serde_json::from_str(&stats.view(now, 1).json()).expect("JSON")
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn tables_show_names_and_no_markup() {
     let shard = stats.shard();
     let consumer = "<b>\u{1b}[31m&".into();
     shard.record(&stats.route(&"web".into(), "a.B.C"), Some(&consumer), &outcome(Code::Unavailable));
-    let view = stats.view(Instant::now());
+    let view = stats.view(Instant::now(), 1);
     let line = view.text().lines().find(|line| line.starts_with("a.B.C")).map(str::to_owned);
     let words: Vec<_> = line.as_deref().unwrap_or_default().split_whitespace().collect();
     assert_eq!(words[..5], ["a.B.C", "1", "1", "1", "1"]);

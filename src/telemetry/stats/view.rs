@@ -17,6 +17,8 @@ pub struct View {
     /// When the process started.
     since: String,
     now: String,
+    /// Which configuration is served: the first is 1.
+    pub(super) generation: u64,
     /// How far back `lately` reaches: 60 to 70 seconds, less after the start.
     lately_s: f64,
     surfaces: BTreeMap<Box<str>, Row>,
@@ -82,6 +84,8 @@ pub(super) fn make(
     View {
         since: started.to_string(),
         now: Timestamp::now().to_string(),
+        // Who asks for the view knows it.
+        generation: 0,
         lately_s: (lately_s * 1000.0).round() / 1000.0,
         surfaces: by(|route| &route.surface),
         methods: by(|route| &route.method),
@@ -148,7 +152,10 @@ impl View {
 
     /// For people: one table of surfaces, methods and consumers, the busiest of late first.
     pub fn text(&self) -> String {
-        let mut out = format!("since {}, lately = the last {:.0} s\n", self.since, self.lately_s);
+        let mut out = format!(
+            "since {}, configuration {}, lately = the last {:.0} s\n",
+            self.since, self.generation, self.lately_s
+        );
         for (title, rows) in
             [("surface", &self.surfaces), ("method", &self.methods), ("consumer", &self.consumers)]
         {

@@ -27,6 +27,7 @@ type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 pub(crate) struct Backend {
     pub(crate) address: SocketAddr,
     calls: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Backend {
@@ -50,8 +51,9 @@ impl Backend {
         let calls = Arc::new(AtomicUsize::new(0));
         let answer: Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync> =
             Arc::new(move |request| Box::pin(answer(request)));
-        tokio::spawn(accept(listener, answer, calls.clone()));
-        Self { address, calls }
+        let connections = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(accept(listener, answer, calls.clone(), connections.clone()));
+        Self { address, calls, connections }
     }
 
     /// A backend that answers one call with what the test sends, frame by frame.
@@ -93,6 +95,11 @@ impl Backend {
         format!("http://{}", self.address)
     }
 
+    /// How many connections have been opened.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
     /// How many calls have come.
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
@@ -103,8 +110,10 @@ async fn accept(
     listener: TcpListener,
     answer: Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>,
     calls: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
 ) {
     while let Ok((stream, _)) = listener.accept().await {
+        connections.fetch_add(1, Ordering::SeqCst);
         let (answer, calls) = (answer.clone(), calls.clone());
         let service = service_fn(move |request| {
             calls.fetch_add(1, Ordering::SeqCst);

@@ -177,8 +177,17 @@ impl Gateway {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
-        let kill = Command::new("kill").args(["-TERM", &pid]).status().expect("`kill` runs");
+        let kill = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("`kill` runs");
         assert!(kill.success());
     }
 }

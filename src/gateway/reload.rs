@@ -1,0 +1,333 @@
+//! Loading the configuration again while calls are served.
+//!
+//! ```text
+//! SIGHUP, POST ─▶ queue ─▶ one task: load, check, build ─▶ warm ─▶ install: one store
+//!                               └ any finding: the old one goes on, and it is told why
+//! ```
+//!
+//! Nothing of it runs on a worker. Whoever asks while a reload is under way gets the answer of the one after it,
+//! which is one for all who have asked by then: files may have changed since the first was read.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::contents::{self, Contents};
+use super::snapshot::{self, Ground, Kept};
+use super::{likely_mistakes, listeners, settings};
+use crate::config::finding::{Finding, Severity, as_json};
+use crate::config::{Config, LoadError};
+use crate::server::{
+    Bound, ConfigPage, ListenerAddress, Listeners, Reload, Reloaded, ServerConfig, StartError,
+};
+use crate::snapshot::{Catalog, Snapshot};
+use crate::telemetry::audit::{self, Digests};
+use crate::telemetry::{Metrics, ReloadResult};
+
+/// Who may wait for one reload; others wait until they may wait.
+const WAITING_MAX: usize = 64;
+
+/// Findings of one kind that are logged; the rest is counted.
+const LINES_MAX: usize = 20;
+
+/// Where a configuration comes from, each time that it is loaded.
+pub struct Origin(Box<dyn Fn() -> Result<Config, LoadError> + Send + Sync>);
+
+/// What is served, and how it came to be.
+pub(super) struct Serving {
+    pub(super) origin: Origin,
+    pub(super) config: Arc<Config>,
+    pub(super) contents: Contents,
+    pub(super) kept: Kept,
+    pub(super) server: ServerConfig,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) page: ConfigPage,
+    pub(super) listeners: Listeners,
+}
+
+/// How to ask for a reload.
+#[derive(Clone, Debug)]
+pub(super) struct Reloader(mpsc::Sender<Request>);
+
+/// Somebody waits for a reload.
+pub(super) struct Request {
+    actor: String,
+    answer: oneshot::Sender<Reloaded>,
+}
+
+/// What a configuration makes, ready to be served.
+struct Prepared {
+    config: Config,
+    contents: Contents,
+    kept: Kept,
+    snapshot: Snapshot,
+    server: ServerConfig,
+    bound: Bound,
+    warnings: Vec<Finding>,
+    /// Keys of the file that hold after a restart.
+    held: Vec<&'static [&'static str]>,
+}
+
+/// What came of loading.
+enum Loaded {
+    Prepared(Box<Prepared>),
+    /// Nothing that holds without a restart is different.
+    Unchanged(Vec<Finding>),
+}
+
+impl Origin {
+    /// `load` gives the configuration as it is now.
+    pub fn new(load: impl Fn() -> Result<Config, LoadError> + Send + Sync + 'static) -> Self {
+        Self(Box::new(load))
+    }
+
+    pub(super) fn load(&self) -> Result<Config, LoadError> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Origin")
+    }
+}
+
+impl Reload for Reloader {
+    fn reload(&self, actor: String) -> Pin<Box<dyn Future<Output = Reloaded> + Send>> {
+        let requests = self.0.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let sent = requests.send(Request { actor, answer }).await;
+            let reloaded = if sent.is_ok() { answered.await.ok() } else { None };
+            // The task ends with the gateway alone.
+            let gone = || answer_of(ReloadResult::Rejected, json!({ "error": "the gateway is going down" }));
+            reloaded.unwrap_or_else(gone)
+        })
+    }
+}
+
+/// Where requests for a reload are heard, and how they are made.
+pub(super) fn queue() -> (Reloader, mpsc::Receiver<Request>) {
+    let (requests, received) = mpsc::channel(WAITING_MAX);
+    (Reloader(requests), received)
+}
+
+impl Serving {
+    /// Reloads as often as somebody asks, until nobody can ask any more.
+    pub(super) async fn serve(mut self, mut requests: mpsc::Receiver<Request>, runtime: Handle) {
+        while let Some(first) = requests.recv().await {
+            let mut waiting = vec![first];
+            while let Ok(another) = requests.try_recv() {
+                waiting.push(another);
+            }
+            let mut actors: Vec<_> = waiting.iter().map(|request| request.actor.as_str()).collect();
+            actors.sort_unstable();
+            actors.dedup();
+            let actors = actors.join(", ");
+            // Where it is built nobody serves and nothing else waits.
+            let job = tokio::task::spawn_blocking({
+                let runtime = runtime.clone();
+                move || {
+                    let loaded = runtime.block_on(self.load(&runtime));
+                    (self, loaded)
+                }
+            });
+            let Ok((serving, loaded)) = job.await else {
+                return tracing::error!(
+                    "reloading has failed for good: the configuration holds until a restart"
+                );
+            };
+            self = serving;
+            let reloaded = self.end(&actors, loaded).await;
+            for Request { answer, .. } in waiting {
+                // Who has gone away does not mind.
+                let _ = answer.send(reloaded.clone());
+            }
+        }
+    }
+
+    async fn load(&self, background: &Handle) -> Result<Loaded, Vec<Finding>> {
+        let mut config = self.origin.load().map_err(findings)?;
+        let (held, mut warnings): (Vec<_>, Vec<_>) = config.hold_back(&self.config).into_iter().unzip();
+        let contents = contents::read(&config, &self.contents).await?;
+        warnings.extend(contents.warnings.iter().cloned());
+        if config == *self.config && contents.digest == self.contents.digest {
+            return Ok(Loaded::Unchanged(warnings));
+        }
+        let kept = self.kept.draft();
+        let previous = self.catalog.current();
+        let ground = Ground {
+            background,
+            metrics: &self.metrics,
+            kept: &kept,
+            workers: settings::workers(&self.config),
+            previous: Some((&self.config, &previous)),
+        };
+        let (snapshot, left_out) = snapshot::build(&config, &contents, ground)?;
+        let (server, of_listeners) =
+            listeners::server(&config, background, Some((&self.config, &self.server)))?;
+        let bound = self.listeners.bind(server.clone()).map_err(|error| vec![unbound(&config, &error)])?;
+        warnings.extend(left_out.into_iter().chain(of_listeners));
+        warnings.extend(likely_mistakes(&config));
+        let prepared = Prepared { config, contents, kept, snapshot, server, bound, warnings, held };
+        Ok(Loaded::Prepared(Box::new(prepared)))
+    }
+
+    async fn end(&mut self, actor: &str, loaded: Result<Loaded, Vec<Finding>>) -> Reloaded {
+        match loaded {
+            Ok(Loaded::Prepared(prepared)) => self.install(actor, *prepared).await,
+            Ok(Loaded::Unchanged(warnings)) => {
+                self.metrics.reloads.ended(ReloadResult::Unchanged);
+                tell(&warnings);
+                tracing::info!(actor, "the configuration is unchanged");
+                self.answer(ReloadResult::Unchanged, json!({ "warnings": as_json(&warnings) }))
+            }
+            Err(findings) => {
+                self.metrics.reloads.ended(ReloadResult::Rejected);
+                tell(&findings);
+                tracing::error!(
+                    actor,
+                    findings = findings.len(),
+                    "the configuration is refused: the old one goes on"
+                );
+                let lines: Vec<_> = findings.iter().take(LINES_MAX).map(ToString::to_string).collect();
+                let data = json!({ "file": self.config.file.as_deref(), "findings": lines, "count": findings.len() });
+                audit::note("config.refused", actor, data);
+                self.answer(ReloadResult::Rejected, json!({ "findings": as_json(&findings) }))
+            }
+        }
+    }
+
+    /// Waits for what the first calls will need, and serves.
+    async fn install(&mut self, actor: &str, prepared: Prepared) -> Reloaded {
+        let Prepared { config, contents, kept, snapshot, server, bound, mut warnings, held } = prepared;
+        let (next, before) = (&kept.auth, &self.kept.auth);
+        let (keys, revocations) = tokio::join!(
+            next.tokens.ready(Some(&before.tokens)),
+            next.revocations.ready(Some(&before.revocations))
+        );
+        for (providers, what) in [(keys, "keys"), (revocations, "revocations")] {
+            warnings.extend(providers.iter().map(|provider| {
+                let position = config.place(&["auth", provider]);
+                let message = format_args!("`auth.{provider}` has no {what} yet: its calls meet 503");
+                snapshot::warning(&config, position, message)
+            }));
+        }
+        kept.auth.begin();
+        let [before, after] = [(&*self.config, &self.contents), (&config, &contents)]
+            .map(|(config, contents)| settings::digests(config, contents));
+        let page = page(&config, self.metrics.reloads.generation() + 1, Some((&held, &self.page.json())));
+        let addresses = bound.addresses();
+        self.catalog.install(snapshot);
+        super::show(&self.catalog, &self.metrics);
+        self.listeners.change(bound);
+        self.page.replace(page);
+        self.metrics.reloads.ended(ReloadResult::Applied);
+        audit::note_loaded(actor, config.file.as_deref(), &before, &after);
+        (self.config, self.contents, self.kept, self.server) = (Arc::new(config), contents, kept, server);
+        tell(&warnings);
+        let changes = changes(&before, &after);
+        for ListenerAddress { name, address, scheme } in addresses {
+            tracing::info!("{name} {scheme}://{address}");
+        }
+        tracing::info!(actor, %changes, "the new configuration holds");
+        self.answer(ReloadResult::Applied, json!({ "changes": changes, "warnings": as_json(&warnings) }))
+    }
+
+    fn answer(&self, result: ReloadResult, mut told: Value) -> Reloaded {
+        told["generation"] = json!(self.metrics.reloads.generation());
+        answer_of(result, told)
+    }
+}
+
+fn answer_of(result: ReloadResult, mut told: Value) -> Reloaded {
+    told["result"] = json!(result.name());
+    Reloaded { is_refused: result == ReloadResult::Rejected, json: format!("{told:#}\n").into() }
+}
+
+fn findings(error: LoadError) -> Vec<Finding> {
+    match error {
+        LoadError::Findings(findings) => findings,
+        LoadError::Unreadable { file, reason } => {
+            vec![Finding {
+                file: Some(file.into()),
+                position: None,
+                severity: Severity::Error,
+                message: reason,
+            }]
+        }
+    }
+}
+
+/// A listener that cannot be bound, at its address.
+fn unbound(config: &Config, error: &StartError) -> Finding {
+    let bound = match error {
+        StartError::Listen { address, .. } => {
+            config.listeners.publics().find(|public| public.bind == *address).map(|public| &*public.name)
+        }
+        StartError::Thread(_) => None,
+    };
+    let position = bound.and_then(|name| config.place(&["listeners", name, "bind"]));
+    snapshot::finding(config, position, error)
+}
+
+/// Logs findings, as many as somebody reads.
+fn tell(findings: &[Finding]) {
+    for finding in findings.iter().take(LINES_MAX) {
+        match finding.severity {
+            Severity::Error => tracing::error!("{finding}"),
+            Severity::Warning => tracing::warn!("{finding}"),
+        }
+    }
+    if let Some(more) = findings.len().checked_sub(LINES_MAX).filter(|more| *more > 0) {
+        tracing::warn!("and {more} more findings");
+    }
+}
+
+/// The names that were added, changed and removed; no digest leaves the audit log.
+fn changes(before: &Digests, after: &Digests) -> Value {
+    let names =
+        |one: &Digests, other: &Digests, differs: fn(Option<&String>, &String) -> bool| -> Vec<String> {
+            let found = one.iter().filter(|(name, digest)| differs(other.get(*name), digest));
+            found.map(|(name, _)| name.clone()).collect()
+        };
+    json!({
+        "added": names(after, before, |before, _| before.is_none()),
+        "changed": names(after, before, |before, after| before.is_some_and(|before| before != after)),
+        "removed": names(before, after, |after, _| after.is_none()),
+    })
+}
+
+/// What `/config` shows: what holds, so that keys of the file which are held back until a restart are taken from the
+/// page before.
+pub(super) fn page(config: &Config, generation: u64, before: Option<(&[&[&str]], &str)>) -> String {
+    let mut shown = config.shown();
+    if let Some((held, before)) = before {
+        let before: Value = serde_json::from_str(before).unwrap_or_default();
+        held.iter().for_each(|path| hold(&mut shown, &before, path));
+    }
+    shown["generation"] = json!(generation);
+    format!("{shown:#}\n")
+}
+
+/// Takes what stands at a path from `before`.
+fn hold(shown: &mut Value, before: &Value, path: &[&str]) {
+    let Some((key, rest)) = path.split_first() else {
+        return shown.clone_from(before);
+    };
+    match before.get(key) {
+        Some(before) => {
+            if !shown.is_object() {
+                *shown = Value::Object(Map::new());
+            }
+            hold(&mut shown[*key], before, rest);
+        }
+        None => drop(shown.as_object_mut().and_then(|object| object.remove(*key))),
+    }
+}
