@@ -185,6 +185,7 @@ fn shows(headers: &HeaderMap, token: digest::Digest) -> bool {
 /// For programs, unless somebody asks for what people read.
 fn statistics(metrics: &Metrics, headers: &HeaderMap) -> impl IntoResponse + use<> {
     let view = metrics.stats.view(Instant::now(), metrics.reloads.generation());
+    let view = view.with_endpoints(metrics.endpoints());
     let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let mut types = accepted.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
     let (content_type, text) = match types.find(|one| ["text/html", "text/plain", JSON].contains(one)) {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -116,6 +117,19 @@ async fn round_robin_is_even_over_one_connection_and_over_many() {
         *tally.entry(outcome(&get(&gateway, &[]).await)).or_default() += 1;
     }
     within(&tally, &even, 3);
+    let seen = &statistics(&gateway).await["endpoints"]["door"][1];
+    assert_eq!((&seen["calls"], &seen["in_flight"]), (&json!(200), &json!(0)));
+    assert_eq!(
+        (&seen["address"], &seen["state"]),
+        (&json!(format!("http://{}", b.address)), &json!("usable"))
+    );
+    let request = door::request("GET", "/stats").header("accept", "text/plain");
+    let text = soon(door::send(gateway.admin, request, "")).await;
+    assert!(text.text().lines().any(|line| line.starts_with("door ") && line.contains(" usable ")));
+}
+
+async fn statistics(gateway: &Gateway) -> serde_json::Value {
+    soon(door::send(gateway.admin, door::request("GET", "/stats"), "")).await.json()
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::cell::Sum;
 use super::services;
 use super::{CONSUMERS_MAX, OTHER, Route, Rows};
+use crate::telemetry::EndpointSeen;
 use crate::telemetry::timestamp::Timestamp;
 
 /// Everything counted, as of one moment.
@@ -27,6 +28,8 @@ pub struct View {
     /// By stage and reason.
     refused: BTreeMap<&'static str, BTreeMap<Box<str>, u64>>,
     services: BTreeMap<Box<str>, services::Row>,
+    /// By service.
+    endpoints: BTreeMap<Box<str>, Vec<EndpointSeen>>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -92,6 +95,7 @@ pub(super) fn make(
         consumers: rows(most_called(&total.consumers), &most_called(&lately.consumers)),
         refused,
         services,
+        endpoints: BTreeMap::new(),
     }
 }
 
@@ -145,6 +149,12 @@ impl Numbers {
 }
 
 impl View {
+    /// With where services are called, and how it goes there.
+    #[must_use]
+    pub fn with_endpoints(self, endpoints: BTreeMap<Box<str>, Vec<EndpointSeen>>) -> Self {
+        Self { endpoints, ..self }
+    }
+
     /// For programs.
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).expect("names and numbers are JSON")
@@ -186,6 +196,7 @@ impl View {
                 out.push('\n');
             }
         }
+        self.put_endpoints(&mut out);
         if !self.refused.is_empty() {
             out.push_str("\nrefused\n");
         }
@@ -201,6 +212,31 @@ impl View {
             let _ = writeln!(out, "{name:<16} {}", service.text());
         }
         out
+    }
+
+    fn put_endpoints(&self, out: &mut String) {
+        if !self.endpoints.is_empty() {
+            let [calls, failed, open, latency] = ["calls", "failed", "open", "latency ms"];
+            let _ = writeln!(
+                out,
+                "\n{:<16} {:<40} {:<12} {calls:>12} {failed:>10} {open:>8} {latency:>11}",
+                "service", "endpoint", "state"
+            );
+        }
+        for (service, endpoints) in &self.endpoints {
+            for seen in endpoints {
+                let _ = writeln!(
+                    out,
+                    "{service:<16} {:<40} {:<12} {:>12} {:>10} {:>8} {:>11.1}",
+                    seen.address,
+                    seen.state.name(),
+                    seen.calls,
+                    seen.failures,
+                    seen.in_flight,
+                    seen.latency_ms
+                );
+            }
+        }
     }
 
     /// The same table as a page.
