@@ -95,9 +95,13 @@ impl Consumer {
             let message = format!("`{name}` is known by a claim: it has neither keys nor certificates");
             report.add(key.position, message);
         }
-        if let (true, Some(Plan::Claim(claim))) = (is_written, &consumer.plan) {
-            let message = format!("`{name}` has no claim `{claim}`: name one of `plans`");
-            report.add(key.position, message);
+        if let Some(Plan::Claim(claim)) = &consumer.plan {
+            let message = match consumer.origin {
+                Origin::Claim { .. } => None,
+                Origin::Written => Some(format!("`{name}` has no claim `{claim}`: name one of `plans`")),
+                Origin::Value { .. } => Some(format!("`{name}` has a plan of its own: name one of `plans`")),
+            };
+            message.into_iter().for_each(|message| report.add(key.position, message));
         }
         if consumer.keys.len() > KEYS_USUAL {
             let count = consumer.keys.len();
