@@ -28,6 +28,7 @@ pub mod limit;
 pub mod metadata;
 pub mod nearest;
 pub mod networks;
+pub mod pace;
 pub mod protection;
 pub mod quota;
 pub mod request_id;
