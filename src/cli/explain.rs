@@ -7,9 +7,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Failure, build, print};
-use crate::config::effective::Effective;
+use crate::config::caller::{Caller, Standing};
+use crate::config::consumers::Plan;
+use crate::config::effective::{Effective, Origin};
 use crate::config::explain::{Said, said};
 use crate::config::finding::Position;
+use crate::config::passes::passes;
 use crate::config::{Config, Elsewhere, LoadError};
 use crate::route::{Binding, Match};
 use crate::snapshot::Snapshot;
@@ -20,6 +23,9 @@ pub(super) struct Explain {
     /// package.Service.Method, or the path of a request
     #[arg(value_name = "METHOD_OR_PATH")]
     subject: String,
+    /// What holds for this consumer of the file, such as `acme`, or `corp:acme` where `corp:{tenant}` stands
+    #[arg(long = "as", value_name = "CONSUMER")]
+    consumer: Option<String>,
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
@@ -29,6 +35,8 @@ impl Explain {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let elsewhere = Elsewhere { secrets: true, ..Elsewhere::default() };
         let config = Config::load(&self.config, elsewhere)?;
+        let caller = self.consumer.as_deref().map(|name| Caller::find(&config, name)).transpose();
+        let caller = caller.map_err(|unknown| Failure::Usage(unknown.to_string()))?;
         let snapshot = build(&config)?.snapshot();
         let methods = self.methods(&snapshot);
         if methods.is_empty() {
@@ -38,7 +46,7 @@ impl Explain {
             file: self.config.display().to_string(),
             reason: error.to_string(),
         })?;
-        let file = File { config: &config, path: &self.config, text: &text, snapshot: &snapshot };
+        let file = File { config: &config, path: &self.config, text: &text, snapshot: &snapshot, caller };
         let told: Vec<_> = methods.iter().map(|method| file.explain(method)).collect();
         print(told.join("\n").trim_end());
         Ok(ExitCode::SUCCESS)
@@ -72,12 +80,17 @@ struct File<'a> {
     path: &'a Path,
     text: &'a str,
     snapshot: &'a Snapshot,
+    /// For whom; `None`: for anybody.
+    caller: Option<Caller<'a>>,
 }
 
 impl File<'_> {
     fn explain(&self, method: &str) -> String {
         let mut out = format!("{method}\n");
         let effective = Effective::all(self.config);
+        if let Some(caller) = &self.caller {
+            self.caller(&mut out, caller);
+        }
         for (index, surface) in self.snapshot.surfaces.all().iter().enumerate() {
             let bindings: Vec<_> =
                 surface.routes.bindings().filter(|binding| *binding.method == *method).collect();
@@ -95,6 +108,21 @@ impl File<'_> {
         out
     }
 
+    /// The consumer, and its plan.
+    fn caller(&self, out: &mut String, caller: &Caller<'_>) {
+        let Caller { name, entry } = caller;
+        let one_of = if entry.name == *name { String::new() } else { format!(", one of {}", entry.name) };
+        line(out, 1, &format!("as {name}{one_of}"), &self.place(Some(entry.position)));
+        let (plan, position) = match &entry.plan {
+            None => ("none".to_owned(), None),
+            Some(Plan::Named(named)) => (named.name.clone(), named.position),
+            Some(Plan::Claim(claim)) => {
+                (format!("by the claim `{claim}` of the token"), Some(entry.position))
+            }
+        };
+        line(out, 2, &format!("plan: {plan}"), &self.place(position));
+    }
+
     fn rule(&self, out: &mut String, effective: &[Effective<'_>], binding: &Binding) {
         let rule = self.snapshot.rule(binding);
         if let Some(service) = self.config.services.get(rule.service) {
@@ -106,10 +134,42 @@ impl File<'_> {
         };
         let place =
             one.rule.and_then(|rule| one.surface.rules.iter().position(|other| std::ptr::eq(other, rule)));
+        let standing = self.standing(out, one);
         for Said { key, value, position, policy } in said(self.text, &one.surface.name, place) {
-            let from = policy.map_or_else(String::new, |policy| format!("policy {policy}, "));
+            let from = policy.as_ref().map_or_else(String::new, |policy| format!("policy {policy}, "));
             line(out, 2, &format!("{key}: {value}"), &format!("{from}{}", self.place(Some(position))));
+            match key.as_str() {
+                "rate" => {
+                    let origin = policy.as_deref().map_or(Origin::Rule, Origin::Policy);
+                    for passes in
+                        passes(self.config, one, origin, self.caller.as_ref().zip(standing.as_ref()))
+                    {
+                        line(out, 3 + passes.depth, &passes.text, &self.place(Some(passes.position)));
+                    }
+                }
+                "scopes" if standing.is_some() => line(out, 3, "depends on the credential", ""),
+                // Lists, which are the other kind of `allow`, are of addresses and headers.
+                "allow" if standing.is_some() && !value.starts_with('{') => {
+                    line(out, 3, "depends on the credential and the call", "");
+                }
+                _ => {}
+            }
         }
+    }
+
+    /// As whom the consumer calls here.
+    fn standing(&self, out: &mut String, effective: &Effective<'_>) -> Option<Standing> {
+        let caller = self.caller.as_ref()?;
+        let demand = effective.single(|clauses| clauses.auth.as_ref()).map(|(demand, _)| demand);
+        let standing = caller.standing(self.config, demand);
+        let told = match &standing {
+            Standing::Known { by } => format!("known to {}", by.join("; or to ")),
+            Standing::Nobody { why } => format!("calls as nobody: {why}"),
+            Standing::Refused { why } => format!("cannot call: {why}"),
+        };
+        let place = self.place(demand.map(|demand| demand.position));
+        line(out, 2, &format!("as {}: {told}", caller.name), &place);
+        Some(standing)
     }
 
     fn place(&self, position: Option<Position>) -> String {

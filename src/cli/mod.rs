@@ -71,6 +71,9 @@ enum Failure {
     /// The command line names something that is not there.
     #[error("{0}")]
     Unknown(String),
+    /// The command line is not meant so.
+    #[error("{0}")]
+    Usage(String),
     /// The gateway does not start: an address is taken, for one.
     #[error("{0}")]
     Start(String),
@@ -88,7 +91,7 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Findings(_) | Self::Unknown(_) | Self::Start(_) | Self::System(..) => ExitCode::from(1),
-            Self::Unreadable(_) => ExitCode::from(2),
+            Self::Unreadable(_) | Self::Usage(_) => ExitCode::from(2),
         }
     }
 }

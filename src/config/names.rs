@@ -222,6 +222,15 @@ fn plans(config: &Config, root: &Node, report: &mut Report) {
     }
 }
 
+/// What to write in the place of a name that leads nowhere.
+pub(super) fn advice(what: &str, name: &str, names: &[&str]) -> String {
+    match nearest(name, names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => format!("no {what} is defined"),
+        None => format!("expected {}", listed(names)),
+    }
+}
+
 /// The limits of all policies and rules.
 fn rates(config: &Config) -> impl Iterator<Item = &Rate> {
     let of_policies = config.policies.iter().map(|policy| &policy.clauses);
@@ -252,11 +261,7 @@ impl<'c> Kind<'c> {
             return;
         }
         let what = self.what;
-        let advice = match nearest(name, &self.names) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if self.names.is_empty() => format!("no {what} is defined"),
-            None => format!("expected {}", listed(&self.names)),
-        };
+        let advice = advice(what, name, &self.names);
         if let Some(position) = named.position {
             report.add(position, format!("there is no {what} `{name}`: {advice}"));
         }

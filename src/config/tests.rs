@@ -427,3 +427,4 @@ fn an_unreadable_file_is_not_a_finding() {
 }
 
 mod documentation;
+mod passes;

@@ -148,7 +148,7 @@ impl Plan {
 }
 
 /// Whether the value of a claim can be the name of a consumer or a plan.
-fn is_name(value: &str) -> bool {
+pub fn is_name(value: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&value.len())
         && !value.chars().any(|character| character.is_control() || character.is_whitespace())
 }

@@ -149,7 +149,6 @@ surfaces:
     let file = Configuration::of_library("explain", SURFACES);
     let explain = |subject: &str| transom(&["explain", subject, "-c", file.path()]);
     let outcome = explain("library.v1.LibraryService.GetBook");
-    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     // Three lines stand before the surfaces.
     let line = |number: usize| format!("{}:{number}", file.path());
     let expected = [
@@ -163,9 +162,82 @@ surfaces:
         format!("surface old {}", line(11)),
         "not shown".to_owned(),
     ];
-    let told = outcome.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!(told(&outcome), expected);
     assert_eq!(explain("/v1/shelves/1/books/2").stdout, outcome.stdout);
     let outcome = explain("/v1/none");
     assert_eq!((outcome.code, outcome.stderr.trim()), (1, "no surface shows `/v1/none`"));
+}
+
+/// The lines that are told, with single blanks.
+fn told(outcome: &Outcome) -> Vec<String> {
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    outcome.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn explain_as_a_consumer_tells_its_plan_and_who_knows_it() {
+    const MORE: &str = "\
+plans: { pro: { rate: 10/s, burst: 20, quota: 10000/month } }
+auth:
+  partners: { api_key: { header: x-api-key } }
+  corp: { introspect: { url: \"https://idp.example/introspect\", client: gate, secret: env:SECRET } }
+consumers:
+  acme: { plan: pro, keys: [\"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"] }
+  \"corp:{tenant}\": { plan: \"{tier}\" }
+policies:
+  keys: { auth: partners, rate: { by: consumer, limit: plan } }
+  tokens: { auth: corp, scopes: [books], rate: { by: consumer, limit: plan } }
+surfaces:
+  web:
+    rules:
+      - { match: library.v1.LibraryService.GetBook, policies: [keys] }
+      - { match: library.v1.LibraryService.ListBooks, policies: [tokens], rate: { by: ip, limit: 6/m } }
+      - { match: library.v1.LibraryService.*, policies: [tokens] }
+";
+    let file = Configuration::of_library("explain-as", MORE);
+    let explain = |method: &str, consumer: &str| {
+        let method = format!("library.v1.LibraryService.{method}");
+        transom(&["explain", &method, "-c", file.path(), "--as", consumer])
+    };
+    // Three lines stand before these.
+    let at = |number: usize| format!("{}:{}", file.path(), number + 3);
+    let check = |method: &str, consumer: &str, expected: &[String]| {
+        let told = told(&explain(method, consumer));
+        let missing: Vec<_> = expected.iter().filter(|line| !told.contains(line)).collect();
+        assert!(missing.is_empty(), "{missing:#?}\nof {told:#?}");
+    };
+    const PACE: &str = "20 at once, then one every 100 ms; 10000 until the 1st of the month, 00:00 UTC";
+    check(
+        "GetBook",
+        "acme",
+        &[
+            format!("as acme {}", at(6)),
+            format!("plan: pro {}", at(6)),
+            format!("as acme: known to `partners`, by its key {}", at(9)),
+            format!("each consumer, plan pro: {PACE} {}", at(1)),
+        ],
+    );
+    check(
+        "ListBooks",
+        "acme",
+        &[
+            format!("as acme: cannot call: unknown to `corp` {}", at(10)),
+            format!("each address: 6 at once, then one every 10 s {}", at(15)),
+        ],
+    );
+    check(
+        "GetShelf",
+        "corp:acme",
+        &[
+            format!("as corp:acme, one of corp:{{tenant}} {}", at(7)),
+            format!("plan: by the claim `tier` of the token {}", at(7)),
+            format!("as corp:acme: known to `corp`, where the claim `tenant` is `acme` {}", at(10)),
+            "depends on the credential".to_owned(),
+            format!("each consumer, by the plan that the claim `tier` names {}", at(10)),
+            format!("plan pro: {PACE} {}", at(1)),
+        ],
+    );
+    let unknown = explain("GetBook", "acne");
+    let expected = "there is no consumer `acne`: did you mean `acme`?";
+    assert_eq!((unknown.code, unknown.stdout.as_str(), unknown.stderr.trim()), (2, "", expected));
 }
