@@ -3,17 +3,18 @@
 //! Exit code 0 without errors, 1 with, 2 when the file cannot be read; `--strict` takes warnings for errors. What
 //! needs the network is only asked with `--online`: a build machine seldom reaches the backends.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{Failure, build, print, runtime, tell};
-use crate::config::descriptors::Source;
-use crate::config::finding::{Finding, Position, as_json, is_fatal, lines};
+use crate::config::descriptors::{Descriptors, Source};
+use crate::config::finding::{Finding, Position, Severity, as_json, is_fatal, lines};
 use crate::config::{Config, Elsewhere};
 use crate::gateway::online;
+use crate::snapshot::compare;
 
 /// Check a configuration file and everything it names
 #[derive(Args)]
@@ -30,6 +31,9 @@ pub(super) struct Check {
     /// Do not look where secrets are: a build machine seldom has them
     #[arg(long)]
     no_secrets: bool,
+    /// Tell what clients of this would lose: another configuration file, or a descriptor set
+    #[arg(long, value_name = "OLD")]
+    against: Option<PathBuf>,
     /// How findings are written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -73,16 +77,57 @@ impl Check {
             return Ok(config.warnings);
         }
         if !self.online {
-            return Ok(build(&config)?.warnings().to_vec());
+            return self.built(&config);
         }
         let mut findings = unreachable(&config)?;
-        match build(&config) {
-            Ok(gateway) => findings.extend_from_slice(gateway.warnings()),
-            Err(Failure::Findings(others)) => findings.extend(others),
+        match self.built(&config) {
+            Ok(others) | Err(Failure::Findings(others)) => findings.extend(others),
             Err(failure) => return Err(failure),
         }
         findings.sort_by_key(|finding| finding.position);
         Ok(findings)
+    }
+
+    /// What only building shows.
+    fn built(&self, config: &Config) -> Result<Vec<Finding>, Failure> {
+        let gateway = build(config)?;
+        let mut findings = gateway.warnings().to_vec();
+        let Some(old) = &self.against else { return Ok(findings) };
+        let losses = if is_configuration(old) {
+            let elsewhere = Elsewhere { secrets: self.no_secrets, ..Elsewhere::default() };
+            let before = build(&Config::load(old, elsewhere)?)?;
+            compare(before.snapshot().shown(), gateway.snapshot().shown())
+        } else {
+            let source = Source::File(old.clone());
+            let before = build(&whole(config, vec![Descriptors { source, position: None }]))?;
+            let after = build(&whole(config, config.descriptors.clone()))?;
+            compare(before.snapshot().shown(), after.snapshot().shown())
+        };
+        let place = ["reload", "refuse_breaking"];
+        let severity = if config.reload.refuse_breaking { Severity::Error } else { Severity::Warning };
+        let more = (losses.more > 0).then(|| format!("{} more", losses.more));
+        findings.extend(losses.lines.into_iter().chain(more).map(|line| Finding {
+            file: config.file.clone(),
+            position: config.place(&place),
+            severity,
+            message: format!("clients would lose: {line}"),
+        }));
+        Ok(findings)
+    }
+}
+
+fn is_configuration(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml")
+}
+
+/// Everything that descriptors have, shown to everyone: a set of before may lack what rules name.
+fn whole(config: &Config, descriptors: Vec<Descriptors>) -> Config {
+    Config {
+        file: config.file.clone(),
+        descriptors,
+        services: config.services.clone(),
+        routes: config.routes.clone(),
+        ..Config::default()
     }
 }
 
@@ -96,7 +141,7 @@ fn unreachable(config: &Config) -> Result<Vec<Finding>, Failure> {
 }
 
 fn asks_backends(config: &Config) -> bool {
-    config.descriptors.iter().any(|one| matches!(one.source, Source::Reflect(_)))
+    config.descriptors.iter().any(|one| matches!(one.source, Source::Reflect { .. }))
 }
 
 /// Static Analysis Results Interchange Format, version 2.1.0, section 3.
@@ -123,7 +168,6 @@ fn as_sarif(findings: &[Finding]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::finding::Severity;
 
     #[test]
     fn findings_have_what_is_known() {

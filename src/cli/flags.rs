@@ -90,6 +90,11 @@ const LEVELS: [(&str, LevelFilter); 5] = [
 ];
 
 impl ServeFlags {
+    /// The configuration file, if there is one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.sources.config.clone()
+    }
+
     /// The configuration that file and flags make together.
     pub(super) fn config(&self) -> Result<Config, LoadError> {
         let upstream = self.upstream.as_ref().or(self.sources.reflect.as_ref());
@@ -142,7 +147,7 @@ impl SourceFlags {
             .cloned()
             .map(|path| if path.is_dir() { Source::Directory(path) } else { Source::File(path) });
         let protos = self.proto.iter().cloned().map(|path| Source::Proto { path, includes: Vec::new() });
-        let reflections = self.reflect.iter().cloned().map(Source::Reflect);
+        let reflections = self.reflect.iter().cloned().map(|uri| Source::Reflect { uri, refresh: None });
         sets.chain(protos).chain(reflections).map(|source| Descriptors { source, position: None }).collect()
     }
 }

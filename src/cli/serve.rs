@@ -21,7 +21,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         log(self.log.log);
-        let origin = Origin::new(move || self.flags.config());
+        let origin = Origin::new(self.flags.file(), move || self.flags.config());
         run(load(origin)?, listing)
     }
 }

@@ -8,7 +8,9 @@
 //!   - { reflect: "http://127.0.0.1:50051" }
 //! ```
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::Uri;
 
@@ -39,10 +41,17 @@ pub enum Source {
         includes: Vec<PathBuf>,
     },
     /// A backend that serves gRPC reflection.
-    Reflect(Uri),
+    Reflect {
+        uri: Uri,
+        /// How often it is asked again. Default never, but with every reload.
+        refresh: Option<Duration>,
+    },
     /// A set that is part of this program; no file can name one.
     Embedded { name: &'static str, set: &'static [u8] },
 }
+
+/// From what a backend is glad to be asked, to a day.
+const REFRESH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 const KINDS: [&str; 4] = ["file", "directory", "proto", "reflect"];
 
@@ -56,7 +65,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Descriptors>>
 }
 
 fn read_one(node: &Node, report: &mut Report) -> Option<Descriptors> {
-    let (mut file, mut directory, mut proto, mut reflect) = (None, None, None, None);
+    let (mut file, mut directory, mut proto, mut reflect, mut refresh) = (None, None, None, None, None);
     let mut includes = Vec::new();
     let mut section = Section::open(node, "descriptors[]", report)?;
     section.read("file", &mut file, |node, report| value::path(node, report).map(Some));
@@ -64,8 +73,10 @@ fn read_one(node: &Node, report: &mut Report) -> Option<Descriptors> {
     section.read("proto", &mut proto, |node, report| value::path(node, report).map(Some));
     section.read("includes", &mut includes, value::list(value::path));
     section.read("reflect", &mut reflect, |node, report| backend(node, report).map(Some));
+    section.read("refresh", &mut refresh, |node, report| value::duration(REFRESH)(node, report).map(Some));
     let named = KINDS.iter().filter(|kind| section.has(kind)).count();
     let stray = section.has("includes") && !section.has("proto");
+    let stray_refresh = section.has("refresh") && !section.has("reflect");
     section.close(&[]);
     if named != 1 {
         return value::refuse(
@@ -77,10 +88,13 @@ fn read_one(node: &Node, report: &mut Report) -> Option<Descriptors> {
     if stray {
         return value::refuse(node, report, "`includes` belongs to `proto`");
     }
+    if stray_refresh {
+        return value::refuse(node, report, "`refresh` belongs to `reflect`");
+    }
     let source = file
         .map(Source::File)
         .or(directory.map(Source::Directory))
         .or(proto.map(|path| Source::Proto { path, includes }))
-        .or(reflect.map(Source::Reflect))?;
+        .or(reflect.map(|uri| Source::Reflect { uri, refresh }))?;
     Some(Descriptors { source, position: Some(node.position) })
 }

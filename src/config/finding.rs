@@ -96,6 +96,8 @@ pub(super) struct Report {
     source: String,
     findings: Vec<Finding>,
     follows_secrets: bool,
+    /// Files that references to secrets lead to.
+    secret_files: Vec<PathBuf>,
     /// What readers draw instead of reading.
     shapes: Vec<Shape>,
 }
@@ -108,6 +110,7 @@ impl Report {
             source: String::new(),
             findings: Vec::new(),
             follows_secrets: true,
+            secret_files: Vec::new(),
             shapes: Vec::new(),
         }
     }
@@ -154,6 +157,15 @@ impl Report {
 
     pub(super) fn follows_secrets(&self) -> bool {
         self.follows_secrets
+    }
+
+    /// Notes a file that a reference to a secret leads to.
+    pub(super) fn led_to(&mut self, path: PathBuf) {
+        self.secret_files.push(path);
+    }
+
+    pub(super) fn take_secret_files(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.secret_files)
     }
 
     /// A path as the file means it: relative to the file's own directory.

@@ -38,6 +38,7 @@ pub mod plans;
 pub mod policies;
 pub mod protection;
 pub mod rate;
+pub mod reload;
 mod restart;
 pub mod revoked;
 pub mod routes;
@@ -53,7 +54,7 @@ mod together;
 mod value;
 mod yaml;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::codec::options::JsonOptions;
@@ -65,6 +66,7 @@ use listeners::Listeners;
 use observe::Observe;
 use plans::Plan;
 use policies::Policy;
+use reload::Reload;
 use routes::Routes;
 use section::Section;
 use services::Service;
@@ -108,10 +110,14 @@ pub struct Config {
     pub surfaces: Vec<Surface>,
     /// What is told of the work beside its replies.
     pub observe: Observe,
+    /// When it is loaded again.
+    pub reload: Reload,
     /// Threads, each with its own runtime and backend connections. `None`: one per core.
     pub workers: Option<usize>,
     /// Whether secrets, and files that hold them, are where they are said to be.
     pub has_secrets: bool,
+    /// Files that secrets were read from.
+    pub secret_files: Vec<PathBuf>,
     /// What is allowed and yet likely a mistake.
     pub warnings: Vec<Finding>,
     /// The file itself, to be shown.
@@ -166,8 +172,10 @@ impl Default for Config {
             policies: Vec::new(),
             surfaces: vec![Surface::whole()],
             observe: Observe::default(),
+            reload: Reload::default(),
             workers: None,
             has_secrets: true,
+            secret_files: Vec::new(),
             warnings: Vec::new(),
             written: Written::default(),
         }
@@ -207,10 +215,12 @@ impl Config {
                 None
             }
         };
+        let secret_files = report.take_secret_files();
         match (config, report.into_findings()) {
             (Some(config), warnings) if !finding::is_fatal(&warnings) => Ok(Self {
                 file: Some(file.display().to_string().into()),
                 has_secrets: !elsewhere.secrets,
+                secret_files,
                 warnings,
                 ..config
             }),
@@ -238,6 +248,7 @@ impl Config {
         section.read("policies", &mut config.policies, policies::read);
         section.read("surfaces", &mut config.surfaces, surfaces::read);
         section.read("observe", &mut config.observe, Observe::read);
+        section.read("reload", &mut config.reload, Reload::read);
         section.read("workers", &mut config.workers, |node, report| {
             value::integer(1..=WORKERS_MAX)(node, report).map(Some)
         });

@@ -28,7 +28,9 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<Secret> {
             report
                 .warn(node.position, format!("`{}` may be read by every user of the system", path.display()));
         }
-        from_file(&path)
+        let found = from_file(&path);
+        report.led_to(path);
+        found
     } else {
         // The value is not repeated: it may be the secret itself.
         Err("a secret is written as `env:NAME` or `file:PATH`, never in this file".to_owned())

@@ -1,5 +1,7 @@
 //! What the configuration leads to and is read once for each time that it is loaded: descriptors, service configs.
 
+use std::path::{Path, PathBuf};
+
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::snapshot::{finding, warning};
@@ -54,6 +56,21 @@ pub(super) async fn read(config: &Config, before: &Contents) -> Result<Contents,
     }
 }
 
+/// What is to be looked at for changes: all that is read with the configuration, whether it was there or not.
+pub(super) fn files(config: &Config, contents: &Contents) -> Vec<PathBuf> {
+    let descriptors = config.descriptors.iter().filter_map(|named| match &named.source {
+        descriptors::Source::File(path)
+        | descriptors::Source::Directory(path)
+        | descriptors::Source::Proto { path, .. } => Some(path.clone()),
+        descriptors::Source::Reflect { .. } | descriptors::Source::Embedded { .. } => None,
+    });
+    let service_configs = config.routes.service_config.iter().map(|named| named.file.clone());
+    let authorities = authorities(config).map(Path::to_owned);
+    let read = contents.sources.files.iter().cloned();
+    let secrets = config.secret_files.iter().cloned();
+    descriptors.chain(service_configs).chain(authorities).chain(secrets).chain(read).collect()
+}
+
 /// A problem of a source, at the place of the source.
 pub(super) fn located<'e>(
     config: &Config,
@@ -71,7 +88,7 @@ fn update(digest: &mut Context, bytes: &[u8]) {
 }
 
 /// Files of certificates that are read with the configuration, and not watched on their own.
-pub(super) fn authorities(config: &Config) -> impl Iterator<Item = &std::path::Path> {
+fn authorities(config: &Config) -> impl Iterator<Item = &Path> {
     let of_providers = config.auth.iter().filter_map(|provider| match &provider.kind {
         Kind::Jwt(jwt) => jwt.ca.as_deref(),
         Kind::Introspect(introspect) => introspect.ca.as_deref(),
@@ -92,7 +109,7 @@ fn source(named: &Descriptors) -> Source {
         descriptors::Source::Proto { path, includes } => {
             Source::Protos { paths: vec![path.clone()], includes: includes.clone() }
         }
-        descriptors::Source::Reflect(uri) => Source::Reflection { url: uri.to_string() },
+        descriptors::Source::Reflect { uri, .. } => Source::Reflection { url: uri.to_string() },
         descriptors::Source::Embedded { name, set } => Source::Embedded { name, set },
     }
 }

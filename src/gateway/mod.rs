@@ -44,6 +44,7 @@ use crate::server::{
     StartError, WorkerContext,
 };
 use crate::snapshot::{Catalog, Snapshot};
+use crate::source::changes::Changes;
 use crate::stage::limit::Limits;
 use crate::stage::{self, Calls, Stages};
 use crate::telemetry::audit::{Audit, AuditError};
@@ -73,7 +74,8 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     kept: Kept,
     background: Background,
-    origin: Option<Origin>,
+    /// Where it can be loaded from again, and the files as they were read.
+    origin: Option<(Origin, Changes)>,
 }
 
 impl Gateway {
@@ -119,9 +121,12 @@ impl Gateway {
     ///
     /// The origin's; every finding at once.
     pub async fn load(origin: Origin) -> Result<Self, LoadError> {
+        let begun = SystemTime::now();
+        let before = Changes::of(origin.file());
         let config = origin.load()?;
         let gateway = Self::build(&config).await.map_err(LoadError::Findings)?;
-        Ok(Self { origin: Some(origin), ..gateway })
+        let files = origin.file().chain(contents::files(&config, &gateway.contents));
+        Ok(Self { origin: Some((origin, before.with(files, begun))), ..gateway })
     }
 
     /// What was left out, although the gateway can serve: rules that lost to others.
@@ -182,10 +187,12 @@ impl Gateway {
             reload: origin.is_some().then(|| Arc::new(reloader) as Arc<dyn Reload>),
         };
         let running = server::start(server.clone(), Arc::new(rooms), metrics.clone(), operations)?;
-        if let Some(origin) = origin {
+        if let Some((origin, changes)) = origin {
             let listeners = running.listeners();
             let serving = Serving {
                 origin,
+                changes,
+                fetched: tokio::time::Instant::now(),
                 config,
                 contents,
                 kept,

@@ -1,8 +1,8 @@
 //! Loading the configuration again while calls are served.
 //!
 //! ```text
-//! SIGHUP, POST ─▶ queue ─▶ one task: load, check, build ─▶ warm ─▶ install: one store
-//!                               └ any finding: the old one goes on, and it is told why
+//! SIGHUP, POST, a changed file ─▶ one task: load, check, build ─▶ warm ─▶ install: one store
+//!                                     └ any finding: the old one goes on, and it is told why
 //! ```
 //!
 //! Nothing of it runs on a worker. Whoever asks while a reload is under way gets the answer of the one after it,
@@ -10,22 +10,27 @@
 
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::contents::{self, Contents};
 use super::snapshot::{self, Ground, Kept};
 use super::{likely_mistakes, listeners, settings};
+use crate::config::descriptors::Source;
 use crate::config::finding::{Finding, Severity, as_json};
 use crate::config::{Config, LoadError};
 use crate::server::{
     Bound, ConfigPage, ListenerAddress, Listeners, Reload, Reloaded, ServerConfig, StartError,
 };
-use crate::snapshot::{Catalog, Snapshot};
+use crate::snapshot::{Catalog, Losses, Snapshot, compare};
+use crate::source::changes::Changes;
 use crate::telemetry::audit::{self, Digests};
 use crate::telemetry::{Metrics, ReloadResult};
 
@@ -35,12 +40,22 @@ const WAITING_MAX: usize = 64;
 /// Findings of one kind that are logged; the rest is counted.
 const LINES_MAX: usize = 20;
 
+/// Losses that an answer lists.
+const LOSSES_SHOWN_MAX: usize = 100;
+
 /// Where a configuration comes from, each time that it is loaded.
-pub struct Origin(Box<dyn Fn() -> Result<Config, LoadError> + Send + Sync>);
+pub struct Origin {
+    file: Option<PathBuf>,
+    load: Box<dyn Fn() -> Result<Config, LoadError> + Send + Sync>,
+}
 
 /// What is served, and how it came to be.
 pub(super) struct Serving {
     pub(super) origin: Origin,
+    /// The files as they were when they were last read.
+    pub(super) changes: Changes,
+    /// When backends were last asked for their descriptors.
+    pub(super) fetched: Instant,
     pub(super) config: Arc<Config>,
     pub(super) contents: Contents,
     pub(super) kept: Kept,
@@ -61,6 +76,14 @@ pub(super) struct Request {
     answer: oneshot::Sender<Reloaded>,
 }
 
+/// What is to be loaded again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Everything,
+    /// The descriptors under the configuration that holds.
+    Descriptors,
+}
+
 /// What a configuration makes, ready to be served.
 struct Prepared {
     config: Config,
@@ -70,6 +93,7 @@ struct Prepared {
     server: ServerConfig,
     bound: Bound,
     warnings: Vec<Finding>,
+    losses: Losses,
     /// Keys of the file that hold after a restart.
     held: Vec<&'static [&'static str]>,
 }
@@ -82,13 +106,20 @@ enum Loaded {
 }
 
 impl Origin {
-    /// `load` gives the configuration as it is now.
-    pub fn new(load: impl Fn() -> Result<Config, LoadError> + Send + Sync + 'static) -> Self {
-        Self(Box::new(load))
+    /// `load` gives the configuration as it is now, which stands in `file` or in flags alone.
+    pub fn new(
+        file: Option<PathBuf>,
+        load: impl Fn() -> Result<Config, LoadError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { file, load: Box::new(load) }
+    }
+
+    pub(super) fn file(&self) -> impl Iterator<Item = PathBuf> + use<> {
+        self.file.clone().into_iter()
     }
 
     pub(super) fn load(&self) -> Result<Config, LoadError> {
-        (self.0)()
+        (self.load)()
     }
 }
 
@@ -119,22 +150,27 @@ pub(super) fn queue() -> (Reloader, mpsc::Receiver<Request>) {
 }
 
 impl Serving {
-    /// Reloads as often as somebody asks, until nobody can ask any more.
+    /// Reloads as often as somebody asks or a file changes, until nobody can ask any more.
     pub(super) async fn serve(mut self, mut requests: mpsc::Receiver<Request>, runtime: Handle) {
-        while let Some(first) = requests.recv().await {
-            let mut waiting = vec![first];
-            while let Ok(another) = requests.try_recv() {
-                waiting.push(another);
-            }
-            let mut actors: Vec<_> = waiting.iter().map(|request| request.actor.as_str()).collect();
-            actors.sort_unstable();
-            actors.dedup();
-            let actors = actors.join(", ");
+        loop {
+            let mut waiting = Vec::new();
+            let (actor, scope) = tokio::select! {
+                request = requests.recv() => {
+                    let Some(request) = request else { return };
+                    waiting.push(request);
+                    while let Ok(another) = requests.try_recv() {
+                        waiting.push(another);
+                    }
+                    (actors(&waiting), Scope::Everything)
+                }
+                () = self.changes.changed(), if self.is_watching() => ("file".to_owned(), Scope::Everything),
+                () = fetch_due(&self.config, self.fetched) => ("refresh".to_owned(), Scope::Descriptors),
+            };
             // Where it is built nobody serves and nothing else waits.
             let job = tokio::task::spawn_blocking({
                 let runtime = runtime.clone();
                 move || {
-                    let loaded = runtime.block_on(self.load(&runtime));
+                    let loaded = runtime.block_on(self.load(&runtime, scope));
                     (self, loaded)
                 }
             });
@@ -144,7 +180,7 @@ impl Serving {
                 );
             };
             self = serving;
-            let reloaded = self.end(&actors, loaded).await;
+            let reloaded = self.end(&actor, loaded).await;
             for Request { answer, .. } in waiting {
                 // Who has gone away does not mind.
                 let _ = answer.send(reloaded.clone());
@@ -152,10 +188,24 @@ impl Serving {
         }
     }
 
-    async fn load(&self, background: &Handle) -> Result<Loaded, Vec<Finding>> {
-        let mut config = self.origin.load().map_err(findings)?;
+    fn is_watching(&self) -> bool {
+        self.config.reload.watch && self.origin.file.is_some()
+    }
+
+    async fn load(&mut self, background: &Handle, scope: Scope) -> Result<Loaded, Vec<Finding>> {
+        let begun = SystemTime::now();
+        self.changes = self.changes.again();
+        self.fetched = Instant::now();
+        let mut config = match scope {
+            Scope::Everything => self.origin.load().map_err(findings)?,
+            Scope::Descriptors => (*self.config).clone(),
+        };
         let (held, mut warnings): (Vec<_>, Vec<_>) = config.hold_back(&self.config).into_iter().unzip();
-        let contents = contents::read(&config, &self.contents).await?;
+        let contents = contents::read(&config, &self.contents).await;
+        let files = contents::files(&config, contents.as_ref().unwrap_or(&self.contents));
+        self.changes = std::mem::take(&mut self.changes).with(self.origin.file().chain(files), begun);
+        let contents = contents?;
+        self.metrics.reloads.fetch_failures.add(contents.warnings.len() as u64);
         warnings.extend(contents.warnings.iter().cloned());
         if config == *self.config && contents.digest == self.contents.digest {
             return Ok(Loaded::Unchanged(warnings));
@@ -170,12 +220,16 @@ impl Serving {
             previous: Some((&self.config, &previous)),
         };
         let (snapshot, left_out) = snapshot::build(&config, &contents, ground)?;
+        let losses = compare(previous.shown(), snapshot.shown());
+        if config.reload.refuse_breaking && !losses.is_empty() {
+            return Err(breaking(&config, &losses));
+        }
         let (server, of_listeners) =
             listeners::server(&config, background, Some((&self.config, &self.server)))?;
         let bound = self.listeners.bind(server.clone()).map_err(|error| vec![unbound(&config, &error)])?;
         warnings.extend(left_out.into_iter().chain(of_listeners));
         warnings.extend(likely_mistakes(&config));
-        let prepared = Prepared { config, contents, kept, snapshot, server, bound, warnings, held };
+        let prepared = Prepared { config, contents, kept, snapshot, server, bound, warnings, losses, held };
         Ok(Loaded::Prepared(Box::new(prepared)))
     }
 
@@ -185,7 +239,7 @@ impl Serving {
             Ok(Loaded::Unchanged(warnings)) => {
                 self.metrics.reloads.ended(ReloadResult::Unchanged);
                 tell(&warnings);
-                tracing::info!(actor, "the configuration is unchanged");
+                tracing::debug!(actor, "the configuration is unchanged");
                 self.answer(ReloadResult::Unchanged, json!({ "warnings": as_json(&warnings) }))
             }
             Err(findings) => {
@@ -206,7 +260,8 @@ impl Serving {
 
     /// Waits for what the first calls will need, and serves.
     async fn install(&mut self, actor: &str, prepared: Prepared) -> Reloaded {
-        let Prepared { config, contents, kept, snapshot, server, bound, mut warnings, held } = prepared;
+        let Prepared { config, contents, kept, snapshot, server, bound, mut warnings, losses, held } =
+            prepared;
         let (next, before) = (&kept.auth, &self.kept.auth);
         let (keys, revocations) = tokio::join!(
             next.tokens.ready(Some(&before.tokens)),
@@ -232,12 +287,24 @@ impl Serving {
         audit::note_loaded(actor, config.file.as_deref(), &before, &after);
         (self.config, self.contents, self.kept, self.server) = (Arc::new(config), contents, kept, server);
         tell(&warnings);
+        for line in losses.lines.iter().take(LINES_MAX) {
+            tracing::warn!("clients lose: {line}");
+        }
+        tell_more(losses.count(), "losses");
         let changes = changes(&before, &after);
         for ListenerAddress { name, address, scheme } in addresses {
             tracing::info!("{name} {scheme}://{address}");
         }
         tracing::info!(actor, %changes, "the new configuration holds");
-        self.answer(ReloadResult::Applied, json!({ "changes": changes, "warnings": as_json(&warnings) }))
+        self.answer(
+            ReloadResult::Applied,
+            json!({
+                "changes": changes,
+                "losses": losses.lines.get(..LOSSES_SHOWN_MAX).unwrap_or(&losses.lines),
+                "losses_count": losses.count(),
+                "warnings": as_json(&warnings),
+            }),
+        )
     }
 
     fn answer(&self, result: ReloadResult, mut told: Value) -> Reloaded {
@@ -285,8 +352,44 @@ fn tell(findings: &[Finding]) {
             Severity::Warning => tracing::warn!("{finding}"),
         }
     }
-    if let Some(more) = findings.len().checked_sub(LINES_MAX).filter(|more| *more > 0) {
-        tracing::warn!("and {more} more findings");
+    tell_more(findings.len(), "findings");
+}
+
+fn tell_more(count: usize, what: &str) {
+    if let Some(more) = count.checked_sub(LINES_MAX).filter(|more| *more > 0) {
+        tracing::warn!("and {more} more {what}");
+    }
+}
+
+/// Why a configuration is refused that would take something from clients.
+fn breaking(config: &Config, losses: &Losses) -> Vec<Finding> {
+    let position = config.place(&["reload", "refuse_breaking"]);
+    let told =
+        |line: &String| snapshot::finding(config, position, format_args!("clients would lose: {line}"));
+    let mut findings: Vec<_> = losses.lines.iter().take(LOSSES_SHOWN_MAX).map(told).collect();
+    if let Some(more) = losses.count().checked_sub(LOSSES_SHOWN_MAX).filter(|more| *more > 0) {
+        findings.push(snapshot::finding(config, position, format_args!("clients would lose {more} more")));
+    }
+    findings
+}
+
+/// Who asks, each once.
+fn actors(waiting: &[Request]) -> String {
+    let mut actors: Vec<_> = waiting.iter().map(|request| request.actor.as_str()).collect();
+    actors.sort_unstable();
+    actors.dedup();
+    actors.join(", ")
+}
+
+/// Waits until a backend is to be asked for its descriptors again; for ever if none is.
+async fn fetch_due(config: &Config, fetched: Instant) {
+    let intervals = config.descriptors.iter().filter_map(|named| match &named.source {
+        Source::Reflect { refresh, .. } => *refresh,
+        _ => None,
+    });
+    match intervals.min() {
+        Some(interval) => tokio::time::sleep_until(fetched + interval).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,7 @@
 //! changes a request in flight. Building a snapshot is the composition root's affair; installing one is a
 //! single store. May import whatever is pure.
 
+mod compare;
 mod surfaces;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::policy::strip::Strip;
 use crate::route::{Binding, BindingOptions};
 use crate::schema::Schema;
 
+pub use compare::{LOSSES_MAX, Losses, Shown, compare};
 pub use surfaces::{HostPattern, NoSurface, Surface, Surfaces};
 
 /// What exists and how it is served. Immutable.
@@ -72,6 +74,11 @@ pub struct Bounds {
 }
 
 impl Snapshot {
+    /// What clients see of it.
+    pub const fn shown(&self) -> Shown<'_> {
+        Shown { schema: &self.schema, surfaces: &self.surfaces }
+    }
+
     /// The place of a listener; none that there is for one which this snapshot does not know.
     pub fn listener(&self, name: &str) -> usize {
         // There are few, and most often one.

@@ -11,6 +11,9 @@ use crate::schema::{Input, Limits};
 /// as it likes.
 const ENDINGS: [&str; 5] = ["binpb", "pb", "bin", "desc", "protoset"];
 
+/// More are not looked at for changes.
+const PLACES_MAX: usize = 10_000;
+
 /// Directories within directories are searched this deep.
 pub(super) const DIRECTORY_DEPTH_MAX: usize = 32;
 
@@ -78,6 +81,22 @@ pub(super) fn expand(
         files.append(&mut found);
     }
     files
+}
+
+/// The paths, and every directory below them: what must be looked at to see a file come or go. Files in directories are
+/// among them too, to see them change.
+pub(super) fn places(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    let mut waiting: Vec<_> = paths.iter().map(|path| (path.clone(), DIRECTORY_DEPTH_MAX)).collect();
+    while let Some((path, depth)) = waiting.pop() {
+        if depth > 0 && places.len() < PLACES_MAX && path.is_dir() {
+            // One that cannot be read is told by whoever reads it.
+            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+            waiting.extend(entries.map(|entry| (entry.path(), depth - 1)));
+        }
+        places.push(path);
+    }
+    places
 }
 
 fn search(

@@ -7,6 +7,7 @@
 //! Every source is read even when one before it failed, so that all errors are reported at once. Only
 //! reflection waits on a network; files are read in place, which is fine at the start and in a reload.
 
+pub mod changes;
 mod file;
 mod proto;
 mod reflection;
@@ -68,6 +69,8 @@ pub struct Contents {
     inputs: Vec<Input>,
     /// What backends have said, by URL: it is believed for as long as they cannot be asked again.
     fetched: HashMap<String, Input>,
+    /// Files that were read, and directories that were searched.
+    pub files: Vec<PathBuf>,
     /// Backends that could not be asked, where what they said before stands in.
     pub outdated: Vec<SourceError>,
 }
@@ -93,9 +96,13 @@ pub async fn read(sources: &[Source], before: &Contents) -> Result<Contents, Vec
         let located = |problem| SourceError { source_index: Some(index), problem };
         let mut problems = Vec::new();
         match source {
-            Source::Sets(paths) => contents.inputs.extend(file::read(paths, &mut problems)),
+            Source::Sets(paths) => {
+                contents.files.extend(file::places(paths));
+                contents.inputs.extend(file::read(paths, &mut problems));
+            }
             Source::Protos { paths, includes } => {
-                contents.inputs.extend(proto::compile(paths, includes, &mut problems));
+                contents.files.extend(file::places(paths));
+                contents.inputs.extend(proto::compile(paths, includes, &mut contents.files, &mut problems));
             }
             Source::Embedded { name, set } => {
                 contents.inputs.push(Input { name: (*name).to_owned(), bytes: Bytes::from_static(set) });

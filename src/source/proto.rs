@@ -30,10 +30,12 @@ embedded! {
     "google/rpc/status.proto",
 }
 
-/// Compiles every file; the set that results is left out when a file fails.
+/// Compiles every file; the set that results is left out when a file fails. What was read, imports too, is added to
+/// `read`.
 pub(super) fn compile(
     paths: &[PathBuf],
     includes: &[PathBuf],
+    read: &mut Vec<PathBuf>,
     problems: &mut Vec<SourceProblem>,
 ) -> Option<Input> {
     let known = problems.len();
@@ -55,6 +57,7 @@ pub(super) fn compile(
             }
         }
     }
+    read.extend(compiler.files().filter_map(|file| file.path().map(Path::to_owned)));
     (problems.len() == known && !files.is_empty()).then(|| Input {
         name: paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
         bytes: compiler.encode_file_descriptor_set().into(),

@@ -24,12 +24,15 @@ use crate::telemetry::{FILES, audit};
 use serde_json::json;
 
 /// How often a watched file is looked at.
-const INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 500 });
+pub(super) const INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 500 });
 
 /// How long a changed file must stay as it is before it is read, and how often that is waited for: what is
 /// written all the time is read as it stands, within a second of its change.
 const SETTLED: Duration = Duration::from_millis(if cfg!(test) { 2 } else { 50 });
 const SETTLING_MAX: usize = 8;
+
+/// More than the coarsest step of the clock of a file system.
+const CLOCK_TICK: Duration = Duration::from_millis(20);
 
 /// Larger files are refused.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -46,7 +49,7 @@ pub struct Watched<T> {
 
 /// What tells two contents apart without reading them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fingerprint {
+pub(super) struct Fingerprint {
     modified: Option<SystemTime>,
     bytes: u64,
     device: u64,
@@ -154,16 +157,27 @@ async fn settled(paths: &[PathBuf]) -> Vec<Option<Fingerprint>> {
 }
 
 fn fingerprints(paths: &[PathBuf]) -> Vec<Option<Fingerprint>> {
-    let fingerprint = |path: &PathBuf| {
+    paths.iter().map(|path| Fingerprint::of(path)).collect()
+}
+
+impl Fingerprint {
+    /// Of what is there now, behind symlinks.
+    pub(super) fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
-        Some(Fingerprint {
+        Some(Self {
             modified: metadata.modified().ok(),
             bytes: metadata.len(),
             device: metadata.dev(),
             inode: metadata.ino(),
         })
-    };
-    paths.iter().map(fingerprint).collect()
+    }
+
+    /// Whether the content may be younger than a moment that has passed.
+    pub(super) fn is_modified_since(&self, moment: SystemTime) -> bool {
+        // The system stamps files by a clock that it moves on every few milliseconds.
+        let moment = moment.checked_sub(CLOCK_TICK).unwrap_or(moment);
+        self.modified.is_some_and(|modified| (moment..=SystemTime::now()).contains(&modified))
+    }
 }
 
 fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {

@@ -31,6 +31,8 @@ pub struct Reloads {
     /// Seconds since 1970 at the last attempt; at the start before there is one.
     last_unix_s: Gauge,
     generation: Gauge,
+    /// Backends that could not be asked for their descriptors again.
+    pub fetch_failures: Counter,
 }
 
 impl ReloadResult {
@@ -53,6 +55,7 @@ impl Default for Reloads {
             is_last_successful: Gauge::default(),
             last_unix_s: Gauge::default(),
             generation: Gauge::default(),
+            fetch_failures: Counter::default(),
         };
         reloads.is_last_successful.set(1);
         reloads.last_unix_s.set(Timestamp::now().unix_s());
@@ -92,6 +95,13 @@ impl Reloads {
             let counter = ConstCounter::new(self.counter(result).value());
             counter.encode(family.encode_family(&[("result", result.name())])?)?;
         }
+        let help = "Backends that could not be asked for their descriptors, what they said before going on";
+        ConstCounter::new(self.fetch_failures.value()).encode(encoder.encode_descriptor(
+            "descriptor_fetch_failures",
+            help,
+            None,
+            MetricType::Counter,
+        )?)?;
         let gauge = |gauge: &Gauge| ConstGauge::new(i64::try_from(gauge.value()).unwrap_or(i64::MAX));
         let help = "Whether the last reload could be served, or there was none";
         let name = "config_last_reload_successful";

@@ -241,3 +241,22 @@ surfaces:
     let expected = "there is no consumer `acne`: did you mean `acme`?";
     assert_eq!((unknown.code, unknown.stdout.as_str(), unknown.stderr.trim()), (2, "", expected));
 }
+
+#[test]
+fn losses_are_told_against_a_configuration_and_against_a_set() {
+    let rules = "surfaces: { web: { rules: [{ match: \"*.GetBook\" }] } }";
+    let before = Configuration::of_library("against-before", "surfaces: { web: {} }");
+    let after = Configuration::of_library("against-after", rules);
+    let outcome = after.check(&["--against", before.path()]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("warning: clients would lose: `web`: "), "{}", outcome.stdout);
+    assert_eq!(before.check(&["--against", after.path(), "--strict"]).code, 0, "what is added is no loss");
+    // The same descriptors, whatever surfaces show of them.
+    assert_eq!(after.check(&["--against", LIBRARY, "--strict"]).code, 0);
+    let text = format!("{rules}\nreload: {{ refuse_breaking: true }}");
+    let refusing = Configuration::of_library("against-refusing", &text);
+    let outcome = refusing.check(&["--against", before.path()]);
+    assert_eq!(outcome.code, 1, "{}", outcome.stdout);
+    let place = format!("{}:5:28: clients would lose", refusing.path());
+    assert!(outcome.stdout.contains(&place), "{}", outcome.stdout);
+}

@@ -67,7 +67,7 @@ async fn address_that_is_taken_refuses_the_reload() {
     let answer = reloading.post().await;
     assert_eq!(answer.status, 422, "{}", answer.text());
     let finding = &answer.json()["findings"][0];
-    assert_eq!((&finding["line"], &finding["column"]), (&6.into(), &16.into()), "{finding}");
+    assert_eq!((&finding["line"], &finding["column"]), (&7.into(), &16.into()), "{finding}");
     assert!(finding["message"].as_str().is_some_and(|text| text.contains("cannot listen")), "{finding}");
     assert_eq!(reloading.page("/config").await.json()["json"]["names"], "json");
 }

@@ -1,6 +1,9 @@
 //! Reloads at the real doors: what begins them, what they change, what they leave alone, how they are refused.
 
 mod listeners;
+mod load;
+mod losses;
+mod watch;
 
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -68,6 +71,10 @@ impl Reloading {
 fn text(backend: &str, sections: &str) -> String {
     let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/door.proto");
     let mut text = "version: 1\n".to_owned();
+    if !sections.contains("reload:") {
+        // What asks is the test alone.
+        text.push_str("reload: { watch: false }\n");
+    }
     if !sections.contains("descriptors:") {
         text.push_str(&format!("descriptors: [{{ proto: {proto:?} }}]\n"));
     }
@@ -115,7 +122,7 @@ async fn refused_file_changes_nothing_and_says_where() {
     let answer = answer.json();
     assert_eq!((&answer["result"], &answer["generation"]), (&"rejected".into(), &1.into()));
     let finding = &answer["findings"][0];
-    assert_eq!((&finding["line"], &finding["column"]), (&4.into(), &20.into()), "{answer:#}");
+    assert_eq!((&finding["line"], &finding["column"]), (&5.into(), &20.into()), "{answer:#}");
     assert!(finding["file"].as_str().is_some_and(|file| file.ends_with("transom.yaml")));
     assert!(finding["message"].as_str().is_some_and(|text| text.contains("polices")), "{answer:#}");
     for (name, value) in [
@@ -151,16 +158,16 @@ async fn what_cannot_be_built_is_refused_at_its_line() {
         assert!(finding["message"].as_str().is_some_and(|text| text.contains(message)), "{finding}");
         assert_eq!(reloading.get("/v1/items/7").await, 200, "{sections}");
     };
-    check("descriptors: [{ file: no-such-set.binpb }]\n", 3, "No such file").await;
-    check("surfaces: { web: { rules: [{ match: \"no.such.*\" }] } }", 4, "matches no method").await;
+    check("descriptors: [{ file: no-such-set.binpb }]\n", 4, "No such file").await;
+    check("surfaces: { web: { rules: [{ match: \"no.such.*\" }] } }", 5, "matches no method").await;
     check(
         "policies: { a: { deny: { cidr_file: no-such-list } } }\nsurfaces: { web: { policies: [a] } }",
-        4,
+        5,
         "",
     )
     .await;
-    check("versions: 2", 4, "").await;
-    check("surfaces: { web: {}", 4, "").await;
+    check("versions: 2", 5, "").await;
+    check("surfaces: { web: {}", 5, "").await;
     assert_eq!(reloading.sample("transom_config_reload_total{result=\"rejected\"}").await, 5);
     // The file is away for a moment.
     reloading.write_whole("");
@@ -286,7 +293,7 @@ async fn keys_that_need_a_restart_are_told_and_held_back() {
     assert_eq!(answer["result"], "unchanged", "{answer:#}");
     let warning = &answer["warnings"][0];
     assert_eq!(warning["message"], "`observe.audit` holds after a restart");
-    assert_eq!((&warning["line"], &warning["severity"]), (&5.into(), &"warning".into()));
+    assert_eq!((&warning["line"], &warning["severity"]), (&6.into(), &"warning".into()));
     // Whatever else is different holds, and the page shows what does.
     let answer = reloading.apply(&format!("{held}\njson: {{ names: proto }}")).await;
     assert_eq!(answer["warnings"][0]["message"], "`observe.audit` holds after a restart");
@@ -313,7 +320,7 @@ async fn audit_log_tells_who_reloaded_what() {
     let changes = entries[1]["data"]["changes"].as_array().expect("changes");
     assert_eq!((changes.len(), &changes[0]["name"]), (1, &"surfaces.web".into()));
     assert_ne!(changes[0]["before"], changes[0]["after"]);
-    assert!(entries[2]["data"]["findings"][0].as_str().is_some_and(|line| line.contains("transom.yaml:5:")));
+    assert!(entries[2]["data"]["findings"][0].as_str().is_some_and(|line| line.contains("transom.yaml:6:")));
 }
 
 #[tokio::test]
@@ -363,16 +370,15 @@ async fn secrets_are_in_no_answer() {
     let backend = Backend::echo().await;
     let reloading = Reloading::start(&backend, SHOWN).await;
     let secret = reloading.directory.path().join("secret");
-    std::fs::write(&secret, "hunter2").expect("writable");
-    let jwt = format!("keys: {{ secret: \"file:{}\" }}", secret.display());
+    std::fs::write(&secret, "hunter2".repeat(8)).expect("writable");
+    let jwt = format!("secret: \"file:{}\"", secret.display());
     let sections = format!(
         "auth: {{ corp: {{ jwt: {{ issuer: \"https://id.example\", audiences: [api], algorithms: [HS256], {jwt} }} }} }}\n\
          policies: {{ open: {{ auth: none }} }}\nsurfaces: {{ web: {{ policies: [open] }} }}\n"
     );
-    reloading.write(&sections);
-    let answer = reloading.post().await;
+    let answer = reloading.apply(&sections).await.to_string();
     let page = reloading.page("/config").await;
-    for text in [answer.text(), page.text()] {
+    for text in [answer.as_str(), page.text()] {
         assert!(!text.contains("hunter2"), "{text}");
     }
     reloading.write("listeners: { admin: { token: hunter2 } }");

@@ -111,6 +111,17 @@ pub(crate) async fn connect_h2(
     sender
 }
 
+/// A connection over HTTP/1.1 that is kept.
+pub(crate) async fn connect_h1(
+    address: SocketAddr,
+) -> hyper::client::conn::http1::SendRequest<super::backend::Body> {
+    let stream = TcpStream::connect(address).await.expect("the listener accepts");
+    let (sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a handshake");
+    tokio::spawn(connection);
+    sender
+}
+
 /// A GET for a connection over HTTP/2.
 pub(crate) fn empty(target: &str) -> Request<super::backend::Body> {
     let request = Request::get(format!("http://gateway.test{target}"));

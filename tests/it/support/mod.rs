@@ -185,6 +185,14 @@ impl Gateway {
         self.signal("HUP");
     }
 
+    /// Memory of the process, as the system counts it.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.expect("a process that runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
         let kill = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("`kill` runs");
