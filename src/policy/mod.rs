@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod balance;
 pub mod breaker;
 pub mod bucket;
+pub mod caching;
 pub mod certificate;
 pub mod claims;
 pub mod client_address;
