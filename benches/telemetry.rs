@@ -49,6 +49,7 @@ fn count_a_call(criterion: &mut Criterion) {
                 outcome: outcome(index),
                 http_number: 200,
                 ended: Timestamp::now(),
+                cache: None,
             });
             // As the writing thread does, if more rarely.
             if index % 1000 < 7 {

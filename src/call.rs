@@ -104,6 +104,7 @@ pub struct Notes {
     messages_sent: AtomicU64,
     place: OnceLock<Place>,
     cost: AtomicU64,
+    cache: OnceLock<&'static str>,
 }
 
 /// What the client sent, unread: the transcoder binds it to the request message.
@@ -216,6 +217,15 @@ impl Notes {
     /// Units that the call takes of its limits; 1 where none has said more.
     pub fn cost(&self) -> u64 {
         self.cost.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Keeps what the cache of replies did, where a rule has one.
+    pub fn cached(&self, result: &'static str) {
+        let _ = self.cache.set(result);
+    }
+
+    pub fn cache_result(&self) -> Option<&'static str> {
+        self.cache.get().copied()
     }
 
     /// Notes bytes of the request's body.

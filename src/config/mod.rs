@@ -14,6 +14,7 @@ pub mod auth;
 pub mod auth_introspect;
 pub mod auth_jwt;
 mod balance;
+pub mod cache;
 pub mod caller;
 mod compression;
 pub mod consumers;
@@ -104,6 +105,8 @@ pub struct Config {
     pub stores: Vec<Store>,
     /// What consumers may take, by name.
     pub plans: Vec<Plan>,
+    /// The bounds of the cache of replies.
+    pub cache: cache::Bounds,
     /// What is asked of calls, by name.
     pub policies: Vec<Policy>,
     /// The front ends. Default: one with every host and every method.
@@ -169,6 +172,7 @@ impl Default for Config {
             consumers: Vec::new(),
             stores: Vec::new(),
             plans: Vec::new(),
+            cache: cache::Bounds::default(),
             policies: Vec::new(),
             surfaces: vec![Surface::whole()],
             observe: Observe::default(),
@@ -245,6 +249,7 @@ impl Config {
         section.read("consumers", &mut config.consumers, consumers::read);
         section.read("stores", &mut config.stores, stores::read);
         section.read("plans", &mut config.plans, plans::read);
+        section.read("cache", &mut config.cache, cache::Bounds::read);
         section.read("policies", &mut config.policies, policies::read);
         section.read("surfaces", &mut config.surfaces, surfaces::read);
         section.read("observe", &mut config.observe, Observe::read);

@@ -12,6 +12,7 @@
 
 use super::access::AccessList;
 use super::auth::Demand;
+use super::cache::Cache;
 use super::cost::Cost;
 use super::expression::Expression;
 use super::fields::Fields;
@@ -49,6 +50,8 @@ pub struct Clauses {
     pub scopes: Option<Scopes>,
     /// What is shown of replies. Default: all.
     pub fields: Option<Fields>,
+    /// Which replies are kept, and how long.
+    pub cache: Option<Cache>,
 }
 
 /// Scopes, and where the file names them.
@@ -89,6 +92,7 @@ impl Clauses {
             value::one_or_more("limit", Rate::read)(node, report).map(Some)
         });
         section.read("fields", &mut clauses.fields, |node, report| Fields::read(node, report).map(Some));
+        section.read("cache", &mut clauses.cache, |node, report| Cache::read(node, report).map(Some));
         section.read("cost", &mut clauses.cost, |node, report| Cost::read(node, report).map(Some));
         clauses
     }

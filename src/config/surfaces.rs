@@ -170,7 +170,7 @@ impl Rule {
         section.read("deprecated", &mut rule.deprecated, deprecated::of_rule);
         rule.clauses = Clauses::read(&mut section);
         section.require("match", "name methods, such as `shop.v1.Orders.*`");
-        section.close(&["cache", "mirror", "sticky"]);
+        section.close(&["mirror", "sticky"]);
         Some(rule)
     }
 }

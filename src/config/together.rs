@@ -1,10 +1,11 @@
 //! What only shows when sections are read together: limits that never count, stores slower than calls, attempts
-//! that have no time.
+//! that have no time, caches that would show one caller's reply to another.
 
 use std::collections::BTreeMap;
 
 use super::Config;
 use super::auth::Combination;
+use super::cache::{LARGEST_SHARE, Partition};
 use super::effective::Effective;
 use super::finding::{Position, Report};
 use super::rate::{Allowance, By};
@@ -16,13 +17,15 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     // A policy's limits are judged once for all rules that use them.
     let mut limits = BTreeMap::new();
     let mut retries = BTreeMap::new();
+    let mut caches = BTreeMap::new();
     for effective in Effective::all(config) {
         if effective.rule.is_none_or(|rule| rule.expose) {
             gather(config, &effective, &mut limits);
             hasten(config, &effective, &mut retries);
+            caches.extend(cache(config, &effective));
         }
     }
-    for (position, message) in retries {
+    for (position, message) in retries.into_iter().chain(caches) {
         report.add(position, message);
     }
     for (position, limit) in limits {
@@ -33,6 +36,29 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             report.add(position, "the store may take longer than the whole call");
         }
     }
+}
+
+/// What is wrong with the cache of one rule.
+fn cache(config: &Config, effective: &Effective<'_>) -> Option<(Position, String)> {
+    let (cache, _) =
+        effective.single(|clauses| clauses.cache.as_ref()).filter(|(cache, _)| !cache.is_none)?;
+    let auth = effective.single(|clauses| clauses.auth.as_ref());
+    let is_asked = auth.is_some_and(|(demand, _)| demand.combination != Combination::None);
+    let names_max = config.cache.vary_names_max;
+    let message = if cache.partition == Partition::Consumer && !is_asked {
+        "consumers have replies of their own where nobody is asked who is calling: add `auth`".to_owned()
+    } else if cache.partition == Partition::None && is_asked && !cache.public {
+        "who calls here is asked for a credential: write `partition: consumer`, or `public: true` if \
+         replies are the same for all"
+            .to_owned()
+    } else if cache.max_bytes > config.cache.bytes_max / LARGEST_SHARE {
+        format!("`max_bytes` is more than a sixteenth of the {} bytes of `cache`", config.cache.bytes_max)
+    } else if cache.vary.len() > names_max {
+        format!("`vary` has more than the {names_max} names that `cache` allows")
+    } else {
+        return None;
+    };
+    Some((cache.position, message))
 }
 
 /// What is known of the limit at one place.

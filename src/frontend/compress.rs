@@ -16,7 +16,7 @@ use compression_codecs::flate::params::FlateEncoderParams;
 use compression_codecs::zstd::params::CParameter;
 use compression_codecs::{BrotliEncoder, EncodeV2, GzipEncoder, ZstdEncoder};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame};
 
 use crate::call::ResponseBody;
@@ -26,6 +26,10 @@ use crate::status::{Code, Status};
 
 /// Compresses a reply, if it is worth it and the client takes it.
 pub(super) fn compress(offer: Offer, response: &mut Response<ResponseBody>) {
+    if response.status() == StatusCode::NOT_MODIFIED {
+        // RFC 9110, section 15.4.5: it says what the reply in its place would vary in.
+        return offer.vary(response.headers_mut());
+    }
     let (offer, extent) = match response.body() {
         // A reply to HEAD varies as that to GET does.
         ResponseBody::Empty => match content_length(response.headers()) {

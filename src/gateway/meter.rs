@@ -170,6 +170,7 @@ impl Drop for Tally {
                 outcome,
                 http_number: self.http_number,
                 ended: Timestamp::now(),
+                cache: self.notes.cache_result(),
             });
         }
     }

@@ -8,6 +8,7 @@ mod access;
 mod auth;
 mod authorization;
 mod background;
+mod cache;
 mod certificates;
 mod clusters;
 mod contents;

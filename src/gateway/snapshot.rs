@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::contents::{self, Contents};
 use super::expressions::Expressions;
-use super::{access, auth, authorization, clusters, limits, meter, protection, surfaces};
+use super::{access, auth, authorization, cache, clusters, limits, meter, protection, surfaces};
 use crate::config::Config;
 use crate::config::effective::Effective;
 use crate::config::finding::{Finding, Position, Severity};
@@ -19,6 +19,7 @@ use crate::route::{BindingOptions, Rules};
 use crate::schema::Schema;
 use crate::snapshot::{Bounds, Snapshot, Surfaces};
 use crate::source::SourceError;
+use crate::stage::cache::Caching;
 use crate::stage::limit::Limits;
 use crate::telemetry::Metrics;
 
@@ -98,7 +99,7 @@ fn live(
     effective: &[Effective<'_>],
     schema: &Schema,
     shown: &Surfaces,
-    Ground { background, kept, workers, previous, .. }: Ground<'_>,
+    Ground { background, metrics, kept, workers, previous }: Ground<'_>,
 ) -> Result<Extensions, Vec<Finding>> {
     let mut live = Extensions::new();
     let expressions = Expressions { config, schema, surfaces: shown };
@@ -118,6 +119,10 @@ fn live(
     let protections = protection::build(config, effective, workers, previous.and_then(Extensions::get));
     live.insert(clusters::build(config, &protections, workers, previous.and_then(Extensions::get)));
     live.insert(protections);
+    let caching = previous.and_then(|previous| previous.get::<Arc<Caching>>()).map(|caching| &**caching);
+    if let Some(caching) = cache::build(config, effective, schema, shown, &metrics.stats.cache, caching)? {
+        live.insert(Arc::new(caching));
+    }
     surfaces::notices(effective).map(|notices| live.insert(notices));
     live.insert(access::build(config, effective, background, &kept.lists)?);
     if let Some(auth) = auth::build(config, effective, &kept.auth)? {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use super::cache;
 use super::fields::Masks;
 use super::snapshot::{finding, warning};
 use crate::config::Config;
@@ -112,6 +113,7 @@ pub(super) fn rules(config: &Config, effective: &[Effective<'_>]) -> Box<[Rule]>
             stream_idle: service.map_or(Rule::default().stream_idle, |service| service.stream_idle_timeout),
             retry: effective.retry(config).map(|retry| Arc::new(retry.rules.clone())),
             priority: effective.rule.map(|rule| rule.priority).unwrap_or_default(),
+            is_cached: cache::clause(effective).is_some(),
         }
     };
     effective.iter().map(rule).collect()

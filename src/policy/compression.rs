@@ -106,6 +106,13 @@ impl Offer {
         Some((coding, self.effort))
     }
 
+    /// Says that replies depend on what codings a client takes, where any is offered.
+    pub fn vary(self, headers: &mut HeaderMap) {
+        if self.is_on {
+            vary::add(headers, "Accept-Encoding");
+        }
+    }
+
     fn is_worth_it(self, extent: Extent) -> bool {
         match extent {
             Extent::Bytes(bytes) => bytes >= self.bytes_min as u64,

@@ -200,7 +200,17 @@ fn is_listed(name: &str) -> bool {
 }
 
 fn returns_plainly(name: &str) -> bool {
-    matches!(name, "etag" | "cache-control" | "vary" | "location" | "set-cookie" | "content-language")
+    matches!(
+        name,
+        "etag"
+            | "cache-control"
+            | "vary"
+            | "expires"
+            | "last-modified"
+            | "location"
+            | "set-cookie"
+            | "content-language"
+    )
 }
 
 /// Whether a value may cross: printable ASCII, and base64 under a `-bin` name.
@@ -335,6 +345,8 @@ mod tests {
         check_response(("foo-bin", b"AP8"), Some(("grpc-metadata-foo-bin", "AP8")));
         check_response(("etag", b"\"1\""), Some(("etag", "\"1\"")));
         check_response(("set-cookie", b"a=b"), Some(("set-cookie", "a=b")));
+        check_response(("expires", b"0"), Some(("expires", "0")));
+        check_response(("last-modified", b"0"), Some(("last-modified", "0")));
         check_response(("x-shop", b"a"), Some(("x-shop", "a")));
         check_response(("content-type", b"application/grpc"), None);
         check_response(("grpc-encoding", b"identity"), None);

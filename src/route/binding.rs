@@ -42,6 +42,8 @@ pub struct Binding {
     pub body: Body,
     /// Index in the fields of the output's plan.
     pub response_body: Option<usize>,
+    /// The method is declared to change nothing: `idempotency_level: NO_SIDE_EFFECTS`.
+    pub(super) has_no_side_effects: bool,
     /// The body is a `google.api.HttpBody`: bytes as they are, of any content type.
     pub raw_request: bool,
     /// The reply is a `google.api.HttpBody`.
@@ -141,6 +143,7 @@ impl Binding {
             client_streaming: method.is_client_streaming(),
             server_streaming: method.is_server_streaming(),
             is_idempotent: rule.verb == "GET" || schema.is_idempotent(method),
+            has_no_side_effects: schema.has_no_side_effects(method),
             body,
             response_body: response_field.as_ref().map(|field| plan_index(&output, field)),
             raw_request: match &body_field {
@@ -162,6 +165,11 @@ fn grpc_path(method: &MethodDescriptor) -> PathAndQuery {
 }
 
 impl Binding {
+    /// Whether calling it changes nothing: by its verb, or by what its descriptor says.
+    pub fn is_read_only(&self) -> bool {
+        &*self.verb == "GET" || self.has_no_side_effects
+    }
+
     /// The fields that take their values from the path, as the template has them: `book.name`.
     pub fn captured_fields(&self) -> impl Iterator<Item = &str> {
         self.captures.iter().map(|capture| &*capture.path)

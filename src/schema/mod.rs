@@ -108,8 +108,17 @@ impl Schema {
 
     /// Whether a method says, by its `idempotency_level`, that it may run twice.
     pub fn is_idempotent(&self, method: &MethodDescriptor) -> bool {
+        matches!(self.idempotency_level(method), Some(1 | 2))
+    }
+
+    /// Whether a method says so that it changes nothing.
+    pub fn has_no_side_effects(&self, method: &MethodDescriptor) -> bool {
+        self.idempotency_level(method) == Some(1)
+    }
+
+    fn idempotency_level(&self, method: &MethodDescriptor) -> Option<i32> {
         let options: raw::MethodOptions = raw::known_options(Some(&self.method_options(method)));
-        matches!(options.idempotency_level, Some(1 | 2))
+        options.idempotency_level
     }
 
     fn method_options(&self, method: &MethodDescriptor) -> Bytes {
@@ -221,6 +230,8 @@ mod tests {
             let service = schema.pool().get_service_by_name("t.S").expect("t.S");
             let found: Vec<_> = service.methods().map(|method| schema.is_idempotent(&method)).collect();
             assert_eq!(found, [false, false, true, true]);
+            let found: Vec<_> = service.methods().map(|method| schema.has_no_side_effects(&method)).collect();
+            assert_eq!(found.iter().filter(|found| **found).count(), 1);
         }
     }
 

@@ -60,6 +60,8 @@ pub struct Rule {
     pub retry: Option<Arc<RetryRules>>,
     /// Which calls are shed first.
     pub priority: Priority,
+    /// Whether replies may be kept.
+    pub is_cached: bool,
 }
 
 /// Bounds on one call that do not depend on its route.
@@ -101,6 +103,7 @@ impl Default for Rule {
             stream_idle: Duration::from_secs(300),
             retry: None,
             priority: Priority::default(),
+            is_cached: false,
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod auth;
 pub mod authorize;
+pub mod cache;
 mod deprecated;
 mod facts;
 mod in_flight;
@@ -24,6 +25,7 @@ use crate::telemetry::WorkerMetrics;
 use access::Doorkeeper;
 use auth::Authenticate;
 use authorize::Authorize;
+use cache::Cached;
 use deprecated::Deprecated;
 use in_flight::InFlight;
 use judge::Judged;
@@ -38,14 +40,18 @@ pub type Stages<S> =
     Judged<Doorkeeper, Judged<Deprecated, Judged<ByAddress, Judged<Authenticate, Known<S>>>>>;
 
 /// The stages of a call of which it is known whose it is.
-type Known<S> = Judged<Authorize, Judged<ByIdentity, Judged<Shed, Judged<Breaker, InFlight<S>>>>>;
+type Known<S> = Judged<Authorize, Judged<ByIdentity, Cached<Judged<Shed, Judged<Breaker, InFlight<S>>>>>>;
 
 /// Puts the stages around `inner`; `calls` is what all workers count together, `metrics` what one counts.
-pub fn stack<S: Stage + Clone>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> Stages<S> {
+pub fn stack<S>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> Stages<S>
+where
+    S: Stage + Clone + Send + 'static,
+    S::Future: Send,
+{
     let limiter = Limiter::new(metrics.clone());
     let in_flight = InFlight::new(inner, calls.clone());
     let protected = Judged::new(Shed, Judged::new(Breaker, in_flight));
-    let by_identity = Judged::new(ByIdentity(limiter.clone()), protected);
+    let by_identity = Judged::new(ByIdentity(limiter.clone()), Cached::new(protected));
     let authorize = Judged::new(Authorize::new(metrics.clone()), by_identity);
     let authenticate = Judged::new(Authenticate::new(metrics.clone()), authorize);
     let deprecated = Judged::new(Deprecated, Judged::new(ByAddress(limiter), authenticate));

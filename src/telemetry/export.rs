@@ -99,6 +99,7 @@ impl Collector for Metrics {
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         self.encode_families(&mut encoder)?;
+        self.encode_cache(&mut encoder)?;
         self.keys.encode(&mut encoder)?;
         self.revoked.encode(&mut encoder)?;
         self.stats.services.encode(&mut encoder)?;
@@ -164,6 +165,31 @@ impl Metrics {
         for (stage, reason, count) in self.stats.refusals() {
             let labels = [("stage", stage), ("reason", &*reason)];
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn encode_cache(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let cache = &self.stats.cache;
+        let help = "Calls of methods whose replies may be kept, by what the cache did";
+        let mut family = encoder.encode_descriptor("cache_requests", help, None, MetricType::Counter)?;
+        for (surface, result, count) in cache.results() {
+            let labels = [("surface", &*surface), ("result", result)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        for (name, help, value) in [
+            ("cache_entries", "Replies that are kept", cache.totals.entries()),
+            ("cache_bytes", "Bytes of the replies that are kept", cache.totals.bytes()),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        for (name, help, counter) in [
+            ("cache_evictions", "Replies that had to go for want of room", &cache.totals.evicted),
+            ("cache_purged", "Replies that an operator has purged", &cache.totals.purged),
+        ] {
+            let counter = ConstCounter::new(counter.value());
+            counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! No label is looked up while a request runs: a field or an array index is the handle.
 
 pub mod audit;
+pub mod cache;
 mod endpoints;
 mod export;
 mod keys;

@@ -8,6 +8,7 @@ mod balance;
 mod bindings;
 mod bounds;
 mod browser;
+mod cache;
 mod calls;
 mod cli;
 mod codec_differential;

@@ -62,7 +62,9 @@ pub enum Verdict {
     /// Stale, and served while a new one is fetched.
     Revalidating,
     /// Stale; if no new one can be had, it may be good enough.
-    Stale { serves_errors: bool },
+    Stale {
+        serves_errors: bool,
+    },
     /// The client wants a newer one.
     Unwanted,
 }
@@ -165,7 +167,9 @@ fn explicit_lifetime(reply: &HeaderMap, control: &ReplyControl, received: Receiv
 
 /// RFC 9111, section 4.2.3: `corrected_initial_age`.
 fn arrival_age(reply: &HeaderMap, received: Received) -> Duration {
-    let apparent = made(reply).map_or(Duration::ZERO, |made| received.now.saturating_sub(made));
+    // A date has whole seconds, and so has the time that it is held against.
+    let now = Duration::from_secs(received.now.as_secs());
+    let apparent = made(reply).map_or(Duration::ZERO, |made| now.saturating_sub(made));
     let told = reply.get(AGE).and_then(|value| value.to_str().ok());
     let told = told.and_then(|text| text.split(',').next()?.trim().parse::<u32>().ok()).unwrap_or(0);
     apparent.max(Duration::from_secs(told.into()) + received.delay)

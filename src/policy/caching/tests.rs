@@ -41,10 +41,19 @@ fn a_reply_lives_as_long_as_it_says() {
     check("cache-control: max-age=99999999999999999999", Some((1 << 31, 0)));
     check("cache-control: extension=\"a, max-age=5\", max-age=60", Some((60, 0)));
     check("cache-control: extension=\"\\\", max-age=5\", max-age=60", Some((60, 0)));
-    for nothing in ["max-age=60, max-age=5", "max-age=-1", "max-age=1.5", "max-age=a", "max-age=", "max-age", "max-age=0"] {
+    for nothing in [
+        "max-age=60, max-age=5",
+        "max-age=-1",
+        "max-age=1.5",
+        "max-age=a",
+        "max-age=",
+        "max-age",
+        "max-age=0",
+    ] {
         check(&format!("cache-control: {nothing}"), None);
     }
-    for forbidden in ["no-store", "no-cache", "private", "no-cache=\"etag\"", "private=\"etag\"", "No-Store"] {
+    for forbidden in ["no-store", "no-cache", "private", "no-cache=\"etag\"", "private=\"etag\"", "No-Store"]
+    {
         check(&format!("cache-control: max-age=60, {forbidden}"), None);
     }
     check("cache-control: max-age=60 | set-cookie: a=b", None);
@@ -85,7 +94,15 @@ fn a_rule_fills_in_what_the_reply_leaves_open() {
     check("cache-control: no-store", 200, None);
     check("expires: 0", 200, None);
     check("set-cookie: a=b", 200, None);
-    for (number, expected) in [(201, None), (203, Some(30)), (204, Some(30)), (206, None), (301, Some(30)), (302, None), (304, None)] {
+    for (number, expected) in [
+        (201, None),
+        (203, Some(30)),
+        (204, Some(30)),
+        (206, None),
+        (301, Some(30)),
+        (302, None),
+        (304, None),
+    ] {
         check("", number, expected);
     }
     check("cache-control: max-age=5", 302, Some(5));

@@ -17,6 +17,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::cache::CacheMetrics;
 use super::timestamp::Timestamp;
 use crate::status::Code;
 use cell::{Cell, Sum};
@@ -41,6 +42,8 @@ const LATELY: Duration = Duration::from_secs(60);
 /// The statistics of the process.
 #[derive(Debug)]
 pub struct Stats {
+    /// What the cache of replies does.
+    pub cache: CacheMetrics,
     started: Timestamp,
     routes: Mutex<Routes>,
     shards: Mutex<Vec<Arc<Shard>>>,
@@ -92,6 +95,7 @@ impl Default for Stats {
         routes.row(&OTHER.into(), &OTHER.into());
         let past = VecDeque::from([(Instant::now(), Rows::default())]);
         Self {
+            cache: CacheMetrics::default(),
             started: Timestamp::now(),
             routes: Mutex::new(routes),
             shards: Mutex::default(),
@@ -138,6 +142,7 @@ impl Stats {
         let refusals = self.refusals();
         let mut view = view::make(self.started, lately_s, &routes, &rows, &lately, refusals, services);
         view.generation = generation;
+        view.cache = view::Cache::of(&self.cache);
         view
     }
 

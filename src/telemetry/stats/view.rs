@@ -10,6 +10,7 @@ use super::cell::Sum;
 use super::services;
 use super::{CONSUMERS_MAX, OTHER, Route, Rows};
 use crate::telemetry::EndpointSeen;
+use crate::telemetry::cache::CacheMetrics;
 use crate::telemetry::timestamp::Timestamp;
 
 /// Everything counted, as of one moment.
@@ -30,6 +31,18 @@ pub struct View {
     services: BTreeMap<Box<str>, services::Row>,
     /// By service.
     endpoints: BTreeMap<Box<str>, Vec<EndpointSeen>>,
+    pub(super) cache: Cache,
+}
+
+/// What the cache of replies holds and does.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Cache {
+    entries: i64,
+    bytes: i64,
+    evicted: u64,
+    purged: u64,
+    /// Calls by surface and result.
+    surfaces: BTreeMap<Box<str>, BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -96,6 +109,36 @@ pub(super) fn make(
         refused,
         services,
         endpoints: BTreeMap::new(),
+        cache: Cache::default(),
+    }
+}
+
+impl Cache {
+    pub(super) fn of(metrics: &CacheMetrics) -> Self {
+        let mut surfaces: BTreeMap<Box<str>, BTreeMap<&'static str, u64>> = BTreeMap::new();
+        for (surface, result, count) in metrics.results() {
+            surfaces.entry((&*surface).into()).or_default().insert(result, count);
+        }
+        let totals = &metrics.totals;
+        let (entries, bytes) = (totals.entries(), totals.bytes());
+        Self { entries, bytes, evicted: totals.evicted.value(), purged: totals.purged.value(), surfaces }
+    }
+
+    /// The lines for people; none where nothing was ever looked up.
+    fn lines(&self) -> String {
+        let mut out = String::new();
+        if self.surfaces.is_empty() {
+            return out;
+        }
+        let Self { entries, bytes, evicted, purged, .. } = self;
+        let _ =
+            writeln!(out, "\ncache: {entries} replies, {bytes} bytes, {evicted} evicted, {purged} purged");
+        for (surface, results) in &self.surfaces {
+            for (result, count) in results {
+                let _ = writeln!(out, "{:<16} {result:<40} {count:>10}", shown(surface));
+            }
+        }
+        out
     }
 }
 
@@ -211,6 +254,7 @@ impl View {
         for (name, service) in &self.services {
             let _ = writeln!(out, "{name:<16} {}", service.text());
         }
+        out.push_str(&self.cache.lines());
         out
     }
 

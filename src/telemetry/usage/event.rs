@@ -50,6 +50,9 @@ impl Speaker {
         data.number("messages", record.outcome.messages);
         data.number("duration_us", record.duration_us());
         data.number("cost", record.outcome.cost);
+        if let Some(result) = record.cache {
+            data.text("cache", result);
+        }
         data.close();
         object.close();
         out.push(b'\n');
@@ -178,6 +181,13 @@ mod tests {
             },
         });
         assert_eq!(event(|out| speaker().call(out, 7, &record())), expected);
+    }
+
+    #[test]
+    fn a_call_says_what_the_cache_did() {
+        let hit = Record { cache: Some("hit"), ..record() };
+        assert_eq!(event(|out| speaker().call(out, 1, &hit))["data"]["cache"], "hit");
+        assert_eq!(event(|out| speaker().call(out, 1, &record()))["data"].get("cache"), None);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Record {
     pub outcome: Outcome,
     pub http_number: u16,
     pub ended: Timestamp,
+    /// What the cache of replies did, where a rule has one.
+    pub cache: Option<&'static str>,
 }
 
 impl Record {
@@ -87,6 +89,7 @@ pub(super) mod tests {
             outcome: Outcome { code: Code::Ok, bytes_in: 10, bytes_out: 20, messages: 1, cost: 1, duration },
             http_number: 200,
             ended: Timestamp(1_700_000_000_123),
+            cache: None,
         }
     }
 

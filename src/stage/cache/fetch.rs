@@ -1,0 +1,237 @@
+//! Going to the backend for a reply: alone, in line with others, or in the background.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use http::HeaderMap;
+use http::header::AGE;
+
+use super::entry::{self, Asking, Entry};
+use super::fill::Turn;
+use super::key::Asker;
+use super::told::{Forward, Told};
+use super::{Cache, Rule, conditional, instead, kept, memory, serves};
+use crate::call::{Call, Failure, Head, Notes, Reply};
+use crate::policy::caching::{Asked, Received, Verdict};
+use crate::stage::Stage;
+use crate::status::Status;
+use crate::telemetry::cache::CacheResult;
+
+/// A call on its way to the backend.
+pub(super) struct Fetch<S> {
+    pub(super) cache: Arc<Cache>,
+    pub(super) question: Question,
+    pub(super) inner: S,
+    pub(super) call: Call,
+    pub(super) why: Forward,
+    /// The reply that is stale or unwanted, and whether it will do when the backend fails.
+    pub(super) old: Option<(Arc<Entry>, bool)>,
+}
+
+/// What of a call is still needed when it is gone.
+pub(super) struct Question {
+    rule: Arc<Rule>,
+    asked: Asked,
+    /// By which its reply is kept.
+    key: Arc<[u8]>,
+    /// In which it waits.
+    line: Arc<[u8]>,
+    method: Box<str>,
+    metadata: HeaderMap,
+    head: Arc<Head>,
+    notes: Arc<Notes>,
+    deadline: Option<Instant>,
+    waiting_max: usize,
+}
+
+/// What came of a fetch.
+enum Fetched {
+    Kept(Reply, Arc<Entry>),
+    Passed(Reply),
+    Failed(Failure),
+}
+
+impl Question {
+    pub(super) fn of(call: &Call, asked: Asked, rule: Arc<Rule>, key: Arc<[u8]>, line: Arc<[u8]>) -> Self {
+        Self {
+            rule,
+            asked,
+            key,
+            line,
+            method: call.binding.method.clone(),
+            metadata: call.metadata.clone(),
+            head: Arc::clone(&call.head),
+            notes: Arc::clone(&call.notes),
+            deadline: call.deadline,
+            // Whoever waits takes no more than a call in flight would.
+            waiting_max: call.snapshot.bounds.calls_max,
+        }
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        Asker { metadata: &self.metadata, headers: &self.head.headers }
+    }
+
+    fn answered(&self, result: CacheResult, told: Told) {
+        super::answered(&self.notes, &self.rule, result, told);
+    }
+}
+
+impl<S: Stage> Fetch<S> {
+    /// Asks, whoever else does.
+    pub(super) async fn alone(self) -> Result<Reply, Failure> {
+        let Self { cache, question, inner, call, why, old } = self;
+        let fetched = ask(&cache, &question, inner, call, old.as_ref()).await;
+        answer(&cache, &question, why, old, fetched)
+    }
+
+    /// Waits for the reply that another call has asked for, or asks and tells the others.
+    pub(super) async fn in_line(self) -> Result<Reply, Failure> {
+        let Self { cache, question, inner, call, why, old } = self;
+        let place = cache.fills.join(&question.line);
+        let (lead, failures) = match place.turn(question.deadline, question.waiting_max).await {
+            Turn::Leads { lead, failures } => (lead, failures),
+            Turn::Kept(entry) if serves(&entry, question.asker(), question.asked) => {
+                question.answered(CacheResult::Collapsed, Told::Collapsed(why));
+                return Ok(kept(&question.head, &question.notes, &entry, entry.age(cache.now())));
+            }
+            Turn::Kept(_) | Turn::Alone => {
+                let fetched = ask(&cache, &question, inner, call, old.as_ref()).await;
+                return answer(&cache, &question, why, old, fetched);
+            }
+            Turn::Failed(failure) => return answer(&cache, &question, why, old, Fetched::Failed(failure)),
+        };
+        // The last line may have ended between our look and our turn.
+        if let Some(entry) = just_kept(&cache, &question) {
+            lead.kept(Arc::clone(&entry));
+            question.answered(CacheResult::Collapsed, Told::Collapsed(why));
+            return Ok(kept(&question.head, &question.notes, &entry, entry.age(cache.now())));
+        }
+        if let Some((stale, true)) = old.as_ref().filter(|_| failures > 0) {
+            return Ok(instead(&question.head, &question.notes, &question.rule, stale, cache.now()));
+        }
+        let fetched = ask(&cache, &question, inner, call, old.as_ref()).await;
+        match &fetched {
+            Fetched::Kept(_, entry) => lead.kept(Arc::clone(entry)),
+            Fetched::Failed(failure) if is_outage(&failure.status) => lead.failed(failure),
+            Fetched::Passed(_) | Fetched::Failed(_) => lead.alone(),
+        }
+        answer(&cache, &question, why, old, fetched)
+    }
+
+    /// Puts a new reply in the place of the old one, unless another call is about to.
+    pub(super) async fn in_background(self) {
+        let Self { cache, question, inner, call, old, .. } = self;
+        let place = cache.fills.join(&question.line);
+        let Some(lead) = place.lead_now() else { return };
+        match ask(&cache, &question, inner, call, old.as_ref()).await {
+            Fetched::Kept(_, entry) => lead.kept(entry),
+            Fetched::Failed(failure) if is_outage(&failure.status) => lead.failed(&failure),
+            Fetched::Passed(_) | Fetched::Failed(_) => lead.alone(),
+        }
+    }
+}
+
+/// One call to the backend; a reply that may be kept is.
+async fn ask<S: Stage>(
+    cache: &Cache,
+    question: &Question,
+    mut inner: S,
+    call: Call,
+    old: Option<&(Arc<Entry>, bool)>,
+) -> Fetched {
+    let purges = cache.memory.purges();
+    let began = cache.now();
+    let outcome = match std::future::poll_fn(|cx| inner.poll_ready(cx)).await {
+        Ok(()) => inner.call(call).await,
+        Err(failure) => Err(failure),
+    };
+    let came = cache.now();
+    let mut reply = match outcome {
+        Ok(reply) => reply,
+        Err(failure) => {
+            if is_outage(&failure.status) {
+                old.inspect(|(entry, _)| entry.pause(came));
+            } else {
+                pass(cache, question, came, old);
+            }
+            return Fetched::Failed(failure);
+        }
+    };
+    let labels = entry::dress(&mut reply, &question.rule);
+    let asking = Asking {
+        rule: &question.rule,
+        bounds: cache.memory.bounds(),
+        asker: question.asker(),
+        method: &question.method,
+        key_bytes: question.key.len(),
+        asked: question.asked,
+        received: Received {
+            now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            delay: came.saturating_duration_since(began),
+        },
+    };
+    let entry = Entry::of(&reply, labels, &asking, came).map(Arc::new);
+    if let Some(age) = reply.metadata.remove(AGE).filter(|age| age.as_bytes().iter().all(u8::is_ascii_digit))
+    {
+        question.notes.reply_header(AGE, age);
+    }
+    match entry {
+        Some(entry) => {
+            if cache.memory.keep(&question.key, Arc::clone(&entry), purges) {
+                // With the tag that it was given.
+                return Fetched::Kept(entry.reply(), entry);
+            }
+        }
+        None if question.asked.control.no_store => {}
+        None => pass(cache, question, came, old),
+    }
+    Fetched::Passed(reply)
+}
+
+/// Remembers that nobody need wait for replies of this kind, and forgets the old one.
+fn pass(cache: &Cache, question: &Question, now: Instant, old: Option<&(Arc<Entry>, bool)>) {
+    cache.memory.pass(&question.line, now);
+    old.inspect(|(entry, _)| cache.memory.forget(&question.key, entry));
+}
+
+/// What the client is told of a fetch.
+fn answer(
+    cache: &Cache,
+    question: &Question,
+    why: Forward,
+    old: Option<(Arc<Entry>, bool)>,
+    fetched: Fetched,
+) -> Result<Reply, Failure> {
+    let (reply, is_stored) = match fetched {
+        Fetched::Kept(reply, _) => (reply, true),
+        Fetched::Passed(reply) => (reply, false),
+        Fetched::Failed(failure) => {
+            return match old {
+                Some((stale, true)) if is_outage(&failure.status) => {
+                    Ok(instead(&question.head, &question.notes, &question.rule, &stale, cache.now()))
+                }
+                _ => {
+                    question.answered(CacheResult::Miss, Told::Forwarded { why, is_stored: false });
+                    Err(failure)
+                }
+            };
+        }
+    };
+    let result = if is_stored { CacheResult::Stored } else { CacheResult::Miss };
+    question.answered(result, Told::Forwarded { why, is_stored });
+    Ok(conditional(&question.head, &reply.metadata).unwrap_or(reply))
+}
+
+/// The fresh reply that somebody has kept while this call came to its turn.
+fn just_kept(cache: &Cache, question: &Question) -> Option<Arc<Entry>> {
+    let found = cache.memory.find(&question.key, |entry| serves(entry, question.asker(), question.asked));
+    let memory::Found::Entry(entry) = found else { return None };
+    let verdict = entry.freshness.judge(entry.age(cache.now()), &question.asked.control);
+    (verdict == Verdict::Fresh).then_some(entry)
+}
+
+/// RFC 5861, section 4: what a client would read as 500, 502, 503 or 504.
+fn is_outage(status: &Status) -> bool {
+    matches!(status.http_number(), 500 | 502..=504)
+}

@@ -1,0 +1,8 @@
+//! The cache of replies: the cases of `tests/cases/cache.txt` under a clock that the test moves and at the real
+//! door, then what takes several clients at once.
+
+mod admission;
+mod case;
+mod clocked;
+mod door;
+mod together;
