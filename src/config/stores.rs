@@ -145,14 +145,7 @@ fn address(node: &Node, report: &mut Report) -> Option<Address> {
         return value::expected(node, report, EXPECTED);
     }
     let text = value::text(node, report)?;
-    let Ok(uri) = text.parse::<Uri>() else { return value::expected(node, report, EXPECTED) };
-    let tls = match uri.scheme_str() {
-        Some("redis") => false,
-        Some("rediss") => true,
-        _ => return value::expected(node, report, EXPECTED),
-    };
-    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
-    if authority.contains('@') {
+    if text.contains('@') {
         // Not repeated: there may be a password in it.
         return value::refuse(
             node,
@@ -160,8 +153,17 @@ fn address(node: &Node, report: &mut Report) -> Option<Address> {
             "a URL of a store has no user: write `user` and `password: env:NAME`",
         );
     }
+    let Ok(uri) = text.parse::<Uri>() else { return value::expected(node, report, EXPECTED) };
+    let tls = match uri.scheme_str() {
+        Some("redis") => false,
+        Some("rediss") => true,
+        _ => return value::expected(node, report, EXPECTED),
+    };
+    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let is_port_valid = uri.port_u16().is_some_and(|port| port != 0) || uri.port().is_none();
+    // Of a port that is none, such as 99999, the URI says that there is none.
+    let has_port = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+    let is_port_valid = uri.port_u16().map_or(!has_port, |port| port != 0);
     let database = match uri.path() {
         "" | "/" => Some(0),
         path => path.strip_prefix('/').and_then(|number| number.parse().ok()),
