@@ -68,7 +68,10 @@ impl<S: Stage> Service<Call> for InFlight<S> {
                 let held = std::mem::take(&mut call.held);
                 Counted::Admitted { call: self.inner.call(call), slot: Some((slot, held)) }
             }
-            None => Counted::Refused,
+            None => {
+                call.notes.refused_by("in_flight");
+                Counted::Refused
+            }
         }
     }
 }

@@ -197,6 +197,9 @@ async fn calls_in_flight() {
     let refused = http::send(gateway.address, http::request("GET", "/v1/items/7"), "").await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, Some("1")));
     assert_eq!(refused.json()["details"][0]["reason"], json!("OVERLOADED"));
+    let metrics = http::send(gateway.admin, http::request("GET", "/metrics"), "").await.text().to_owned();
+    let counted = "transom_refused_total{stage=\"in_flight\",reason=\"OVERLOADED\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
     first.abort();
     crate::support::eventually("the slot of a client that left is free", async || {
         let next = tokio::spawn(http::send(gateway.address, http::request("GET", "/v1/items/7"), ""));
