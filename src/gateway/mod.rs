@@ -46,6 +46,7 @@ use crate::server::{
 };
 use crate::snapshot::{Catalog, Snapshot};
 use crate::source::changes::Changes;
+use crate::stage::auth::Auth;
 use crate::stage::limit::Limits;
 use crate::stage::{self, Calls, Stages};
 use crate::telemetry::audit::{Audit, AuditError};
@@ -171,6 +172,7 @@ impl Gateway {
         let usage = config.observe.usage.as_ref().map(settings::usage);
         let usage = usage.map(|usage| Usage::start(usage, metrics.worker())).transpose()?;
         keep_past(&background, &metrics);
+        show_keys(&catalog, &metrics);
         kept.auth.begin();
         show(&catalog, &metrics);
         let config_page = ConfigPage::new(reload::page(&config, 1, None));
@@ -248,6 +250,16 @@ fn keep_past(background: &Background, metrics: &Arc<Metrics>) {
             drop(metrics);
             ticks.tick().await;
         }
+    });
+}
+
+/// Shows the keys of consumers among the statistics: those of the snapshot that holds when somebody looks.
+fn show_keys(catalog: &Arc<Catalog>, metrics: &Metrics) {
+    let catalog = Arc::downgrade(catalog);
+    metrics.stats.keys.observe(move || {
+        let snapshot = catalog.upgrade().map(|catalog| catalog.current());
+        let auth = snapshot.as_ref().and_then(|snapshot| snapshot.live.get::<Arc<Auth>>());
+        auth.map(|auth| auth.keys()).unwrap_or_default()
     });
 }
 

@@ -62,6 +62,8 @@ struct Entry {
 pub struct KeyUsage {
     /// In seconds since 1970; 0 is never.
     last_used: AtomicU64,
+    /// Known when the key is first seen: it stands in the key alone.
+    id: OnceLock<Arc<str>>,
 }
 
 /// Why a key is not accepted.
@@ -73,15 +75,23 @@ pub enum KeyError {
     Expired,
 }
 
-/// What operators see of a key.
+/// What operators see of a key, but for its hash, which tells two of a consumer apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyStatistic {
+    pub hash: KeyHash,
     pub consumer: Arc<str>,
-    /// The start of its hash, as it stands in the configuration.
-    pub hash: String,
+    /// `None`: not since the start.
+    pub last_use: Option<KeyUse>,
     /// In seconds since 1970.
-    pub last_used: Option<u64>,
     pub expires: Option<u64>,
+}
+
+/// When a key was used, by the name that logs and usage have for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    pub id: Arc<str>,
+    /// In seconds since 1970.
+    pub at: u64,
 }
 
 impl Keys {
@@ -125,14 +135,19 @@ impl Keys {
             return Err(KeyError::Expired);
         }
         entry.usage.last_used.fetch_max(now, Ordering::Relaxed);
-        Ok(entry.identity.get_or_init(|| identify(grant.prove(key))).clone())
+        Ok(entry
+            .identity
+            .get_or_init(|| {
+                let proven = grant.prove(key);
+                entry.usage.id.get_or_init(|| proven.credential.clone());
+                identify(proven)
+            })
+            .clone())
     }
 
-    /// What operators see of the keys, by consumer.
-    pub fn statistics(&self) -> Vec<KeyStatistic> {
-        let mut all: Vec<_> = self.0.values().map(Entry::statistic).collect();
-        all.sort_by(|left, right| (&left.consumer, &left.hash).cmp(&(&right.consumer, &right.hash)));
-        all
+    /// What operators see of the keys, in no order.
+    pub fn statistics(&self) -> impl Iterator<Item = KeyStatistic> {
+        self.0.values().map(Entry::statistic)
     }
 }
 
@@ -158,11 +173,18 @@ impl KeyGrant {
 impl Entry {
     fn statistic(&self) -> KeyStatistic {
         KeyStatistic {
+            hash: self.grant.hash,
             consumer: self.grant.consumer.name.clone(),
-            hash: self.grant.hash.start(),
-            last_used: Some(self.usage.last_used.load(Ordering::Relaxed)).filter(|seconds| *seconds != 0),
+            last_use: self.usage.last(),
             expires: self.grant.expires,
         }
+    }
+}
+
+impl KeyUsage {
+    fn last(&self) -> Option<KeyUse> {
+        let at = Some(self.last_used.load(Ordering::Relaxed)).filter(|seconds| *seconds != 0)?;
+        Some(KeyUse { id: self.id.get()?.clone(), at })
     }
 }
 
@@ -374,10 +396,10 @@ mod tests {
         let ours = key();
         let usage = Arc::new(KeyUsage::default());
         let table = || Keys::new([grant(&ours)], |_| usage.clone());
-        let last_used = |keys: &Keys| keys.statistics()[0].last_used;
-        assert_eq!(last_used(&table()), None);
+        let last_use = |keys: &Keys| keys.statistics().find_map(|key| key.last_use);
+        assert_eq!(last_use(&table()), None);
         table().verify(&ours, 7, identify).expect("a good key");
         table().verify(&ours, 5, identify).expect("a good key");
-        assert_eq!(last_used(&table()), Some(7));
+        assert_eq!(last_use(&table()), Some(KeyUse { id: "01234567".into(), at: 7 }));
     }
 }

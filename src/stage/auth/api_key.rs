@@ -73,6 +73,6 @@ impl Provider for ApiKeys {
     }
 
     fn keys(&self) -> Vec<KeyStatistic> {
-        self.keys.statistics()
+        self.keys.statistics().collect()
     }
 }

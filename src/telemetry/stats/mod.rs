@@ -10,6 +10,7 @@
 //! Consumers are rows here and never labels of a metric: there may be very many of them.
 
 mod cell;
+mod keys;
 mod services;
 mod view;
 
@@ -23,6 +24,7 @@ use crate::status::Code;
 use cell::{Cell, Sum};
 
 pub use cell::Outcome;
+pub use keys::Keys;
 pub use services::Services;
 pub use view::View;
 
@@ -50,6 +52,8 @@ pub struct Stats {
     past: Mutex<VecDeque<(Instant, Rows)>>,
     /// The services that are called.
     pub services: Services,
+    /// The API keys that open the door.
+    pub keys: Keys,
 }
 
 /// A surface's method, by which calls are counted and billed.
@@ -101,6 +105,7 @@ impl Default for Stats {
             shards: Mutex::default(),
             past: Mutex::new(past),
             services: Services::default(),
+            keys: Keys::default(),
         }
     }
 }
@@ -138,9 +143,7 @@ impl Stats {
         let lately_s = now.duration_since(*moment).as_secs_f64();
         drop(past);
         let routes = lock(&self.routes).rows.clone();
-        let services = self.services.rows();
-        let refusals = self.refusals();
-        let mut view = view::make(self.started, lately_s, &routes, &rows, &lately, refusals, services);
+        let mut view = view::make(self, lately_s, &routes, &rows, &lately);
         view.generation = generation;
         view.cache = view::Cache::of(&self.cache);
         view

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::keys::KEYS_MAX;
 use super::*;
+use crate::policy::api_key::{KeyHash, KeyStatistic, KeyUse};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -110,4 +112,55 @@ fn tables_show_names_and_no_markup() {
     let words: Vec<_> = line.as_deref().unwrap_or_default().split_whitespace().collect();
     assert_eq!(words[..5], ["a.B.C", "1", "1", "1", "1"]);
     assert!(view.html().contains("&lt;b&gt;\u{fffd}[31m&amp;"), "{}", view.html());
+}
+
+#[test]
+fn keys_are_shown_by_their_last_use() {
+    let key = |id: &str, at: u64| KeyStatistic {
+        hash: KeyHash::of(id),
+        consumer: "acme".into(),
+        last_use: Some(KeyUse { id: id.into(), at }),
+        expires: Some(86_400).filter(|_| id == "b"),
+    };
+    let keys = [key("a", 1), key("e", 2), key("b", 2), key("c", 3), key("d", 1)];
+    let check = |count: usize, expected: &[&str], left_out: usize| {
+        let (stats, keys) = (Stats::default(), keys[..count].to_vec());
+        stats.keys.observe(move || keys.clone());
+        let view = json(&stats, Instant::now());
+        let ids: Vec<_> =
+            view["keys"].as_array().into_iter().flatten().map(|key| key["id"].clone()).collect();
+        assert_eq!((json!(ids), view["keys_left_out"].clone()), (json!(expected), json!(left_out)));
+        view
+    };
+    check(0, &[], 0);
+    let view = check(KEYS_MAX, &["c", "b", "e", "a"], 0);
+    let b = json!({ "id": "b", "consumer": "acme", "last_used": "1970-01-01T00:00:02.000Z",
+                    "expires": "1970-01-02T00:00:00.000Z" });
+    assert_eq!((&view["keys"][1], &view["keys"][2]["expires"]), (&b, &Value::Null));
+    check(KEYS_MAX + 1, &["c", "b", "e", "a"], 1);
+}
+
+#[test]
+fn unused_keys_are_counted_by_consumer() {
+    let check = |consumers: &[&str], expected: Value, line: &str| {
+        let unused = |(index, consumer): (usize, &&str)| KeyStatistic {
+            hash: KeyHash::of(&index.to_string()),
+            consumer: (*consumer).into(),
+            last_use: None,
+            expires: None,
+        };
+        let keys: Vec<_> = consumers.iter().enumerate().map(unused).collect();
+        let stats = Stats::default();
+        stats.keys.observe(move || keys.clone());
+        let view = json(&stats, Instant::now());
+        assert_eq!((&view["keys"], &view["keys_unused"]), (&json!([]), &expected));
+        let table = stats.view(Instant::now(), 1).text();
+        assert!(table.lines().any(|found| found == line), "no `{line}` in {table}");
+    };
+    check(&["a"], json!({ "a": 1 }), "1 key of a not used since the start");
+    check(&["a", "b", "a"], json!({ "a": 2, "b": 1 }), "2 keys of a not used since the start");
+    let fitting = json!({ "a": 1, "b": 1, "c": 1, "d": 1 });
+    check(&["a", "b", "c", "d"], fitting, "1 key of d not used since the start");
+    let fitting = json!({ "a": 1, "b": 1, "c": 1, "d": 1, "other": 2 });
+    check(&["a", "b", "c", "d", "e", "f"], fitting, "2 keys of other not used since the start");
 }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::cell::Sum;
-use super::services;
-use super::{CONSUMERS_MAX, OTHER, Route, Rows};
+use super::{CONSUMERS_MAX, OTHER, Route, Rows, Stats, keys, services};
 use crate::telemetry::EndpointSeen;
 use crate::telemetry::cache::CacheMetrics;
 use crate::telemetry::timestamp::Timestamp;
@@ -32,6 +31,8 @@ pub struct View {
     /// By service.
     endpoints: BTreeMap<Box<str>, Vec<EndpointSeen>>,
     pub(super) cache: Cache,
+    #[serde(flatten)]
+    keys: keys::Rows,
 }
 
 /// What the cache of replies holds and does.
@@ -72,15 +73,7 @@ struct Latency {
     p99: f64,
 }
 
-pub(super) fn make(
-    started: Timestamp,
-    lately_s: f64,
-    routes: &[Arc<Route>],
-    total: &Rows,
-    lately: &Rows,
-    refusals: Vec<(&'static str, Box<str>, u64)>,
-    services: BTreeMap<Box<str>, services::Row>,
-) -> View {
+pub(super) fn make(stats: &Stats, lately_s: f64, routes: &[Arc<Route>], total: &Rows, lately: &Rows) -> View {
     let by = |name: fn(&Route) -> &Arc<str>| {
         let merged = |rows: &HashMap<usize, Sum>| {
             let mut merged: HashMap<Arc<str>, Sum> = HashMap::new();
@@ -94,11 +87,11 @@ pub(super) fn make(
         rows(merged(&total.routes), &merged(&lately.routes))
     };
     let mut refused: BTreeMap<&'static str, BTreeMap<Box<str>, u64>> = BTreeMap::new();
-    for (stage, reason, count) in refusals {
+    for (stage, reason, count) in stats.refusals() {
         refused.entry(stage).or_default().insert(reason, count);
     }
     View {
-        since: started.to_string(),
+        since: stats.started.to_string(),
         now: Timestamp::now().to_string(),
         // Who asks for the view knows it.
         generation: 0,
@@ -107,8 +100,9 @@ pub(super) fn make(
         methods: by(|route| &route.method),
         consumers: rows(most_called(&total.consumers), &most_called(&lately.consumers)),
         refused,
-        services,
+        services: stats.services.rows(),
         endpoints: BTreeMap::new(),
+        keys: stats.keys.rows(),
         cache: Cache::default(),
     }
 }
@@ -240,6 +234,7 @@ impl View {
             }
         }
         self.put_endpoints(&mut out);
+        self.keys.write(&mut out);
         if !self.refused.is_empty() {
             out.push_str("\nrefused\n");
         }
@@ -291,6 +286,6 @@ impl View {
 }
 
 /// A name as a table can show it: claims of tokens become names of consumers.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     name.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }

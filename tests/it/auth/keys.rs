@@ -1,5 +1,7 @@
 //! API keys, and what holds for every provider: combinations, challenges, metadata.
 
+use serde_json::json;
+
 use super::{Key, at, challenges, gateway, get, metric, reason, seen};
 use crate::support::http as client;
 
@@ -285,4 +287,40 @@ async fn logged(
     std::fs::write(&file, text).expect("a configuration file");
     let log = std::fs::File::create(log).expect("a file for the log");
     crate::support::Gateway::start_logging(log, &["--config", file.to_str().expect("a path in UTF-8")]).await
+}
+
+#[tokio::test]
+async fn statistics_have_the_last_use_of_each_key() {
+    let [used, unused, spare] = [1, 2, 3].map(Key::new);
+    let (gateway, _backend) = gateway(&format!(
+        r#"
+auth: {{ partner: {{ api_key: {{}} }}, other: {{ api_key: {{ header: x-other-key }} }} }}
+consumers: {{ acme: {{ keys: ["{}", "{}", "{}"] }} }}
+policies: {{ p: {{ auth: {{ any: [partner, other] }} }} }}
+surfaces: {{ s: {{ policies: [p] }} }}
+"#,
+        used.hash, unused.hash, spare.hash
+    ))
+    .await;
+    let page = async |accept: &str| {
+        let request = client::request("GET", "/stats").header("accept", accept);
+        client::send(gateway.admin, request, "").await.text().to_owned()
+    };
+    check(&gateway, &[("x-api-key", &used.text)], 200, None, &[]).await;
+    let stats: serde_json::Value = serde_json::from_str(&page("*/*").await).expect("JSON");
+    let id = transom::policy::api_key::id(&used.text).expect("a key of ours");
+    let first = &stats["keys"][0];
+    assert_eq!((&first["id"], &first["consumer"]), (&id.into(), &"acme".into()));
+    assert!(first["last_used"].as_str().is_some_and(|moment| moment.ends_with('Z')), "{first}");
+    assert_eq!((&stats["keys"][1], &stats["keys_unused"]), (&serde_json::Value::Null, &json!({ "acme": 2 })));
+    let table = page("text/plain").await;
+    let line = table.lines().find(|line| line.starts_with(id)).expect("a line of the key");
+    assert!(line.contains(" acme ") && line.ends_with(" never"), "{line}");
+    assert!(table.contains("\n2 keys of acme not used since the start\n"), "{table}");
+    for text in [stats.to_string(), table] {
+        for key in [&used, &unused, &spare] {
+            let digits = key.hash.trim_start_matches("sha256:");
+            assert!(!text.contains(&digits[..8]) && !text.contains(&key.text), "{text}");
+        }
+    }
 }
