@@ -71,11 +71,15 @@ impl Round {
     ) -> Result<Self, Refusal> {
         let (mut items, mut costs) = (SmallVec::new(), Costs::default());
         for bucket in buckets {
-            let Some(allowed) = allowed(limits, bucket, call)? else { continue };
-            match (costs.of(&bucket.cost, call), bucket.mode) {
-                (Some(cost), _) => items.push(Item::new(limits, bucket, allowed, cost, call)),
-                (None, Mode::Enforce) => return Err(Refusal::new(Reason::Cost, None)),
-                (None, Mode::Shadow) => limiter.metrics.limits_shadowed.add(1),
+            let item = allowed(limits, bucket, call).and_then(|allowed| {
+                let Some(allowed) = allowed else { return Ok(None) };
+                let cost = costs.of(&bucket.cost, call).ok_or(Refusal::new(Reason::Cost, None))?;
+                Ok(Some(Item::new(limits, bucket, allowed, cost, call)))
+            });
+            match (item, bucket.mode) {
+                (Ok(item), _) => items.extend(item),
+                (Err(refusal), Mode::Enforce) => return Err(refusal),
+                (Err(_), Mode::Shadow) => limiter.metrics.limits_shadowed.add(1),
             }
         }
         Ok(Self { items, now: clock::now() })
