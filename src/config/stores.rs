@@ -145,19 +145,20 @@ fn address(node: &Node, report: &mut Report) -> Option<Address> {
         return value::expected(node, report, EXPECTED);
     }
     let text = value::text(node, report)?;
+    // Never repeated: there may be a password in it, and `redis://me:secret` is one that lost its host.
+    let unexpected = |report: &mut Report| value::refuse(node, report, format!("expected {EXPECTED}"));
     if text.contains('@') {
-        // Not repeated: there may be a password in it.
         return value::refuse(
             node,
             report,
             "a URL of a store has no user: write `user` and `password: env:NAME`",
         );
     }
-    let Ok(uri) = text.parse::<Uri>() else { return value::expected(node, report, EXPECTED) };
+    let Ok(uri) = text.parse::<Uri>() else { return unexpected(report) };
     let tls = match uri.scheme_str() {
         Some("redis") => false,
         Some("rediss") => true,
-        _ => return value::expected(node, report, EXPECTED),
+        _ => return unexpected(report),
     };
     let authority = uri.authority().map_or("", http::uri::Authority::as_str);
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -172,7 +173,7 @@ fn address(node: &Node, report: &mut Report) -> Option<Address> {
         Some(database) if !host.is_empty() && is_port_valid && uri.query().is_none() => {
             Some(Address { host, port: uri.port_u16().unwrap_or(PORT), tls, database })
         }
-        _ => value::expected(node, report, EXPECTED),
+        _ => unexpected(report),
     }
 }
 
