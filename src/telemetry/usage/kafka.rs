@@ -58,6 +58,8 @@ impl KafkaSink {
             // As Kafka's own clients choose the partition of a key.
             .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", TIMEOUT.as_millis().to_string())
+            // By default ten seconds and more, which is as long as an offer: a broker that is back would be missed.
+            .set("reconnect.backoff.max.ms", "1000")
             .set("allow.auto.create.topics", "false");
         if let Some(tls) = &tls {
             settings.set("security.protocol", if login.is_some() { "sasl_ssl" } else { "ssl" });
