@@ -76,12 +76,14 @@ impl<'s> Encoder<'s> {
         selection: Option<&'s Selection>,
     ) -> Result<()> {
         if !plan.is_disordered() {
-            let start = self.out.len();
+            let (start, depth, merged_bytes_left) = (self.out.len(), self.depth, self.merged_bytes_left);
             if self.members_in_order::<SELECTED>(plan, wire, selection)? == Order::Kept {
                 return Ok(());
             }
             plan.mark_disordered();
+            // What failed below, and is forgiven, has left nothing as it found it.
             self.out.truncate(start);
+            (self.depth, self.merged_bytes_left) = (depth, merged_bytes_left);
         }
         self.scattered_members(plan, wire, selection)
     }

@@ -106,6 +106,18 @@ fn what_is_replaced_needs_no_json_form() {
 }
 
 #[test]
+fn what_is_replaced_takes_nothing_of_the_depth() {
+    let nested = |levels, inner: Wire| (0..levels).fold(inner, |inner, _| message(6, [bytes(1, inner)]));
+    let deep = message(4, [message(1, [bytes(1, "k"), bytes(2, nested(70, varint(4, 1)))])]);
+    let replaced = message(5, [nested(45, double(2, f64::NAN))]);
+    let wire = [deep, replaced, message(5, [varint(4, 1)])].concat();
+    // A schema of its own: only the first message in disorder is written twice.
+    let json =
+        render(&compile(), "t.Known", &default_options(), &wire).expect("as deep as its deepest field");
+    assert!(json.contains(&"[".repeat(70)) && json.ends_with(r#""value":true}"#), "{json}");
+}
+
+#[test]
 fn packed_lists_end_with_a_whole_element() {
     refuse("t.Lists", [bytes(3, b"\x01\x80")], "`ints`: the message ends in the middle of a value");
     refuse("t.Lists", [bytes(9, b"\x01\x00\x00")], "`fixeds`: the message ends in the middle of a value");
