@@ -1,13 +1,10 @@
 //! Conditions and scopes at the real door: what is allowed, what is refused and in which words.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::support::backend::{Backend, messages, respond, status};
-use crate::support::{Gateway, http as client};
-use transom::config::{Config, Elsewhere};
+use crate::support::{Gateway, http as client, refusals};
 
 async fn backend() -> Backend {
     Backend::start(async |_| {
@@ -171,22 +168,7 @@ surfaces:
 
 /// What is found in a file with these sections, with places in it.
 async fn check(sections: &str, expected: &[&str]) {
-    let head = "version: 1\ndescriptors: [{ proto: tests/data/door.proto }]\n\
-                services: { door: { endpoints: { static: [\"http://127.0.0.1:1\"] } } }\n";
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("transom.yaml");
-    let config = Config::parse(&format!("{head}{sections}"), &file, Elsewhere::default());
-    let findings = match config {
-        Ok(config) => transom::gateway::Gateway::build(&config).await.err().unwrap_or_default(),
-        Err(findings) => findings,
-    };
-    let found: Vec<_> = findings
-        .iter()
-        .map(|finding| {
-            let position = finding.position.expect("a place");
-            format!("{}:{}: {}", position.line, position.column, finding.message)
-        })
-        .collect();
-    assert_eq!(found, expected, "{sections}");
+    assert_eq!(refusals(sections).await, expected, "{sections}");
 }
 
 #[tokio::test]

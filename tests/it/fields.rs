@@ -1,14 +1,11 @@
 //! Field masks at the real door: one backend, two surfaces, of which one shows less. The backend sends every
 //! message back.
 
-use std::path::Path;
-
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
-use transom::config::{Config, Elsewhere};
 
 use crate::support::backend::{Backend, messages, respond, status};
-use crate::support::{Gateway, http as client};
+use crate::support::{Gateway, http as client, refusals};
 
 const SURFACES: &str = r#"
 policies:
@@ -123,22 +120,7 @@ async fn bytes_as_they_are_and_details_of_errors_are_not_masked() {
 #[tokio::test]
 async fn masks_are_checked_where_they_stand() {
     let check = async |sections: &str, expected: &[&str]| {
-        let head = "version: 1\ndescriptors: [{ proto: tests/data/door.proto }]\n\
-                    services: { door: { endpoints: { static: [\"http://127.0.0.1:1\"] } } }\n";
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("transom.yaml");
-        let config = Config::parse(&format!("{head}{sections}"), &file, Elsewhere::default());
-        let findings = match config {
-            Ok(config) => transom::gateway::Gateway::build(&config).await.err().unwrap_or_default(),
-            Err(findings) => findings,
-        };
-        let found: Vec<_> = findings
-            .iter()
-            .map(|finding| {
-                let position = finding.position.expect("a place");
-                format!("{}:{}: {}", position.line, position.column, finding.message)
-            })
-            .collect();
-        assert_eq!(found, expected, "{sections}");
+        assert_eq!(refusals(sections).await, expected, "{sections}");
     };
     let rule = |rpc: &str, fields: &str| {
         format!("surfaces:\n  web:\n    rules:\n      - {{ match: {rpc}, fields: {fields} }}\n")

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use transom::config::finding::Finding;
+use transom::config::{Config, Elsewhere};
+
 /// `1` where every program must be there: then what is missing fails instead of being skipped.
 const REQUIRE_TOOLS: &str = "TRANSOM_REQUIRE_TOOLS";
 
@@ -213,6 +216,22 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Waits for something that must come.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("in time")
+}
+
+/// Why a file with these sections is refused: `line:column: message`, counted from the head that all have.
+pub(crate) async fn refusals(sections: &str) -> Vec<String> {
+    let head = "version: 1\ndescriptors: [{ proto: tests/data/door.proto }]\n\
+                services: { door: { endpoints: { static: [\"http://127.0.0.1:1\"] } } }\n";
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("transom.yaml");
+    let findings = match Config::parse(&format!("{head}{sections}"), &file, Elsewhere::default()) {
+        Ok(config) => transom::gateway::Gateway::build(&config).await.err().unwrap_or_default(),
+        Err(findings) => findings,
+    };
+    let shown = |finding: &Finding| {
+        let position = finding.position.expect("a place");
+        format!("{}:{}: {}", position.line, position.column, finding.message)
+    };
+    findings.iter().map(shown).collect()
 }
 
 /// Polls until `condition` holds; fails the test when [`PATIENCE`] ends.
