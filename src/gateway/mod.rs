@@ -19,6 +19,7 @@ mod listeners;
 mod meter;
 pub mod online;
 mod protection;
+mod purge;
 mod reload;
 mod revocations;
 mod settings;
@@ -62,6 +63,7 @@ pub use reload::Origin;
 use background::Background;
 use contents::Contents;
 use meter::{Counted, Meter, Metered};
+use purge::Purger;
 use reload::Serving;
 use snapshot::{Ground, Kept};
 
@@ -188,6 +190,7 @@ impl Gateway {
         let operations = Operations {
             config_page: config_page.clone(),
             reload: origin.is_some().then(|| Arc::new(reloader) as Arc<dyn Reload>),
+            purge: Some(Arc::new(Purger(Arc::clone(&catalog)))),
         };
         let running = server::start(server.clone(), Arc::new(rooms), metrics.clone(), operations)?;
         if let Some((origin, changes)) = origin {

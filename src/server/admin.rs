@@ -1,9 +1,10 @@
-//! The admin listener: `/healthz`, `/readyz`, `/metrics`, `/stats`, `/config`, and `POST /config/reload`.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics`, `/stats`, `/config`, `POST /config/reload` and `POST /cache/purge`.
 //!
 //! It has a thread and a runtime of its own, so that it answers when every worker is busy, and it
 //! outlives the workers, so that a balancer reads 503 until the end. Its connections are those of any listener,
 //! with the same guards; what it counts of them is not shown, because the metrics speak of clients.
 
+use std::error::Error;
 use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use tower::ServiceExt;
 
 use super::drain::{Drain, Step};
 use super::{
-    AdminConfig, Handler, HandlerWorker, LimitedBody, Operations, Peer, Reloaded, ServerLimits, WorkerContext,
+    AdminConfig, Handler, HandlerWorker, LimitedBody, Operations, Peer, Purged, Reloaded, ServerLimits,
+    WorkerContext,
 };
 use crate::policy::secret::Secret;
 use crate::status::{Code, Status};
@@ -74,7 +76,7 @@ impl Admin {
     pub(super) fn new(
         config: &AdminConfig,
         metrics: Arc<Metrics>,
-        Operations { config_page, reload }: Operations,
+        Operations { config_page, reload, purge }: Operations,
         drain: Drain,
     ) -> Self {
         let stats = Arc::clone(&metrics);
@@ -88,6 +90,16 @@ impl Admin {
             let answer =
                 async move |Extension(actor): Extension<Actor>| reloaded(reload.reload(actor.0).await);
             pages = pages.route("/config/reload", post(answer));
+        }
+        if let Some(purge) = purge {
+            let answer = async move |Extension(actor): Extension<Actor>, body: axum::body::Body| {
+                // Bounded by the listener, as every body is.
+                match axum::body::to_bytes(body, usize::MAX).await {
+                    Ok(wanted) => purged(purge.purge(actor.0, wanted).await),
+                    Err(error) => unreadable(&error),
+                }
+            };
+            pages = pages.route("/cache/purge", post(answer));
         }
         Self { pages, gate: CurrentGate(Arc::new(ArcSwap::from_pointee(Gate::new(config)))) }
     }
@@ -199,6 +211,24 @@ fn statistics(metrics: &Metrics, headers: &HeaderMap) -> impl IntoResponse + use
 fn reloaded(Reloaded { is_refused, json }: Reloaded) -> impl IntoResponse {
     let status = if is_refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     (status, [(CONTENT_TYPE, JSON)], json.to_string())
+}
+
+fn purged(purged: Purged) -> Response<axum::body::Body> {
+    let (status, json) = match purged {
+        Purged::Done(json) => (StatusCode::OK, json),
+        Purged::Refused(json) => (StatusCode::BAD_REQUEST, json),
+    };
+    (status, [(CONTENT_TYPE, JSON)], json.to_string()).into_response()
+}
+
+/// A body that is too large, too slow or cut off.
+fn unreadable(error: &axum::Error) -> Response<axum::body::Body> {
+    let first: &(dyn Error + 'static) = error;
+    let mut causes = std::iter::successors(Some(first), |&cause| cause.source());
+    let status = causes.find_map(|cause| cause.downcast_ref::<Status>());
+    let number = status.and_then(|status| StatusCode::from_u16(status.http_number()).ok());
+    let message = status.map_or("the body cannot be read", |status| &*status.message);
+    (number.unwrap_or(StatusCode::BAD_REQUEST), format!("{message}\n")).into_response()
 }
 
 fn readiness(step: Step) -> impl IntoResponse {

@@ -1,7 +1,8 @@
-//! What operators see and do that is not the server's own affair: the configuration, and loading it again.
+//! What operators see and do that is not the server's own affair: the configuration, loading it again, and
+//! forgetting kept replies.
 //!
-//! Behind `/config`, `POST /config/reload` and SIGHUP. The server knows neither files nor snapshots; whoever starts it
-//! says what is to be done.
+//! Behind `/config`, `POST /config/reload`, SIGHUP and `POST /cache/purge`. The server knows neither files nor
+//! snapshots nor caches; whoever starts it says what is to be done.
 
 use std::fmt;
 use std::future::Future;
@@ -9,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 
 /// What the admin listener offers beside its own pages.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,8 @@ pub struct Operations {
     pub config_page: ConfigPage,
     /// `None`: there is nothing to load again, and SIGHUP ends the process as usual.
     pub reload: Option<Arc<dyn Reload>>,
+    /// `None`: nothing is kept that could be forgotten.
+    pub purge: Option<Arc<dyn Purge>>,
 }
 
 /// What `/config` answers: the configuration that holds, without its secrets.
@@ -35,6 +39,21 @@ pub struct Reloaded {
     pub is_refused: bool,
     /// What changed, or why nothing did.
     pub json: Arc<str>,
+}
+
+/// Forgets replies of the cache.
+pub trait Purge: fmt::Debug + Send + Sync {
+    /// Forgets those that `wanted` names, which is the body of the request, on behalf of `actor`.
+    fn purge(&self, actor: String, wanted: Bytes) -> Pin<Box<dyn Future<Output = Purged> + Send>>;
+}
+
+/// What came of a purge.
+#[derive(Clone, Debug)]
+pub enum Purged {
+    /// How much was forgotten.
+    Done(Arc<str>),
+    /// Why what is wanted is not understood: nothing was forgotten.
+    Refused(Arc<str>),
 }
 
 impl ConfigPage {

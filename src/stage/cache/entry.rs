@@ -2,12 +2,15 @@
 //!
 //! Trailers, which have a place in an HTTP reply only for clients that ask, are kept with it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::header::{AGE, ETAG, HeaderMap, HeaderName, HeaderValue, VARY};
+
+use percent_encoding::percent_decode_str;
 
 use super::key::{Asker, Varied};
 use super::{Bounds, Rule, key};
@@ -21,7 +24,7 @@ pub(super) struct Entry {
     pub(super) varied: Varied,
     /// By which it can be purged.
     pub(super) tags: Box<[Box<str>]>,
-    pub(super) method: Box<str>,
+    pub(super) place: Place,
     /// What it takes of the cache.
     pub(super) bytes: usize,
     /// When it came.
@@ -33,6 +36,16 @@ pub(super) struct Entry {
     refreshing: AtomicBool,
     /// Until so many milliseconds after it came nobody asks a backend that has just failed.
     paused_ms: AtomicU64,
+}
+
+/// Where a reply was asked for, by which it can be purged.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) surface: Arc<str>,
+    /// `package.Service.Method`.
+    pub(super) method: Box<str>,
+    /// Without escapes: two spellings of a path share a reply, which either of them purges.
+    pub(super) path: Box<str>,
 }
 
 #[derive(Debug)]
@@ -78,6 +91,8 @@ pub(super) struct Asking<'a> {
     pub(super) asker: Asker<'a>,
     /// `package.Service.Method`.
     pub(super) method: &'a str,
+    /// As the client wrote it.
+    pub(super) path: &'a str,
     pub(super) key_bytes: usize,
     pub(super) asked: Asked,
     pub(super) received: Received,
@@ -111,17 +126,23 @@ impl Entry {
         metadata.remove(AGE);
         metadata.entry(ETAG).or_insert_with(|| tag(body.bytes()));
         let tag_bytes = tags.iter().map(|tag| tag.len()).sum::<usize>();
+        let place = Place {
+            surface: Arc::clone(&rule.surface),
+            method: asking.method.into(),
+            path: percent_decode_str(asking.path).decode_utf8_lossy().into(),
+        };
         let bytes = body.bytes().len()
             + header_bytes(&metadata)
             + header_bytes(trailers)
             + tag_bytes
             + key_bytes
+            + place.path.len()
             + OVERHEAD_BYTES;
         (key_bytes <= bounds.key_bytes_max && bytes <= rule.entry_bytes_max).then(|| Self {
             freshness,
             varied,
             tags,
-            method: asking.method.into(),
+            place,
             bytes,
             came,
             metadata,

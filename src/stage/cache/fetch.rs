@@ -164,6 +164,7 @@ async fn ask<S: Stage>(
         bounds: cache.memory.bounds(),
         asker: question.asker(),
         method: &question.method,
+        path: question.head.uri.path(),
         key_bytes: question.key.len(),
         asked: question.asked,
         received: Received {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::entry::Entry;
+use super::entry::{Entry, Place};
 use crate::telemetry::cache::CacheTotals;
 
 /// All replies that are kept.
@@ -49,13 +49,16 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// What a purge is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Purge {
-    All,
-    Tags(Vec<String>),
+/// What a purge is for: the replies of which everything holds that is said; where nothing is said, all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Purge {
+    /// The reply has one of these.
+    pub tags: Option<Vec<String>>,
+    pub surface: Option<String>,
     /// `package.Service.Method`.
-    Method(String),
+    pub method: Option<String>,
+    /// The path for which the reply was fetched begins so, when nothing in it is escaped any more.
+    pub path: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -191,17 +194,12 @@ impl Memory {
     /// Forgets what is purged, and says how many replies it was.
     pub fn purge(&self, purge: &Purge) -> u64 {
         self.purges.fetch_add(1, Ordering::AcqRel);
-        let is_purged = |entry: &Entry| match purge {
-            Purge::All => true,
-            Purge::Tags(tags) => entry.tags.iter().any(|tag| tags.iter().any(|purged| **tag == **purged)),
-            Purge::Method(method) => *entry.method == **method,
-        };
         let mut count = 0;
         for shard in &self.shards {
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
             let before = shard.measure();
             let purged = shard.slots.iter().filter_map(|(id, slot)| match &slot.content {
-                Content::Reply(entry) if is_purged(entry) => Some(*id),
+                Content::Reply(entry) if purge.concerns(&entry.place, &entry.tags) => Some(*id),
                 _ => None,
             });
             let purged: Vec<u64> = purged.collect();
@@ -246,6 +244,17 @@ impl Memory {
         let hash = self.hasher.hash_one(key);
         // The maps inside have hashes of their own, so that these bits tell them nothing.
         &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)]
+    }
+}
+
+impl Purge {
+    fn concerns(&self, place: &Place, tags: &[Box<str>]) -> bool {
+        let is = |said: &Option<String>, found: &str| said.as_deref().is_none_or(|said| said == found);
+        let has = |purged: &Vec<String>| tags.iter().any(|tag| purged.iter().any(|purged| **tag == **purged));
+        self.tags.as_ref().is_none_or(has)
+            && is(&self.surface, &place.surface)
+            && is(&self.method, &place.method)
+            && self.path.as_deref().is_none_or(|path| place.path.starts_with(path))
     }
 }
 

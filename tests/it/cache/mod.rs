@@ -5,4 +5,5 @@ mod admission;
 mod case;
 mod clocked;
 mod door;
+mod purge;
 mod together;

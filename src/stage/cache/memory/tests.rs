@@ -47,6 +47,7 @@ fn made(
         bounds,
         asker: Asker { metadata: &metadata, headers: &asked },
         method: "a.B.Get",
+        path: "/v1/items/%37",
         key_bytes: 10,
         asked: Asked::default(),
         received: Received::default(),
@@ -153,17 +154,32 @@ fn purges_take_what_they_name_and_what_is_on_its_way() {
         let found: Vec<_> = found(&memory, &all).iter().map(|size| *size > 0).collect();
         assert_eq!(found, left, "{purge:?}");
     };
-    let tags = |tags: &[&str]| Purge::Tags(tags.iter().map(ToString::to_string).collect());
+    let all_of = Purge::default;
+    let tags = |tags: &[&str]| {
+        let tags = tags.iter().map(ToString::to_string).collect();
+        Purge { tags: Some(tags), ..all_of() }
+    };
+    let method = |name: &str| Purge { method: Some(name.to_owned()), ..all_of() };
+    let surface = |name: &str| Purge { surface: Some(name.to_owned()), ..all_of() };
+    let path = |path: &str| Purge { path: Some(path.to_owned()), ..all_of() };
     check(tags(&["a"]), 1, [false, true, true]);
     check(tags(&["b"]), 2, [false, false, true]);
     check(tags(&["a", "c"]), 2, [false, true, false]);
     check(tags(&["d", "A"]), 0, [true; 3]);
-    check(Purge::Method("a.B.Get".to_owned()), 3, [false; 3]);
-    check(Purge::Method("a.B.List".to_owned()), 0, [true; 3]);
-    check(Purge::All, 3, [false; 3]);
-    assert_eq!((totals.entries(), totals.bytes(), totals.purged.value()), (0, 0, 11));
+    check(tags(&[]), 0, [true; 3]);
+    check(method("a.B.Get"), 3, [false; 3]);
+    check(method("a.B"), 0, [true; 3]);
+    check(surface("web"), 3, [false; 3]);
+    check(surface("we"), 0, [true; 3]);
+    // It was asked for as `/v1/items/%37`.
+    check(path("/v1/items/7"), 3, [false; 3]);
+    check(path("/v1/items/8"), 0, [true; 3]);
+    check(Purge { tags: tags(&["b"]).tags, ..method("a.B.Get") }, 2, [false, false, true]);
+    check(Purge { tags: tags(&["b"]).tags, ..method("a.B.List") }, 0, [true; 3]);
+    check(all_of(), 3, [false; 3]);
+    assert_eq!((totals.entries(), totals.bytes(), totals.purged.value()), (0, 0, 19));
     let before = memory.purges();
-    memory.purge(&Purge::All);
+    memory.purge(&all_of());
     assert!(!memory.keep(&keys[0], entry(&[], &[], 10), before), "asked for before the purge");
 }
 
