@@ -187,6 +187,8 @@ fn limits_are_read_at_both_ends_of_their_range() {
     limit("body_rate_window: 1h", |limits| limits.body_rate_window, hour);
     limit("idle: 10ms", |limits| limits.idle_timeout, blink);
     limit("idle: 1h", |limits| limits.idle_timeout, hour);
+    limit("last_request: 10ms", |limits| limits.last_request_timeout, blink);
+    limit("last_request: 1h", |limits| limits.last_request_timeout, hour);
     limit("streams: 1", |limits| limits.streams_max, 1);
     limit("streams: 100000", |limits| limits.streams_max, 100_000);
     limit("stream_window: 64KiB", |limits| limits.stream_window_bytes, 64 << 10);

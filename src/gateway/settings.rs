@@ -52,6 +52,7 @@ fn limits(limits: &Limits) -> ServerLimits {
         body_rate_min: limits.body_rate_min as u64,
         body_rate_window: limits.body_rate_window,
         idle_timeout: limits.idle_timeout,
+        last_request_timeout: limits.last_request_timeout,
         h2_streams_max: limits.streams_max,
         h2_stream_window_bytes: limits.stream_window_bytes,
         h2_connection_window_bytes: limits.connection_window_bytes,

@@ -5,24 +5,32 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::sleep;
 
 use super::call::ConnectionContext;
 use super::connection;
 use super::door::Door;
 use super::drain::{Drain, Step};
 use super::opening::{Opened, Opening};
+use super::turn_away::turn_away;
 use super::watch::Watch;
 use super::{Handler, HandlerWorker, WorkerContext};
 use crate::policy::request_id::RequestIds;
 use crate::telemetry::WorkerMetrics;
+
+/// How long handshakes of TCP that have begun may take when a socket is closed.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(100);
+
+/// For all of the closing: connections beyond the listener's bound wait for a place in vain.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long accepting pauses when the system has no descriptor or memory left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -58,6 +66,8 @@ struct OpenConnections {
     metrics: Arc<WorkerMetrics>,
     request_ids: Arc<RequestIds>,
     next_id: AtomicU64,
+    /// The process is about to end.
+    is_leaving: AtomicBool,
     entries: Mutex<HashMap<u64, Entry>>,
     ended: Notify,
 }
@@ -84,9 +94,9 @@ impl Worker {
         self,
         handler: Arc<impl Handler>,
         metrics: Arc<WorkerMetrics>,
-    ) -> io::Result<JoinHandle<()>> {
+    ) -> io::Result<thread::JoinHandle<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name(self.name.clone()).spawn(move || {
+        thread::Builder::new().name(self.name.clone()).spawn(move || {
             runtime.block_on(self.run(&*handler, metrics));
             // Calls past the drain's timeout are cut off here.
             runtime.shutdown_background();
@@ -105,6 +115,7 @@ impl Worker {
             metrics,
             request_ids,
             next_id: AtomicU64::new(0),
+            is_leaving: AtomicBool::new(false),
             entries: Mutex::default(),
             ended: Notify::new(),
         });
@@ -115,22 +126,25 @@ impl Worker {
         loop {
             tokio::select! {
                 () = self.drain.reached(self.until) => break,
+                () = self.drain.reached(Step::Announced), if !open.is_leaving() => open.leave_all(),
                 Some(change) = self.changes.recv() => match change {
                     Change::Open(socket, door) => accepting.extend(open_door(socket, door, &open, &worker)),
                     Change::Empty(door) => drop(tokio::spawn(Arc::clone(&open).leave(door, self.drain.timeout()))),
                     Change::Close(door) => {
-                        let is_of = |(own, _): &mut (Arc<Door>, _)| Arc::ptr_eq(own, &door);
-                        for (door, task) in accepting.extract_if(.., is_of).collect::<Vec<_>>() {
-                            end(task).await;
-                            tokio::spawn(Arc::clone(&open).leave(door, self.drain.timeout()));
+                        for closed in accepting.extract_if(.., |accepting| Arc::ptr_eq(&accepting.door, &door)) {
+                            let (open, timeout) = (Arc::clone(&open), self.drain.timeout());
+                            tokio::spawn(async move {
+                                let door = closed.end().await;
+                                open.leave(door, timeout).await;
+                            });
                         }
                     }
                 },
             }
         }
-        for (_, task) in accepting {
-            end(task).await;
-        }
+        open.leave_all();
+        let mut ending: JoinSet<_> = accepting.into_iter().map(Accepting::end).collect();
+        while ending.join_next().await.is_some() {}
         let timeout = self.drain_timeout.unwrap_or_else(|| self.drain.timeout());
         if tokio::time::timeout(timeout, open.finish(|_, _| true)).await.is_err() {
             tracing::warn!("the drain's time is over; connections are cut off");
@@ -138,8 +152,12 @@ impl Worker {
     }
 }
 
-/// The task that accepts on a socket.
-type Accepting = tokio::task::JoinHandle<()>;
+/// A socket that is accepted on.
+struct Accepting {
+    door: Arc<Door>,
+    closing: Arc<Notify>,
+    task: JoinHandle<()>,
+}
 
 /// Begins to accept on a socket.
 fn open_door<W: HandlerWorker>(
@@ -147,11 +165,18 @@ fn open_door<W: HandlerWorker>(
     door: Arc<Door>,
     open: &Arc<OpenConnections>,
     worker: &Arc<W>,
-) -> Option<(Arc<Door>, Accepting)> {
+) -> Option<Accepting> {
     match TcpListener::from_std(socket) {
         Ok(listener) => {
-            let accept = accept(listener, Arc::clone(&door), Arc::clone(open), Arc::clone(worker));
-            Some((door, tokio::spawn(accept)))
+            let closing = Arc::new(Notify::new());
+            let acceptor = Acceptor {
+                door: Arc::clone(&door),
+                open: Arc::clone(open),
+                worker: Arc::clone(worker),
+                is_exhausted: false,
+            };
+            let task = tokio::spawn(acceptor.run(listener, Arc::clone(&closing)));
+            Some(Accepting { door, closing, task })
         }
         Err(error) => {
             tracing::error!(%error, "cannot accept on a socket");
@@ -160,48 +185,84 @@ fn open_door<W: HandlerWorker>(
     }
 }
 
-/// Accepts no more: the socket is closed when the task is gone.
-async fn end(accepting: Accepting) {
-    accepting.abort();
-    let _ = accepting.await;
+impl Accepting {
+    /// Accepts who is there already and nobody else; the socket is closed when this returns.
+    async fn end(mut self) -> Arc<Door> {
+        self.closing.notify_one();
+        if tokio::time::timeout(CLOSING_TIMEOUT, &mut self.task).await.is_err() {
+            self.task.abort();
+            let _ = self.task.await;
+        }
+        self.door
+    }
 }
 
-async fn accept<W: HandlerWorker>(
-    listener: TcpListener,
+/// Accepts on one socket.
+struct Acceptor<W> {
     door: Arc<Door>,
     open: Arc<OpenConnections>,
     worker: Arc<W>,
-) {
-    let mut is_exhausted = false;
-    loop {
-        let (socket, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                open.metrics.accept_failures.add(1);
-                if exhausts(&error) {
-                    // Said once, however long it lasts.
-                    if !std::mem::replace(&mut is_exhausted, true) {
-                        tracing::warn!(%error, "cannot accept; pausing");
-                    }
-                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
-                }
-                continue;
+    is_exhausted: bool,
+}
+
+impl<W: HandlerWorker> Acceptor<W> {
+    async fn run(mut self, listener: TcpListener, closing: Arc<Notify>) {
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => self.take(accepted).await,
+                () = closing.notified() => break,
             }
+        }
+        // Closing a socket resets the connections that nobody has accepted, with the requests that they bring.
+        if turn_away(&listener) {
+            let mut last_handshakes = pin!(sleep(LAST_HANDSHAKES));
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => self.take(accepted).await,
+                    () = &mut last_handshakes => break,
+                }
+            }
+        }
+        // The system is asked itself: a runtime knows what was there when it last asked.
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((socket, address)) = listener.accept() {
+            let socket = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
+            self.take(socket.map(|socket| (socket, address))).await;
+        }
+    }
+
+    /// Serves a connection that was accepted.
+    async fn take(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => return self.failed(&error).await,
         };
-        if std::mem::take(&mut is_exhausted) {
+        if std::mem::take(&mut self.is_exhausted) {
             tracing::info!("accepting again");
         }
         // Not before there is a client: a worker that nobody calls would keep a place from the others.
-        let Some(permit) = door.permit().await else { return };
-        open.metrics.connections.add(1);
+        let Some(permit) = self.door.permit().await else { return };
+        self.open.metrics.connections.add(1);
         if socket.set_nodelay(true).is_err() {
-            continue; // It is gone already.
+            return; // It is gone already.
         }
-        let connection = OpenConnections::add(&open, Arc::clone(&door), permit);
+        let connection = OpenConnections::add(&self.open, Arc::clone(&self.door), permit);
         let id = connection.id;
-        let task = tokio::spawn(keep(socket, address, Arc::clone(&door), Arc::clone(&worker), connection));
-        if let Some(entry) = lock(&open.entries).get_mut(&id) {
+        let kept = keep(socket, address, Arc::clone(&self.door), Arc::clone(&self.worker), connection);
+        let task = tokio::spawn(kept);
+        if let Some(entry) = lock(&self.open.entries).get_mut(&id) {
             entry.task = Some(task.abort_handle());
+        }
+    }
+
+    async fn failed(&mut self, error: &io::Error) {
+        self.open.metrics.accept_failures.add(1);
+        if exhausts(error) {
+            // Said once, however long it lasts.
+            if !std::mem::replace(&mut self.is_exhausted, true) {
+                tracing::warn!(%error, "cannot accept; pausing");
+            }
+            sleep(EXHAUSTED_PAUSE).await;
         }
     }
 }
@@ -246,9 +307,22 @@ impl OpenConnections {
     fn add(open: &Arc<Self>, door: Arc<Door>, permit: OwnedSemaphorePermit) -> OpenConnection {
         open.metrics.connections_open.increase();
         let watch = Arc::new(Watch::new());
+        if open.is_leaving() {
+            watch.leave();
+        }
         let id = open.next_id.fetch_add(1, Ordering::Relaxed);
         lock(&open.entries).insert(id, Entry { door, watch: Arc::clone(&watch), task: None });
         OpenConnection { open: Arc::clone(open), id, watch, _permit: permit }
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
+    /// Has every reply, of connections to come too, ask its client to find another gateway.
+    fn leave_all(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+        lock(&self.entries).values().for_each(|entry| entry.watch.leave());
     }
 
     /// Asks the connections of a listener to end, and cuts off those that have not in time.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -67,9 +67,21 @@ pub(super) async fn answer<W: HandlerWorker>(
     context: Arc<ConnectionContext<W>>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody<W::Body>>, Infallible> {
-    let mut open = OpenCall::new(&context);
+    let is_http1 = request.version() < Version::HTTP_2;
+    let mut response = respond(&context, request).await;
+    if is_http1 && context.watch.is_leaving() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn respond<W: HandlerWorker>(
+    context: &ConnectionContext<W>,
+    request: Request<Incoming>,
+) -> Response<AnswerBody<W::Body>> {
+    let mut open = OpenCall::new(context);
     if let Some(refusal) = refusal_of(&request, &context.limits) {
-        return Ok(refuse(refusal, context.request_ids.choose(request.headers()), open));
+        return refuse(refusal, context.request_ids.choose(request.headers()), open);
     }
     let is_head = request.method() == Method::HEAD;
     let request = request.map(|incoming| LimitedBody::new(incoming, &context.limits));
@@ -77,7 +89,7 @@ pub(super) async fn answer<W: HandlerWorker>(
     open.http_number = response.status().as_u16();
     // hyper does not read the body of a reply to HEAD, nor one that is empty.
     open.is_finished = is_head || response.body().is_end_stream();
-    Ok(response.map(|body| AnswerBody::new(Content::Handler(Box::pin(body)), open)))
+    response.map(|body| AnswerBody::new(Content::Handler(Box::pin(body)), open))
 }
 
 /// What the guard judges in HTTP/1 and nobody has judged in HTTP/2.

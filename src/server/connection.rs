@@ -59,7 +59,7 @@ pub(super) async fn serve<W: HandlerWorker>(
     let watch = Arc::clone(&context.watch);
     let (version, sniffed) = match version {
         HttpVersion::Unknown => {
-            let sniff = watch.unless_stopping(sniff(&mut socket));
+            let sniff = watch.unless_stopped(context.limits.last_request_timeout, sniff(&mut socket));
             let sniffed = tokio::time::timeout(context.limits.header_timeout, sniff).await;
             let Ok(Some(Ok(Some(sniffed)))) = sniffed else { return };
             let is_http2 = sniffed.starts_with(H2_PREFACE);
@@ -107,6 +107,7 @@ async fn serve_http2<W: HandlerWorker>(
     context: Arc<ConnectionContext<W>>,
 ) -> End {
     let (watch, limits) = (Arc::clone(&context.watch), Arc::clone(&context.limits));
+    watch.speaks_http2();
     let guard = Guard::Frames(FrameGuard::new(&limits, H2_PREFACE.len(), Instant::now()));
     let io = TokioIo::new(Guarded::new(socket, sniffed, guard, Arc::clone(&watch)));
     let service = service_fn(move |request| answer(Arc::clone(&context), request));
@@ -194,7 +195,7 @@ enum End {
 
 /// A connection of hyper's, of either version.
 trait Served: Future<Output = hyper::Result<()>> {
-    /// HTTP/1: `connection: close` from the next reply on. HTTP/2: the two steps of GOAWAY.
+    /// Tells the client that the connection ends.
     fn finish(self: Pin<&mut Self>);
 }
 
@@ -205,9 +206,9 @@ where
     B: http_body::Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
+    /// The next reply does. hyper would close an idle connection at once, and lose the request that is on its way;
+    /// so the clock ends it, once nothing has come for a while.
+    fn finish(self: Pin<&mut Self>) {}
 }
 
 impl<S, B> Served for http2::Connection<TokioIo<Guarded>, S, TokioExecutor>
@@ -218,6 +219,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
 {
+    /// By the two steps of GOAWAY (RFC 9113, section 6.8).
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }

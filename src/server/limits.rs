@@ -23,6 +23,8 @@ pub struct ServerLimits {
     pub body_rate_window: Duration,
     /// How long a connection may stay without a request.
     pub idle_timeout: Duration,
+    /// How long a connection of HTTP/1 that is to end waits for a request that may be on its way.
+    pub last_request_timeout: Duration,
     pub h2_streams_max: u32,
     pub h2_stream_window_bytes: u32,
     pub h2_connection_window_bytes: u32,
@@ -57,6 +59,7 @@ impl Default for ServerLimits {
             body_rate_min: 240,
             body_rate_window: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            last_request_timeout: Duration::from_secs(1),
             h2_streams_max: 100,
             h2_stream_window_bytes: 256 << 10,
             h2_connection_window_bytes: 1 << 20,

@@ -27,6 +27,7 @@ mod refusal;
 mod running;
 mod socket;
 mod tls;
+mod turn_away;
 mod watch;
 
 use std::future::Future;

@@ -7,6 +7,7 @@
 //! Each step has its own time and none answers what is no HTTP: the connection is closed. One exception: who
 //! speaks plain HTTP where TLS is expected is told so.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -90,7 +91,7 @@ impl Opening<'_> {
 
     /// The client that the balancer names, if it names one; `None` closes the connection.
     async fn preamble(self, tcp: &mut TcpStream) -> Option<Option<SocketAddr>> {
-        let read = self.watch.unless_stopping(read_preamble(tcp));
+        let read = self.unless_stopped(read_preamble(tcp));
         match tokio::time::timeout(self.rules.limits.header_timeout, read).await {
             Ok(Some(Ok(source))) => Some(source),
             Ok(None) => None,
@@ -99,6 +100,10 @@ impl Opening<'_> {
                 None
             }
         }
+    }
+
+    async fn unless_stopped<F: Future>(self, future: F) -> Option<F::Output> {
+        self.watch.unless_stopped(self.rules.limits.last_request_timeout, future).await
     }
 
     async fn handshake(
@@ -110,12 +115,12 @@ impl Opening<'_> {
     ) -> Option<Opened> {
         let deadline = Instant::now() + self.rules.limits.handshake_timeout;
         let mut first = [0];
-        let peeked = timeout_at(deadline, self.watch.unless_stopping(tcp.peek(&mut first))).await;
+        let peeked = timeout_at(deadline, self.unless_stopped(tcp.peek(&mut first))).await;
         // A probe says nothing at all: that is no failure.
         let Ok(Some(Ok(1))) = peeked else { return None };
         if first == [HANDSHAKE] {
             let accept = TlsAcceptor::from(Arc::clone(&tls.current().config)).accept(tcp);
-            match timeout_at(deadline, self.watch.unless_stopping(accept)).await {
+            match timeout_at(deadline, self.unless_stopped(accept)).await {
                 Ok(None) => return None,
                 Ok(Some(Ok(stream))) => match certificate(&stream) {
                     Ok(certificate) => {

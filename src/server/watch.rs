@@ -5,13 +5,13 @@
 //! drain asks for an end. It belongs to one worker, so that its lock is never contended.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::head_guard::Phase;
 use super::limits::ServerLimits;
@@ -23,6 +23,7 @@ const CANCELLED_WINDOW: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Watch {
+    is_leaving: AtomicBool,
     is_stopping: AtomicBool,
     has_replied: AtomicBool,
     state: Mutex<State>,
@@ -38,6 +39,7 @@ struct State {
     /// When the phase began, or the last call ended.
     since: Instant,
     is_fresh: bool,
+    is_http2: bool,
     calls_open: u32,
     refusal: Option<Refusal>,
     is_write_blocked: bool,
@@ -59,6 +61,7 @@ impl Watch {
             phase: Phase::BetweenMessages,
             since: now,
             is_fresh: true,
+            is_http2: false,
             calls_open: 0,
             refusal: None,
             is_write_blocked: false,
@@ -72,6 +75,7 @@ impl Watch {
             is_flooding: false,
         };
         Self {
+            is_leaving: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             has_replied: AtomicBool::new(false),
             state: Mutex::new(state),
@@ -84,8 +88,18 @@ impl Watch {
 
     // The drain.
 
+    /// The client is to find another connection: in HTTP/1, the next reply says that it is the last.
+    pub(super) fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
     /// Asks the connection to finish its calls and end.
     pub(super) fn stop(&self) {
+        self.leave();
         self.is_stopping.store(true, Ordering::Relaxed);
         let waker = self.lock().waker.take();
         if let Some(waker) = waker {
@@ -97,15 +111,19 @@ impl Watch {
         self.is_stopping.load(Ordering::Relaxed)
     }
 
-    /// Waits for `future` for as long as the connection need not end.
-    pub(super) async fn unless_stopping<F: Future>(&self, future: F) -> Option<F::Output> {
+    /// Waits for `future`; for no longer than `patience` once the connection is asked to end.
+    pub(super) async fn unless_stopped<F: Future>(&self, patience: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
+        let mut end: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|cx| {
             self.register(cx.waker());
-            if self.is_stopping() {
-                return Poll::Ready(None);
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
             }
-            future.as_mut().poll(cx).map(Some)
+            if !self.is_stopping() {
+                return Poll::Pending;
+            }
+            end.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx).map(|()| None)
         })
         .await
     }
@@ -123,6 +141,11 @@ impl Watch {
             state.phase = phase;
             state.since = Instant::now();
         }
+    }
+
+    /// Its end is agreed on by frames, and no request is lost.
+    pub(super) fn speaks_http2(&self) {
+        self.lock().is_http2 = true;
     }
 
     pub(super) fn refuse(&self, refusal: Refusal) {
@@ -236,6 +259,11 @@ impl Watch {
         let patience = match state.phase {
             Phase::BetweenMessages if !state.is_fresh => limits.idle_timeout,
             _ => limits.header_timeout,
+        };
+        let is_last = self.is_stopping() && !state.is_http2 && !state.is_write_blocked;
+        let patience = match state.phase {
+            Phase::BetweenMessages if is_last => patience.min(limits.last_request_timeout),
+            _ => patience,
         };
         let silence = state.since + patience;
         Some(stall.map_or(silence, |stall| stall.min(silence)))

@@ -22,6 +22,7 @@ mod compression;
 mod cors;
 mod deprecation;
 mod dice;
+mod drain;
 mod editions;
 mod etcd;
 mod faults;

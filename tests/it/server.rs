@@ -134,7 +134,7 @@ pub(crate) async fn read_to_end(socket: &mut (impl AsyncRead + Unpin)) -> String
 }
 
 /// Reads one reply with a `content-length`, or the head alone.
-async fn read_reply(socket: &mut TcpStream, end: &str) -> String {
+pub(crate) async fn read_reply(socket: &mut TcpStream, end: &str) -> String {
     let mut reply = String::new();
     let mut buffer = [0; 4096];
     while !reply.ends_with(end) {

@@ -39,6 +39,8 @@ pub struct Limits {
     pub body_rate_window: Duration,
     /// A connection without a request. Default 75 s; past it the connection is closed.
     pub idle_timeout: Duration,
+    /// An HTTP/1 connection that is to end, and may have a request on its way. Default 1 s; past it closed.
+    pub last_request_timeout: Duration,
     /// Streams at once on an HTTP/2 connection. Default 100; past it `REFUSED_STREAM`.
     pub streams_max: u32,
     /// HTTP/2 flow-control window of a stream. Default 256 KiB.
@@ -77,6 +79,7 @@ impl Default for Limits {
             body_rate_min: 240,
             body_rate_window: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            last_request_timeout: Duration::from_secs(1),
             streams_max: 100,
             stream_window_bytes: 256 << 10,
             connection_window_bytes: 1 << 20,
@@ -110,6 +113,7 @@ impl Limits {
         section.read("body_rate", &mut limits.body_rate_min, byte_rate);
         section.read("body_rate_window", &mut limits.body_rate_window, value::duration(TIMEOUTS));
         section.read("idle", &mut limits.idle_timeout, value::duration(TIMEOUTS));
+        section.read("last_request", &mut limits.last_request_timeout, value::duration(TIMEOUTS));
         section.read("streams", &mut limits.streams_max, value::integer(1..=100_000));
         section.read("stream_window", &mut limits.stream_window_bytes, value::bytes_u32(WINDOWS));
         section.read("connection_window", &mut limits.connection_window_bytes, value::bytes_u32(WINDOWS));

@@ -93,18 +93,11 @@ impl Gateway {
     }
 
     async fn spawn(mut command: Command, level: &str, arguments: &[&str]) -> Self {
+        command.args(["serve", "--admin", "127.0.0.1:0", "--workers", "2", "--log", level]);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         let mut process = command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--admin",
-                "127.0.0.1:0",
-                "--workers",
-                "2",
-                "--log",
-                level,
-            ])
             .args(arguments)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdout(Stdio::piped())
