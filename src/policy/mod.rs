@@ -29,6 +29,7 @@ pub mod limit;
 pub mod metadata;
 pub mod nearest;
 pub mod networks;
+pub mod outlier;
 pub mod pace;
 pub mod protection;
 pub mod quota;
