@@ -34,6 +34,7 @@ pub mod kafka;
 pub mod listeners;
 mod names;
 pub mod observe;
+mod outlier;
 pub mod passes;
 pub mod plans;
 pub mod policies;

@@ -9,6 +9,7 @@ use http::Uri;
 use super::balance;
 use super::endpoints::Endpoints;
 use super::finding::{Position, Report};
+use super::outlier;
 use super::protection::{self, Retry};
 use super::section::Section;
 use super::value::{self, GIB, KIB, MIB};
@@ -16,6 +17,7 @@ use super::yaml::{Node, Value};
 use crate::policy::balance::Balance;
 use crate::policy::breaker::BreakerSettings;
 use crate::policy::concurrency::ConcurrencySettings;
+use crate::policy::outlier::OutlierSettings;
 
 /// One backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct Service {
     pub keepalive_timeout: Duration,
     /// When it is left alone because it fails. Default never.
     pub breaker: Option<BreakerSettings>,
+    /// When one of its endpoints is left out because it fails. Default never.
+    pub outlier: Option<OutlierSettings>,
     /// Which calls are made again. Default none, but for those that provably never left.
     pub retry: Option<Retry>,
     /// When calls are refused because it has enough. Default never.
@@ -59,7 +63,7 @@ pub struct Service {
 }
 
 /// What the file format has for a service and this version does not serve.
-const LATER: &[&str] = &["outlier", "health", "tls"];
+const LATER: &[&str] = &["health", "tls"];
 
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// More often is abuse to every server: grpc-go's own floor for clients.
@@ -86,6 +90,7 @@ impl Service {
             keepalive: None,
             keepalive_timeout: Duration::from_secs(20),
             breaker: None,
+            outlier: None,
             retry: None,
             shed: None,
             position: None,
@@ -116,6 +121,7 @@ impl Service {
         section.read("breaker", &mut service.breaker, |node, report| {
             protection::breaker(node, report).map(Some)
         });
+        section.read("outlier", &mut service.outlier, |node, report| outlier::read(node, report).map(Some));
         section.read("retry", &mut service.retry, |node, report| Retry::of_service(node, report).map(Some));
         section.read("shed", &mut service.shed, |node, report| protection::shed(node, report).map(Some));
         section.require("endpoints", "write `endpoints: { static: [\"http://host:port\"] }`");

@@ -19,6 +19,14 @@ const ENDPOINTS_MAX: usize = if cfg!(test) { 2 } else { 100 };
 /// The label of the others.
 const OTHER: &str = "other";
 
+/// The endpoints of one service.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterSeen {
+    pub endpoints: Vec<EndpointSeen>,
+    /// Ejections by their reason.
+    pub ejections: Vec<(&'static str, u64)>,
+}
+
 /// One endpoint.
 #[derive(Clone, Debug, Serialize)]
 pub struct EndpointSeen {
@@ -42,13 +50,19 @@ pub enum EndpointState {
     Usable,
     /// It can be reached and does not do its work.
     Unwell,
+    /// Its calls fail: it is left out for a while.
+    Ejected,
     /// No connection can be opened.
     Unreachable,
 }
 
 impl EndpointState {
-    const ALL: [(Self, &'static str); 3] =
-        [(Self::Usable, "usable"), (Self::Unwell, "unwell"), (Self::Unreachable, "unreachable")];
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Usable, "usable"),
+        (Self::Unwell, "unwell"),
+        (Self::Ejected, "ejected"),
+        (Self::Unreachable, "unreachable"),
+    ];
 
     /// Its name in metrics and tables.
     pub fn name(self) -> &'static str {
@@ -57,7 +71,7 @@ impl EndpointState {
 }
 
 /// How to read them; `None` when nobody holds them any more.
-type ReadEndpoints = Box<dyn Fn() -> Option<Vec<EndpointSeen>> + Send + Sync>;
+type ReadEndpoints = Box<dyn Fn() -> Option<ClusterSeen> + Send + Sync>;
 
 /// By the names of services.
 #[derive(Default)]
@@ -82,12 +96,12 @@ impl ObservedEndpoints {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(service.into(), read);
     }
 
-    pub(super) fn seen(&self) -> BTreeMap<Box<str>, Vec<EndpointSeen>> {
+    pub(super) fn seen(&self) -> BTreeMap<Box<str>, ClusterSeen> {
         let mut seen = BTreeMap::new();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|service, read| {
-            let endpoints = read();
-            let is_held = endpoints.is_some();
-            seen.extend(endpoints.map(|endpoints| (service.clone(), endpoints)));
+            let cluster = read();
+            let is_held = cluster.is_some();
+            seen.extend(cluster.map(|cluster| (service.clone(), cluster)));
             is_held
         });
         seen
@@ -101,7 +115,7 @@ impl ObservedEndpoints {
             None,
             MetricType::Gauge,
         )?;
-        for (service, endpoints) in &seen {
+        for (service, ClusterSeen { endpoints, .. }) in &seen {
             for (state, name) in EndpointState::ALL {
                 let count = endpoints.iter().filter(|endpoint| endpoint.state == state).count();
                 let labels = [("service", &**service), ("state", name)];
@@ -111,7 +125,7 @@ impl ObservedEndpoints {
         }
         for (name, help, metric_type, read) in SERIES {
             let mut family = encoder.encode_descriptor(name, help, None, metric_type)?;
-            for (service, endpoints) in &seen {
+            for (service, ClusterSeen { endpoints, .. }) in &seen {
                 let own = endpoints.iter().take(ENDPOINTS_MAX);
                 let own = own.map(|endpoint| (endpoint.address.as_str(), read(endpoint)));
                 let others = endpoints.get(ENDPOINTS_MAX..).filter(|others| !others.is_empty());
@@ -124,6 +138,14 @@ impl ObservedEndpoints {
                         _ => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)?,
                     }
                 }
+            }
+        }
+        let help = "Endpoints left out for a while, by why";
+        let mut family = encoder.encode_descriptor("outlier_ejections", help, None, MetricType::Counter)?;
+        for (service, ClusterSeen { ejections, .. }) in &seen {
+            for (reason, count) in ejections {
+                let labels = [("service", &**service), ("reason", *reason)];
+                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())
@@ -153,9 +175,10 @@ mod tests {
             connections: 1,
             latency_ms: 1.0,
         };
-        let two = vec![endpoint(1), endpoint(2)];
+        let cluster = |endpoints| ClusterSeen { endpoints, ejections: vec![("consecutive", 3)] };
+        let two = cluster(vec![endpoint(1), endpoint(2)]);
         metrics.observe_endpoints("small", move || Some(two.clone()));
-        let four: Vec<_> = (1..=4).map(endpoint).collect();
+        let four = cluster((1..=4).map(endpoint).collect());
         metrics.observe_endpoints("large", move || Some(four.clone()));
         metrics.observe_endpoints("gone", || None);
         let text = metrics.render();
@@ -163,6 +186,7 @@ mod tests {
             "transom_upstream_endpoints{service=\"small\",state=\"usable\"} 2",
             "transom_upstream_endpoints{service=\"large\",state=\"usable\"} 3",
             "transom_upstream_endpoints{service=\"large\",state=\"unreachable\"} 1",
+            "transom_outlier_ejections_total{service=\"small\",reason=\"consecutive\"} 3",
             "transom_upstream_endpoint_calls_total{service=\"large\",endpoint=\"http://b:2\"} 2",
             "transom_upstream_endpoint_calls_total{service=\"large\",endpoint=\"other\"} 7",
             "transom_upstream_endpoint_calls_open{service=\"large\",endpoint=\"other\"} 70",

@@ -26,7 +26,7 @@ use keys::ObservedKeys;
 use revoked::ObservedRevoked;
 use stats::Stats;
 
-pub use endpoints::{EndpointSeen, EndpointState};
+pub use endpoints::{ClusterSeen, EndpointSeen, EndpointState};
 pub use keys::KeysSeen;
 pub use reloads::{ReloadResult, Reloads};
 pub use revoked::RevokedSeen;
@@ -185,14 +185,14 @@ impl Metrics {
     pub fn observe_endpoints(
         &self,
         service: &str,
-        read: impl Fn() -> Option<Vec<EndpointSeen>> + Send + Sync + 'static,
+        read: impl Fn() -> Option<ClusterSeen> + Send + Sync + 'static,
     ) {
         self.endpoints.observe(service, Box::new(read));
     }
 
     /// The endpoints of all services.
     pub fn endpoints(&self) -> BTreeMap<Box<str>, Vec<EndpointSeen>> {
-        self.endpoints.seen()
+        self.endpoints.seen().into_iter().map(|(service, cluster)| (service, cluster.endpoints)).collect()
     }
 
     /// The sum of `read` over all workers.

@@ -5,6 +5,9 @@
 //! Pools::begin (pick) ─▶ Attempt ─ answered: the head is there ─▶ finish(Verdict)
 //!                            └─ dropped: the caller gave up, which says nothing good of the endpoint
 //! ```
+//!
+//! Outlier detection takes the first message of a reply for its end, as the breaker does; a stream may last for
+//! hours, and is no failure of its endpoint when it breaks off after that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::pool::Pool;
 use crate::policy::balance::latency::Latency;
 use crate::policy::verdict::Verdict;
+use crate::status::Status;
 
 /// A call that is counted among those in flight at its endpoint.
 #[derive(Debug)]
@@ -19,13 +23,17 @@ pub(super) struct Attempt {
     pool: Arc<Pool>,
     /// Absent where nobody would make use of the time: an endpoint without others has no clock read for it.
     begun: Option<Instant>,
+    /// Whether the deadline is long enough for the endpoint to be blamed for it.
+    pub(super) was_patient: bool,
+    /// Whether its endpoint has been judged by it.
+    is_judged: bool,
     is_finished: bool,
 }
 
 impl Attempt {
     pub(super) fn begin(pool: Arc<Pool>, begun: Option<Instant>) -> Self {
         pool.endpoint().begin();
-        Self { pool, begun, is_finished: false }
+        Self { pool, begun, was_patient: false, is_judged: false, is_finished: false }
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
@@ -39,12 +47,24 @@ impl Attempt {
         }
     }
 
+    /// A message of the reply is there: whatever becomes of it later, the endpoint was alive.
+    pub(super) fn delivered(&mut self) {
+        self.judge(Verdict::Alive);
+    }
+
+    /// It ended with an outcome; only the first word counts.
+    pub(super) fn ended(&mut self, outcome: Result<(), &Status>) {
+        let verdict = |status| Verdict::of(status, self.was_patient);
+        self.finish(outcome.map_or_else(verdict, |()| Verdict::Alive));
+    }
+
     /// Tells how it ended; only the first word counts.
     pub(super) fn finish(&mut self, verdict: Verdict) {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
         self.pool.endpoint().end();
+        self.judge(verdict);
         // Since the head, a reply has taken as long as it had to.
         let elapsed = self.begun.map(|begun| begun.elapsed());
         match verdict {
@@ -59,6 +79,12 @@ impl Attempt {
                     self.learn(|latency, now_ms| latency.given_up(elapsed, now_ms));
                 }
             }
+        }
+    }
+
+    fn judge(&mut self, verdict: Verdict) {
+        if !std::mem::replace(&mut self.is_judged, true) {
+            self.pool.cluster().ended(self.pool.endpoint(), verdict);
         }
     }
 

@@ -1,15 +1,17 @@
 //! The endpoints of a service, as all workers share them: which one a call goes to, and who may be picked at all.
 //!
 //! ```text
-//! update(list) ─┐                                  ┌▶ pick: one load, no lock
-//! connected ────┼▶ (lock) new Endpoints, one swap ─┤
-//! unreachable ──┘                                  └▶ probes that are due, claimed by one worker
+//! update(list) ──────────┐                                  ┌▶ pick: one load, no lock
+//! connected, unreachable ┼▶ (lock) new Endpoints, one swap ─┤
+//! judge, failures ───────┘                                  └▶ what is due: probes, endpoints that are back
 //! ```
 //!
 //! Whatever finds endpoints hands whole lists to [`Cluster::update`]; it knows nothing of workers, and they nothing
 //! of it. An endpoint that nobody can connect to is left alone until its backoff ends; then the next call, wherever
 //! it goes, has one connection tried beside it: no call has to find out. A moment is a number of milliseconds since
 //! the cluster was made.
+
+mod ejecting;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,12 +20,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
+use self::ejecting::Ejections;
 use super::UpstreamConfig;
 use super::endpoint::{Address, Endpoint, EndpointSpec};
 use super::pools::Pools;
 use crate::policy::balance::roster::{Member, Roster, Standing, ramp};
 use crate::policy::balance::{Balance, mix};
-use crate::telemetry::EndpointSeen;
+use crate::policy::outlier::Outliers;
+use crate::telemetry::ClusterSeen;
 
 /// A service's endpoints.
 #[derive(Debug)]
@@ -33,12 +37,19 @@ pub struct Cluster {
     started: Instant,
     current: ArcSwap<Endpoints>,
     /// Held while something changes; never while a call is dealt.
-    changing: Mutex<Holders>,
+    changing: Mutex<Changing>,
     turns: AtomicU64,
+    ejections: Ejections,
 }
 
-/// Those who hold connections, to be told of endpoints that are gone.
-type Holders = Vec<Weak<Pools>>;
+#[derive(Debug)]
+struct Changing {
+    /// Those who hold connections, to be told of endpoints that are gone.
+    holders: Vec<Weak<Pools>>,
+    outliers: Option<Outliers>,
+    /// The number of the next endpoint that is new.
+    next_number: u64,
+}
 
 /// The endpoints of a moment.
 #[derive(Debug)]
@@ -47,7 +58,7 @@ pub(super) struct Endpoints {
     pub(super) generation: u64,
     pub(super) listed: Arc<[Listed]>,
     roster: Roster,
-    /// When weights that grow have grown enough to count anew.
+    /// When weights that grow have grown enough to count anew, an ejected endpoint is back, or failures are judged.
     stale_ms: u64,
     /// When the first of the unreachable ones may be tried again.
     probe_ms: u64,
@@ -89,13 +100,15 @@ impl Cluster {
             stale_ms: NEVER,
             probe_ms: NEVER,
         };
+        let outliers = config.outlier.map(Outliers::new);
         let cluster = Arc::new(Self {
             name: name.into(),
             config,
             started: Instant::now(),
             current: ArcSwap::from_pointee(empty),
-            changing: Mutex::default(),
+            changing: Mutex::new(Changing { holders: Vec::new(), outliers, next_number: 0 }),
             turns: AtomicU64::new(0),
+            ejections: Ejections::default(),
         });
         cluster.update(specs);
         cluster
@@ -117,7 +130,7 @@ impl Cluster {
         if specs.is_empty() {
             return;
         }
-        let mut holders = self.lock();
+        let mut changing = self.lock();
         let before = self.current.load_full();
         let now_ms = self.now_ms();
         let mut known: HashMap<&Address, &Arc<Endpoint>> =
@@ -130,7 +143,7 @@ impl Cluster {
             }
             let endpoint = match known.remove(&address) {
                 Some(endpoint) => Arc::clone(endpoint),
-                None => Arc::new(Endpoint::new(address, now_ms)),
+                None => Arc::new(Endpoint::new(address, changing.join(), now_ms)),
             };
             if before.listed.is_empty() {
                 endpoint.establish();
@@ -142,25 +155,31 @@ impl Cluster {
             };
             listed.push(Listed { endpoint, weight: weight.max(1), is_near });
         }
-        let after = self.assess(before.generation + 1, listed.into(), now_ms);
+        let gone: Vec<_> = known.into_values().map(|endpoint| endpoint.number).collect();
+        self.let_go(&mut changing, &gone, &listed, now_ms);
+        let after = self.assess(&changing, before.generation + 1, listed.into(), now_ms);
         self.current.store(Arc::clone(&after));
-        holders.retain(|pools| pools.upgrade().map(|pools| pools.follow(&after)).is_some());
+        changing.holders.retain(|pools| pools.upgrade().map(|pools| pools.follow(&after)).is_some());
     }
 
     /// Says whether an endpoint does its work, by whoever watches that; where too few do, all are used.
     pub fn judge(&self, address: &Address, is_well: bool) {
-        let _changing = self.lock();
+        let changing = self.lock();
         let endpoints = self.current.load_full();
         let found = endpoints.listed.iter().find(|listed| listed.endpoint.address == *address);
         if found.is_some_and(|listed| listed.endpoint.judge(is_well, self.now_ms())) {
-            self.reassess(&endpoints);
+            self.reassess(&changing, &endpoints);
         }
     }
 
     /// The endpoints and how they are.
-    pub fn seen(&self) -> Vec<EndpointSeen> {
+    pub fn seen(&self) -> ClusterSeen {
         let now_ms = self.now_ms();
-        self.current.load().listed.iter().map(|listed| listed.endpoint.seen(now_ms)).collect()
+        let endpoints = self.current.load();
+        ClusterSeen {
+            endpoints: endpoints.listed.iter().map(|listed| listed.endpoint.seen(now_ms)).collect(),
+            ejections: self.ejections.seen(),
+        }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -177,7 +196,7 @@ impl Cluster {
 
     /// Tells `pools` of every list from now on.
     pub(super) fn join(&self, pools: &Arc<Pools>) {
-        let mut holders = self.lock();
+        let holders = &mut self.lock().holders;
         holders.retain(|pools| pools.strong_count() > 0);
         holders.push(Arc::downgrade(pools));
     }
@@ -221,10 +240,10 @@ impl Cluster {
         }
     }
 
-    /// Does what is due now: weights that have grown count, and the endpoints that may be tried again are given to
-    /// the one who asks. `None` when somebody else is at it.
+    /// Does what is due now: weights that have grown count, who was ejected for long enough is back, and the endpoints
+    /// that may be tried again are given to the one who asks. `None` when somebody else is at it.
     pub(super) fn tend(&self, now_ms: u64) -> Option<Vec<Arc<Endpoint>>> {
-        let _changing = self.changing.try_lock().ok()?;
+        let mut changing = self.changing.try_lock().ok()?;
         let endpoints = self.current.load_full();
         if !endpoints.is_due(now_ms) {
             return None;
@@ -237,42 +256,52 @@ impl Cluster {
         for endpoint in &due {
             endpoint.leave_alone(claimed_until_ms);
         }
-        self.reassess(&endpoints);
+        self.review(&mut changing, &endpoints, now_ms);
+        self.reassess(&changing, &endpoints);
         Some(due)
     }
 
     /// A worker has a connection to an endpoint.
     pub(super) fn connected(&self, endpoint: &Endpoint) {
-        let _changing = self.lock();
+        let changing = self.lock();
         if endpoint.connected(self.now_ms()) {
-            self.reassess(&self.current.load_full());
+            self.reassess(&changing, &self.current.load_full());
         }
     }
 
     /// A worker cannot connect to an endpoint, and tries again after `delay`.
     pub(super) fn unreachable(&self, endpoint: &Endpoint, delay: Duration) {
-        let _changing = self.lock();
+        let changing = self.lock();
         if endpoint.leave_alone(self.now_ms() + milliseconds(delay)) {
-            self.reassess(&self.current.load_full());
+            self.reassess(&changing, &self.current.load_full());
         }
     }
 
-    /// The same list anew; called with the lock held.
-    fn reassess(&self, endpoints: &Endpoints) {
+    /// The same list anew.
+    fn reassess(&self, changing: &Changing, endpoints: &Endpoints) {
         let listed = Arc::clone(&endpoints.listed);
-        self.current.store(self.assess(endpoints.generation, listed, self.now_ms()));
+        self.current.store(self.assess(changing, endpoints.generation, listed, self.now_ms()));
     }
 
-    fn assess(&self, generation: u64, listed: Arc<[Listed]>, now_ms: u64) -> Arc<Endpoints> {
+    fn assess(
+        &self,
+        changing: &Changing,
+        generation: u64,
+        listed: Arc<[Listed]>,
+        now_ms: u64,
+    ) -> Arc<Endpoints> {
         let members: Vec<_> = listed.iter().map(|listed| self.member(listed, now_ms)).collect();
         let is_growing =
             self.ramps() && listed.iter().any(|listed| listed.endpoint.age(now_ms) < self.config.slow_start);
         let step = milliseconds(self.config.slow_start / RAMP_STEPS).max(1);
+        let grown_ms = is_growing.then_some(now_ms + step);
+        let back_ms = listed.iter().filter_map(|listed| listed.endpoint.ejected_until_ms()).min();
+        let stale_ms = [grown_ms, back_ms, self.judged_ms(changing)].into_iter().flatten().min();
         let probe_ms = listed.iter().filter_map(|listed| listed.endpoint.retry_ms()).min();
         Arc::new(Endpoints {
             generation,
             roster: Roster::new(&members),
-            stale_ms: if is_growing { now_ms + step } else { NEVER },
+            stale_ms: stale_ms.unwrap_or(NEVER),
             probe_ms: probe_ms.unwrap_or(NEVER),
             listed,
         })
@@ -295,7 +324,7 @@ impl Cluster {
         !matches!(self.config.balance, Balance::Hash(_))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Holders> {
+    fn lock(&self) -> MutexGuard<'_, Changing> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

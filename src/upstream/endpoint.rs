@@ -46,6 +46,12 @@ pub struct Endpoint {
     /// When it may be tried again, in milliseconds of its cluster; 0 where it can be reached.
     retry_ms: AtomicU64,
     is_well: AtomicBool,
+    /// Its number among the outliers of its cluster.
+    pub(super) number: u64,
+    /// Whether it has failed since it last answered, as far as anybody watches that.
+    is_suspect: AtomicBool,
+    /// When it is back from being ejected, in milliseconds of its cluster; 0 where it is not ejected.
+    ejected_until_ms: AtomicU64,
     /// When it came, or came back, in milliseconds of its cluster; [`ALWAYS`] for those of the first list.
     since_ms: AtomicU64,
 }
@@ -94,7 +100,7 @@ impl EndpointSpec {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: Address, now_ms: u64) -> Self {
+    pub(super) fn new(address: Address, number: u64, now_ms: u64) -> Self {
         let hash = balance::hash(address.to_string().as_bytes());
         Self {
             address,
@@ -106,6 +112,9 @@ impl Endpoint {
             connections: AtomicUsize::new(0),
             retry_ms: AtomicU64::new(0),
             is_well: AtomicBool::new(true),
+            number,
+            is_suspect: AtomicBool::new(false),
+            ejected_until_ms: AtomicU64::new(0),
             since_ms: AtomicU64::new(now_ms),
         }
     }
@@ -120,15 +129,21 @@ impl Endpoint {
             address: self.address.to_string(),
             state: match self.standing() {
                 Standing::Usable => EndpointState::Usable,
+                Standing::Unwell if self.ejected_until_ms().is_some() => EndpointState::Ejected,
                 Standing::Unwell => EndpointState::Unwell,
                 Standing::Unreachable => EndpointState::Unreachable,
             },
-            calls: self.load.0.load(Ordering::Relaxed) >> IN_FLIGHT_BITS,
+            calls: self.calls(),
             failures: self.failures.value(),
             in_flight: self.in_flight(),
             connections: self.connections() as u64,
             latency_ms: f64::from(self.latency().estimate_us(low(now_ms))) / 1000.0,
         }
+    }
+
+    /// Calls that have begun.
+    pub(super) fn calls(&self) -> u64 {
+        self.load.0.load(Ordering::Relaxed) >> IN_FLIGHT_BITS
     }
 
     pub(super) fn begin(&self) {
@@ -156,11 +171,19 @@ impl Endpoint {
     pub(super) fn standing(&self) -> Standing {
         if self.retry_ms.load(Ordering::Relaxed) != 0 {
             Standing::Unreachable
-        } else if self.is_well.load(Ordering::Relaxed) {
+        } else if self.is_well.load(Ordering::Relaxed) && self.ejected_until_ms().is_none() {
             Standing::Usable
         } else {
             Standing::Unwell
         }
+    }
+
+    pub(super) fn is_suspect(&self) -> bool {
+        self.is_suspect.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ejected_until_ms(&self) -> Option<u64> {
+        Some(self.ejected_until_ms.load(Ordering::Relaxed)).filter(|until_ms| *until_ms != 0)
     }
 
     pub(super) fn age(&self, now_ms: u64) -> Duration {
@@ -214,6 +237,20 @@ impl Endpoint {
             self.since_ms.store(now_ms, Ordering::Relaxed);
         }
         was_well != is_well
+    }
+
+    pub(super) fn suspect(&self, is_suspect: bool) {
+        self.is_suspect.store(is_suspect, Ordering::Relaxed);
+    }
+
+    /// Leaves it out until a moment, or no longer; whether it is back by that.
+    pub(super) fn eject(&self, until_ms: Option<u64>, now_ms: u64) -> bool {
+        let until_ms = until_ms.map_or(0, |until_ms| until_ms.max(1));
+        let is_back = self.ejected_until_ms.swap(until_ms, Ordering::Relaxed) != 0 && until_ms == 0;
+        if is_back {
+            self.since_ms.store(now_ms, Ordering::Relaxed);
+        }
+        is_back
     }
 
     /// It has been there for as long as anybody asks.

@@ -43,6 +43,7 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep};
 
 use crate::policy::balance::Balance;
+use crate::policy::outlier::OutlierSettings;
 use crate::policy::protection::Protection;
 use crate::policy::verdict::Verdict;
 use crate::status::{Code, Status};
@@ -75,6 +76,8 @@ pub struct UpstreamConfig {
     pub balance: Balance,
     /// In so long, an endpoint that comes or comes back takes its whole share.
     pub slow_start: Duration,
+    /// When an endpoint whose calls fail is left out for a while.
+    pub outlier: Option<OutlierSettings>,
     /// Where we are: endpoints of the same zone go first.
     pub zone: Option<Box<str>>,
     pub message_bytes_to_backend_max: usize,
@@ -157,12 +160,15 @@ impl Upstream {
             frame::check_bound(frame, config.message_bytes_to_backend_max).map_err(Failure::unsent)?;
             is_timed = true;
         }
+        // Nobody is to blame for a deadline that came before any answer could.
+        let was_patient = request.timeout.is_none_or(|timeout| timeout >= request.terms.patience);
         let count = self.pools.endpoints_count();
         // To the only endpoint, a call may go twice: by another connection.
         let mut tries_left = count.clamp(2, TRIES_MAX);
         let mut tried = SmallVec::<[Arc<Endpoint>; TRIES_MAX]>::new();
         loop {
             let mut attempt = self.pools.begin(request.key, is_timed, &tried)?;
+            attempt.was_patient = was_patient;
             tries_left -= 1;
             let lease = match within(deadline, attempt.pool().acquire()).await {
                 Ok(lease) => lease,
@@ -176,7 +182,7 @@ impl Upstream {
                     return Err(failure);
                 }
                 Err(failure) => {
-                    attempt.finish(Verdict::of(&failure.status, false));
+                    attempt.ended(Err(&failure.status));
                     return Err(failure);
                 }
             };
@@ -188,7 +194,7 @@ impl Upstream {
                 }
                 Err(failure) => failure,
             };
-            attempt.finish(Verdict::of(&failure.status, false));
+            attempt.ended(Err(&failure.status));
             let Some(copy) = again.filter(|_| failure.is_unsent) else { return Err(failure) };
             self.pools.metrics().upstream_retries.add(1);
             tried.push(Arc::clone(attempt.pool().endpoint()));
@@ -216,6 +222,7 @@ impl Default for UpstreamConfig {
         Self {
             balance: Balance::default(),
             slow_start: Duration::from_secs(10),
+            outlier: None,
             zone: None,
             message_bytes_to_backend_max: 4 << 20,
             message_bytes_from_backend_max: 16 << 20,

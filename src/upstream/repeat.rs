@@ -109,6 +109,10 @@ impl Repeatable {
             (Some(left), Some(per_try)) => Some(left.min(per_try)),
             (left, per_try) => left.or(per_try),
         };
+        // Whoever misses the time of one attempt has had what the operator thinks is enough.
+        if let Some(per_try) = self.rules.per_try {
+            request.terms.patience = request.terms.patience.min(per_try);
+        }
         if self.attempts > 0 {
             request.metadata.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(self.attempts));
         }

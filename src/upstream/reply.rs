@@ -136,6 +136,7 @@ impl GrpcMessages {
         };
         match &item {
             Some(Ok(_)) => {
+                self.call.delivered();
                 if let Some(passage) = &mut self.passage {
                     passage.answered();
                 }

@@ -26,7 +26,6 @@ use super::endpoint::Address;
 use super::{Failure, UpstreamConfig, frame, status};
 use crate::policy::concurrency::Priority;
 use crate::policy::retry::RetryRules;
-use crate::policy::verdict::Verdict;
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
@@ -335,10 +334,17 @@ impl OpenCall {
         self.attempt = Some(attempt);
     }
 
+    /// A message of the reply is there.
+    pub(super) fn delivered(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.delivered();
+        }
+    }
+
     /// Counts the outcome; only the first counts.
     pub(super) fn finish(&mut self, outcome: Result<(), &Status>) {
         if let Some(mut attempt) = self.attempt.take() {
-            attempt.finish(outcome.map_or_else(|status| Verdict::of(status, false), |()| Verdict::Alive));
+            attempt.ended(outcome);
         }
         self.count(outcome.map_or_else(|status| status.code, |()| Code::Ok));
     }

@@ -42,6 +42,7 @@ mod observe;
 mod online;
 mod openid;
 mod oracle;
+mod outlier;
 mod policies;
 mod process;
 mod proxy_protocol;

@@ -1,6 +1,8 @@
 //! Lists that change, endpoints that go and come back: what is kept, and who is picked.
 
 use super::*;
+use crate::policy::outlier::OutlierSettings;
+use crate::policy::verdict::Verdict;
 use crate::telemetry::{EndpointState, WorkerMetrics};
 
 fn spec(text: &str) -> EndpointSpec {
@@ -44,10 +46,11 @@ fn endpoints_that_stay_keep_what_is_known_of_them() {
     cluster.update(["c:1", "a:1", "c:1"].map(spec).into());
     assert!(Arc::ptr_eq(&a, &endpoint(&cluster, "a:1")));
     assert_eq!(cluster.current().generation, generation + 1);
-    let seen: Vec<_> = cluster.seen().into_iter().map(|seen| (seen.address, seen.in_flight)).collect();
+    let seen: Vec<_> =
+        cluster.seen().endpoints.into_iter().map(|seen| (seen.address, seen.in_flight)).collect();
     assert_eq!(seen, [("http://c:1".to_owned(), 0), ("http://a:1".to_owned(), 1)]);
     cluster.update(Vec::new());
-    assert_eq!(cluster.seen().len(), 2, "an empty list is no list");
+    assert_eq!(cluster.seen().endpoints.len(), 2, "an empty list is no list");
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn an_endpoint_left_alone_is_picked_again_when_somebody_is_connected() {
     assert_eq!(b.standing(), Standing::Usable);
     b.disconnected();
     cluster.unreachable(&b, Duration::ZERO);
-    assert_eq!(cluster.seen()[1].state, EndpointState::Unreachable);
+    assert_eq!(cluster.seen().endpoints[1].state, EndpointState::Unreachable);
 }
 
 #[test]
@@ -101,6 +104,60 @@ fn an_endpoint_that_is_judged_unwell_is_picked_only_in_panic() {
 }
 
 #[test]
+fn an_endpoint_that_fails_is_left_out_until_its_time_is_over() {
+    let outlier = OutlierSettings { consecutive: 2, ..OutlierSettings::default() };
+    let config = UpstreamConfig {
+        balance: Balance::RoundRobin,
+        slow_start: Duration::ZERO,
+        outlier: Some(outlier),
+        ..UpstreamConfig::default()
+    };
+    let cluster = Cluster::new("api", config, ["a:1", "b:1", "c:1"].map(spec).into());
+    let [a, b] = ["a:1", "b:1"].map(|authority| endpoint(&cluster, authority));
+    let even = all(&[("a:1", 10), ("b:1", 10), ("c:1", 10)]);
+    assert!(!cluster.current().is_due(NEVER - 1), "where nothing fails, nothing is due");
+    cluster.ended(&a, Verdict::Failed);
+    assert!(a.is_suspect() && !b.is_suspect());
+    cluster.ended(&a, Verdict::Alive);
+    assert!(!a.is_suspect());
+    (0..2).for_each(|_| cluster.failed(&a, 1000));
+    // Two of three would be more than half.
+    (0..2).for_each(|_| cluster.failed(&b, 1000));
+    assert_eq!(picked(&cluster, 30), all(&[("b:1", 15), ("c:1", 15)]));
+    let seen = cluster.seen();
+    assert_eq!((seen.endpoints[0].state, seen.ejections[0]), (EndpointState::Ejected, ("consecutive", 1)));
+    // The interval has ended, and with it nothing else.
+    assert!(cluster.tend(30_999).is_some());
+    assert_eq!(a.standing(), Standing::Unwell);
+    assert!(cluster.tend(31_000).is_some());
+    assert_eq!(picked(&cluster, 30), even);
+    // Of two, when the third goes, one may still be out; alone, nobody is.
+    (0..2).for_each(|_| cluster.failed(&a, 40_000));
+    cluster.update(["a:1", "b:1"].map(spec).into());
+    assert_eq!(a.standing(), Standing::Unwell);
+    cluster.update(["a:1"].map(spec).into());
+    assert_eq!(a.standing(), Standing::Usable);
+}
+
+#[test]
+fn shares_of_failures_are_judged_by_whoever_calls_next() {
+    let outlier = OutlierSettings { consecutive: 1000, ..OutlierSettings::default() };
+    let config = UpstreamConfig { outlier: Some(outlier), ..UpstreamConfig::default() };
+    let cluster = Cluster::new("api", config, ["a:1", "b:1"].map(spec).into());
+    let [a, b] = ["a:1", "b:1"].map(|authority| endpoint(&cluster, authority));
+    for (endpoint, failures) in [(&a, 50), (&b, 42)] {
+        for _ in 0..failures {
+            cluster.failed(endpoint, 1000);
+        }
+        (0..50).for_each(|_| endpoint.begin());
+    }
+    assert!(cluster.tend(10_999).is_none());
+    assert!(cluster.tend(11_000).is_some());
+    assert_eq!([a, b].map(|endpoint| endpoint.standing()), [Standing::Unwell, Standing::Usable]);
+    assert_eq!(cluster.seen().ejections[1], ("error_rate", 1));
+}
+
+#[test]
 fn endpoints_of_our_own_zone_go_first() {
     let cluster = cluster(Balance::PeakEwma, &["a:1@z", "b:1@y", "c:1@z", "d:1"]);
     let names: Vec<_> = picked(&cluster, 300).into_iter().map(|(name, _)| name).collect();
@@ -130,7 +187,11 @@ fn a_worker_holds_a_pool_for_each_endpoint_of_the_list() {
     };
     let (a, b) = (begin(), begin());
     assert!(Arc::ptr_eq(&begin(), &a) && Arc::ptr_eq(&begin(), &b));
-    assert_eq!(cluster.seen()[0].in_flight, 0, "attempts that are given up are no longer in flight");
+    assert_eq!(
+        cluster.seen().endpoints[0].in_flight,
+        0,
+        "attempts that are given up are no longer in flight"
+    );
     let (gone, pool) = (Arc::downgrade(&a), Arc::downgrade(&b));
     drop((a, b));
     cluster.update(["c:1", "b:1"].map(spec).into());
