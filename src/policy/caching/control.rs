@@ -6,8 +6,8 @@
 //! ```
 //!
 //! What is malformed never makes a reply live longer: a number that is none, or that is said twice and
-//! differently, is zero (section 4.2.1). A directive with a list of fields holds for the whole reply, which
-//! section 5.2.2.4 allows.
+//! differently, is zero (section 4.2.1), and for `min-fresh` more than there is. A directive with a list of
+//! fields holds for the whole reply, which section 5.2.2.4 allows.
 
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
@@ -77,7 +77,11 @@ impl RequestControl {
                 b"no-cache" => control.no_cache = true,
                 b"only-if-cached" => control.only_if_cached = true,
                 b"max-age" => say(&mut control.max_age, value),
-                b"min-fresh" => say(&mut control.min_fresh, Some(value.unwrap_or(b"0"))),
+                // Of two the one that asks for more; of what is no number, more than there is.
+                b"min-fresh" => {
+                    let seconds = value.and_then(|value| digits(unquoted(value))).unwrap_or(u64::MAX);
+                    control.min_fresh = control.min_fresh.max(Some(seconds));
+                }
                 b"max-stale" if value.is_none() => control.max_stale = Some(u64::MAX),
                 b"max-stale" => say(&mut control.max_stale, value),
                 _ => {}
@@ -98,12 +102,18 @@ fn say(kept: &mut Option<u64>, value: Option<&[u8]>) {
 
 /// Digits, in quotes or not; anything else is no time at all.
 fn seconds(value: &[u8]) -> u64 {
-    let digits = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return 0;
-    }
+    digits(unquoted(value)).unwrap_or(0)
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
+}
+
+/// `delta-seconds`: digits alone.
+pub(super) fn digits(value: &[u8]) -> Option<u64> {
     let add = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
-    digits.iter().fold(0, add).min(SECONDS_MAX)
+    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    is_number.then(|| value.iter().fold(0, add).min(SECONDS_MAX))
 }
 
 /// Gives each directive of a header to `read`, its name in lower case.

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderMap;
 use http::header::{AGE, DATE, EXPIRES, SET_COOKIE};
 
-use super::control::{ReplyControl, RequestControl};
+use super::control::{ReplyControl, RequestControl, digits};
 
 /// What the configuration says of replies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -170,9 +170,10 @@ fn arrival_age(reply: &HeaderMap, received: Received) -> Duration {
     // A date has whole seconds, and so has the time that it is held against.
     let now = Duration::from_secs(received.now.as_secs());
     let apparent = made(reply).map_or(Duration::ZERO, |made| now.saturating_sub(made));
-    let told = reply.get(AGE).and_then(|value| value.to_str().ok());
-    let told = told.and_then(|text| text.split(',').next()?.trim().parse::<u32>().ok()).unwrap_or(0);
-    apparent.max(Duration::from_secs(told.into()) + received.delay)
+    // Section 5.1: of several the first counts. Section 1.2.2: what does not fit is old, not new.
+    let told = reply.get(AGE).and_then(|value| value.as_bytes().split(|byte| *byte == b',').next());
+    let told = told.and_then(|value| digits(value.trim_ascii())).unwrap_or(0);
+    apparent.max(Duration::from_secs(told) + received.delay)
 }
 
 fn made(reply: &HeaderMap) -> Option<Duration> {

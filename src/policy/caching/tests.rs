@@ -154,6 +154,10 @@ fn age_and_request_decide_what_a_reply_is_good_for() {
     check("max-age=60", 40, "cache-control: min-fresh=20", Verdict::Fresh);
     check("max-age=60", 41, "cache-control: min-fresh=20", Verdict::Unwanted);
     check("max-age=60", 61, "cache-control: min-fresh=0", Verdict::Unwanted);
+    check("max-age=60", 0, "cache-control: min-fresh=\"60\"", Verdict::Fresh);
+    check("max-age=60", 0, "cache-control: min-fresh=9, min-fresh=61", Verdict::Unwanted);
+    check("max-age=60", 0, "cache-control: min-fresh", Verdict::Unwanted);
+    check("max-age=60", 0, "cache-control: min-fresh=x", Verdict::Unwanted);
     check("max-age=60", 70, "cache-control: max-stale=10", Verdict::Tolerated);
     check("max-age=60", 71, "cache-control: max-stale=10", stale(false));
     check("max-age=60", 9999, "cache-control: max-stale", Verdict::Tolerated);
