@@ -182,6 +182,11 @@ impl Asks {
         }
     }
 
+    /// Whether a kept reply must answer it without a question to the backend.
+    pub(super) fn is_answered_by_kept(&self) -> bool {
+        self.expected.cache_status.starts_with("hit")
+    }
+
     fn check(&self, title: &str, number: u16, headers: &HeaderMap, body: &[u8], slack_s: i64) {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().expect("ASCII"));
         let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();

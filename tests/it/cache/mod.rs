@@ -6,4 +6,5 @@ mod case;
 mod clocked;
 mod door;
 mod purge;
+mod semantics;
 mod together;
