@@ -24,6 +24,7 @@ use crate::policy::client_address::Origin;
 use crate::policy::geo::Place;
 use crate::policy::identity::Identity;
 use crate::policy::limit::Limited;
+use crate::policy::trail::Trail;
 use crate::route::{self, Binding, Captures};
 use crate::snapshot::Snapshot;
 use crate::status::Status;
@@ -105,6 +106,9 @@ pub struct Notes {
     place: OnceLock<Place>,
     cost: AtomicU64,
     cache: OnceLock<&'static str>,
+    /// One more than that; 0: there is no such limit.
+    limit_left: AtomicU64,
+    trail: Option<Arc<Trail>>,
 }
 
 /// What the client sent, unread: the transcoder binds it to the request message.
@@ -163,6 +167,15 @@ pub fn host<'h>(uri: &'h Uri, headers: &'h HeaderMap) -> Option<&'h str> {
 }
 
 impl Notes {
+    /// Notes of a call of which somebody tells where it went.
+    pub fn on(trail: Option<Arc<Trail>>) -> Self {
+        Self { trail, ..Self::default() }
+    }
+
+    pub fn trail(&self) -> Option<&Arc<Trail>> {
+        self.trail.as_ref()
+    }
+
     /// Has the client's reply carry a header, whether the call succeeds or not.
     pub fn reply_header(&self, name: HeaderName, value: HeaderValue) {
         self.headers().push((name, value));
@@ -226,6 +239,15 @@ impl Notes {
 
     pub fn cache_result(&self) -> Option<&'static str> {
         self.cache.get().copied()
+    }
+
+    /// Keeps what is left of the limit that the client is told of; the last word counts.
+    pub fn left_of_limit(&self, units: u64) {
+        self.limit_left.store(units.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub fn limit_left(&self) -> Option<u64> {
+        self.limit_left.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// Notes bytes of the request's body.

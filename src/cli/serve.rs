@@ -52,7 +52,8 @@ fn run(
         tracing::warn!("{warning}");
     }
     warm(&gateway)?;
-    let running = gateway.start().map_err(|error| Failure::Start(error.to_string()))?;
+    let running =
+        gateway.with_stdout(std::io::stdout()).start().map_err(|error| Failure::Start(error.to_string()))?;
     let publics = running.addresses.clone();
     let admin = running.admin_address.clone().expect("a gateway has an admin listener");
     running

@@ -10,6 +10,7 @@
 //! is ever silently without effect. Reading is all there is here: no descriptor is opened, no address bound.
 
 pub mod access;
+pub mod access_log;
 pub mod auth;
 pub mod auth_introspect;
 pub mod auth_jwt;
@@ -49,6 +50,7 @@ mod secret;
 mod section;
 pub mod services;
 mod shape;
+mod share;
 pub mod shown;
 pub mod stores;
 pub mod surfaces;

@@ -1,8 +1,9 @@
-//! `observe`: what is told of the work beside its replies: usage for those who bill, an audit log for those
-//! who answer for the gateway.
+//! `observe`: what is told of the work beside its replies: a line for each call, usage for those who bill, an audit
+//! log for those who answer for the gateway.
 //!
 //! ```yaml
 //! observe:
+//!   access_log: { to: stdout, sample: { ok: 10%, errors: 100% } }
 //!   usage: { http: "https://meter.example/events", token: env:METER_TOKEN, spool: /var/lib/transom/usage }
 //!   audit: { file: /var/log/transom/audit.log }
 //! ```
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use http::Uri;
 
+use super::access_log::AccessLog;
 use super::finding::Report;
 use super::kafka::{self, Kafka};
 use super::section::Section;
@@ -22,6 +24,7 @@ use crate::policy::secret::Secret;
 /// Everything that is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observe {
+    pub access_log: Option<AccessLog>,
     pub usage: Option<Usage>,
     pub audit: Option<Audit>,
 }
@@ -73,9 +76,12 @@ impl Observe {
     pub(super) fn read(node: &Node, report: &mut Report) -> Option<Self> {
         let mut observe = Self::default();
         let mut section = Section::open(node, "observe", report)?;
+        section.read("access_log", &mut observe.access_log, |node, report| {
+            AccessLog::read(node, report).map(Some)
+        });
         section.read("usage", &mut observe.usage, |node, report| Usage::read(node, report).map(Some));
         section.read("audit", &mut observe.audit, |node, report| Audit::read(node, report).map(Some));
-        section.close(&["access_log", "traces"]);
+        section.close(&["traces"]);
         Some(observe)
     }
 }

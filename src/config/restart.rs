@@ -1,7 +1,7 @@
 //! What a reload cannot change: it is held back, and said to be, at its line.
 //!
 //! The sockets of operators and the threads are there before any configuration is loaded again; where usage and the
-//! audit log go is opened once, so that nothing of either is lost between two files.
+//! two logs go is opened once, so that nothing of them is lost between two files.
 
 use super::Config;
 use super::finding::{Finding, Severity};
@@ -13,7 +13,7 @@ struct Key {
     hold: fn(&mut Config, &Config),
 }
 
-const KEYS: [Key; 4] = [
+const KEYS: [Key; 5] = [
     Key {
         path: &["workers"],
         is_same: |one, other| one.workers == other.workers,
@@ -23,6 +23,11 @@ const KEYS: [Key; 4] = [
         path: &["listeners", "admin", "bind"],
         is_same: |one, other| one.listeners.admin.bind == other.listeners.admin.bind,
         hold: |next, running| next.listeners.admin.bind = running.listeners.admin.bind,
+    },
+    Key {
+        path: &["observe", "access_log"],
+        is_same: |one, other| one.observe.access_log == other.observe.access_log,
+        hold: |next, running| next.observe.access_log = running.observe.access_log.clone(),
     },
     Key {
         path: &["observe", "usage"],

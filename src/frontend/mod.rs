@@ -72,6 +72,8 @@ pub struct Exchange {
     /// The listener by which the request came: its place among the public ones.
     pub listener: usize,
     pub notes: Arc<Notes>,
+    /// The name of the surface, once it is found.
+    pub surface: Option<Arc<str>>,
     /// The route, once it is found.
     pub binding: Option<Arc<Binding>>,
     /// Echoed in every response, forwarded in every call.
@@ -97,13 +99,15 @@ impl Exchange {
         listener: usize,
         request_id: HeaderValue,
         started: Instant,
+        notes: Arc<Notes>,
     ) -> Self {
         let te = head.headers.get(http::header::TE).and_then(|value| value.to_str().ok());
         Self {
             snapshot,
             client,
             listener,
-            notes: Arc::default(),
+            notes,
+            surface: None,
             binding: None,
             request_id,
             started,

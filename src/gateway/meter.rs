@@ -18,13 +18,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::Response;
+use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 
+use super::logged::Logged;
 use crate::call::{BoundedBody, Failure, Messages, Notes, Piece, Reply, ReplyBody, ResponseBody};
+use crate::frontend::Exchange;
+use crate::policy::trail::Trail;
 use crate::route::Binding;
-use crate::snapshot::{Snapshot, Surfaces};
+use crate::snapshot::Surfaces;
 use crate::status::{Code, Status};
 use crate::telemetry::Metrics;
+use crate::telemetry::access_log::Lines;
 use crate::telemetry::stats::{Outcome, Route, Shard, Stats};
 use crate::telemetry::timestamp::Timestamp;
 use crate::telemetry::usage::{Queue, Record, Usage};
@@ -34,6 +39,7 @@ use crate::telemetry::usage::{Queue, Record, Usage};
 pub(super) struct Meter {
     shard: Arc<Shard>,
     usage: Option<Arc<Queue>>,
+    log: Option<Arc<Lines>>,
 }
 
 /// The routes of a snapshot by the address of their binding, which the snapshot keeps alive.
@@ -74,19 +80,30 @@ pub(super) struct Tally {
     http_number: u16,
     bytes_out: u64,
     is_finished: bool,
+    logged: Option<Box<Logged>>,
 }
 
 impl Meter {
-    pub(super) fn new(metrics: &Metrics, usage: Option<&Usage>) -> Arc<Self> {
-        Arc::new(Self { shard: metrics.stats.shard(), usage: usage.map(Usage::queue) })
+    pub(super) fn new(metrics: &Metrics, usage: Option<&Usage>, log: Option<Arc<Lines>>) -> Arc<Self> {
+        Arc::new(Self { shard: metrics.stats.shard(), usage: usage.map(Usage::queue), log })
+    }
+
+    /// The notes of a new call, with its trail where that is told of.
+    pub(super) fn notes(&self) -> Arc<Notes> {
+        Arc::new(Notes::on(self.log.as_ref().map(|_| Arc::<Trail>::default())))
     }
 
     /// Begins to measure.
-    pub(super) fn begin(self: &Arc<Self>, notes: &Arc<Notes>, started: Instant) -> Tally {
+    pub(super) fn begin(self: &Arc<Self>, exchange: &Exchange, head: &Parts, listener: &Arc<str>) -> Tally {
+        let logged = self.log.as_ref().map(|lines| {
+            let client = exchange.client.address;
+            Box::new(Logged::new(lines, head, listener, client, &exchange.request_id))
+        });
         Tally {
             meter: Arc::clone(self),
-            notes: Arc::clone(notes),
-            started,
+            notes: Arc::clone(&exchange.notes),
+            started: exchange.started,
+            logged,
             route: None,
             is_admitted: false,
             code: Code::Cancelled,
@@ -98,10 +115,15 @@ impl Meter {
 }
 
 impl Tally {
-    /// The route is found.
-    pub(super) fn routed(&mut self, snapshot: &Snapshot, binding: &Arc<Binding>) {
-        let routes = snapshot.live.get::<Routes>();
-        self.route = routes.and_then(|routes| routes.0.0.get(&address(binding)).cloned());
+    /// The route is looked for, and found or not.
+    pub(super) fn led(&mut self, exchange: &Exchange) {
+        if let Some(binding) = &exchange.binding {
+            let routes = exchange.snapshot.live.get::<Routes>();
+            self.route = routes.and_then(|routes| routes.0.0.get(&address(binding)).cloned());
+        }
+        if let Some(logged) = &mut self.logged {
+            logged.led(exchange);
+        }
     }
 
     /// The call goes to the stages.
@@ -117,13 +139,20 @@ impl Tally {
                 Ok(self.count_messages(reply))
             }
             Err(failure) => {
-                self.code = failure.status.code;
+                self.failed(&failure.status);
                 if let Some(stage) = self.notes.refusing_stage() {
                     self.is_admitted = false;
                     self.meter.shard.refused(stage, failure.status.reason().unwrap_or("UNKNOWN"));
                 }
                 Err(failure)
             }
+        }
+    }
+
+    fn failed(&mut self, status: &Status) {
+        self.code = status.code;
+        if let Some(logged) = &mut self.logged {
+            logged.failed(status);
         }
     }
 
@@ -146,7 +175,9 @@ impl Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        let Some(route) = self.route.take() else { return };
+        if self.route.is_none() && self.logged.is_none() {
+            return;
+        }
         if !self.is_finished {
             // 499: the client went away before the end, as nginx names it.
             (self.code, self.http_number) = (Code::Cancelled, 499);
@@ -160,6 +191,12 @@ impl Drop for Tally {
             cost: if self.is_admitted { self.notes.cost() } else { 0 },
             duration: self.started.elapsed(),
         };
+        let ended = (self.logged.is_some() || self.meter.usage.is_some()).then(Timestamp::now);
+        let ended = ended.unwrap_or_default();
+        if let Some(logged) = &self.logged {
+            logged.tell(ended, self.http_number, &outcome, self.started, &self.notes);
+        }
+        let Some(route) = self.route.take() else { return };
         let identity = self.notes.identity();
         let consumer = identity.and_then(|identity| Some(&identity.consumer.as_ref()?.name));
         self.meter.shard.record(&route, consumer, &outcome);
@@ -169,7 +206,7 @@ impl Drop for Tally {
                 identity: identity.cloned(),
                 outcome,
                 http_number: self.http_number,
-                ended: Timestamp::now(),
+                ended,
                 cache: self.notes.cache_result(),
             });
         }
@@ -195,7 +232,7 @@ impl Body for Metered {
                 this.tally.is_finished = this.body.is_end_stream();
             }
             Some(Err(status)) => {
-                this.tally.code = status.code;
+                this.tally.failed(status);
                 this.tally.is_finished = true;
             }
             None => this.tally.is_finished = true,

@@ -16,6 +16,7 @@ mod expressions;
 mod fields;
 mod limits;
 mod listeners;
+mod logged;
 mod meter;
 pub mod online;
 mod protection;
@@ -27,6 +28,8 @@ mod snapshot;
 mod surfaces;
 mod tokens;
 
+use std::fmt;
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -50,6 +53,7 @@ use crate::source::changes::Changes;
 use crate::stage::auth::Auth;
 use crate::stage::limit::Limits;
 use crate::stage::{self, Calls, Stages};
+use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::audit::{Audit, AuditError};
 use crate::telemetry::stats::NOTED_EVERY;
 use crate::telemetry::usage::{Usage, UsageError};
@@ -80,6 +84,16 @@ pub struct Gateway {
     background: Background,
     /// Where it can be loaded from again, and the files as they were read.
     origin: Option<(Origin, Changes)>,
+    stdout: Stdout,
+}
+
+/// Where an access log goes that names no file.
+struct Stdout(Box<dyn Write + Send>);
+
+impl fmt::Debug for Stdout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stdout")
+    }
 }
 
 impl Gateway {
@@ -116,6 +130,7 @@ impl Gateway {
             kept,
             background,
             origin: None,
+            stdout: Stdout(Box::new(io::sink())),
         })
     }
 
@@ -131,6 +146,11 @@ impl Gateway {
         let gateway = Self::build(&config).await.map_err(LoadError::Findings)?;
         let files = origin.file().chain(contents::files(&config, &gateway.contents));
         Ok(Self { origin: Some((origin, before.with(files, begun))), ..gateway })
+    }
+
+    /// Has an access log that names no file go to `stdout`, and not nowhere.
+    pub fn with_stdout(self, stdout: impl Write + Send + 'static) -> Self {
+        Self { stdout: Stdout(Box::new(stdout)), ..self }
     }
 
     /// What was left out, although the gateway can serve: rules that lost to others.
@@ -164,7 +184,7 @@ impl Gateway {
     ///
     /// See [`GatewayError`].
     pub fn start(self) -> Result<Running, GatewayError> {
-        let Self { catalog, server, config, contents, metrics, kept, background, origin, .. } = self;
+        let Self { catalog, server, config, contents, metrics, kept, background, origin, stdout, .. } = self;
         if config.services.is_empty() {
             return Err(GatewayError::NoBackend);
         }
@@ -173,6 +193,9 @@ impl Gateway {
         }
         let usage = config.observe.usage.as_ref().map(settings::usage);
         let usage = usage.map(|usage| Usage::start(usage, metrics.worker())).transpose()?;
+        let log = config.observe.access_log.as_ref().map(|log| settings::access_log(log, stdout.0));
+        let log = log.map(|log| AccessLog::start(log, metrics.worker())).transpose();
+        let log = log.map_err(GatewayError::AccessLog)?;
         keep_past(&background, &metrics);
         show_keys(&catalog, &metrics);
         kept.auth.begin();
@@ -184,6 +207,7 @@ impl Gateway {
             calls: Calls::default(),
             metrics: metrics.clone(),
             usage,
+            log,
             _background: background,
         };
         let (reloader, requests) = reload::queue();
@@ -237,6 +261,8 @@ pub enum GatewayError {
     NoBackend,
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error("the access log: {0}")]
+    AccessLog(io::Error),
     #[error(transparent)]
     Usage(#[from] UsageError),
     #[error(transparent)]
@@ -273,6 +299,8 @@ struct Rooms {
     metrics: Arc<Metrics>,
     /// Goes with the last worker, and writes what that one left.
     usage: Option<Usage>,
+    /// As that.
+    log: Option<AccessLog>,
     _background: Background,
 }
 
@@ -290,12 +318,13 @@ impl Handler for Rooms {
 
     fn worker(&self, context: &WorkerContext) -> Worker {
         let metrics = context.metrics.clone();
+        let log = self.log.as_ref().map(|log| log.lines(&metrics));
         let transcoder = Transcoder::new(upstream::Worker { index: context.index, metrics: metrics.clone() });
         Worker {
             catalog: self.catalog.clone(),
             stages: stage::stack(transcoder, &self.calls, &metrics),
             request_ids: context.request_ids.clone(),
-            meter: Meter::new(&self.metrics, self.usage.as_ref()),
+            meter: Meter::new(&self.metrics, self.usage.as_ref(), log),
             metrics,
         }
     }
@@ -313,13 +342,12 @@ impl HandlerWorker for Worker {
         let request_id = self.request_ids.choose(&head.headers);
         let listener = snapshot.listener(&peer.listener);
         let client = client(peer, &head.headers, snapshot.proxies.get(listener));
-        let mut exchange = Exchange::new(snapshot, &head, client, listener, request_id, started);
-        let mut tally = self.meter.begin(&exchange.notes, started);
+        let notes = self.meter.notes();
+        let mut exchange = Exchange::new(snapshot, &head, client, listener, request_id, started, notes);
+        let mut tally = self.meter.begin(&exchange, &head, &peer.listener);
         let body = ClientBody::new(Counted { body, notes: exchange.notes.clone() });
         let opened = frontend.open(&mut exchange, head, body);
-        if let Some(binding) = &exchange.binding {
-            tally.routed(&exchange.snapshot, binding);
-        }
+        tally.led(&exchange);
         let outcome = match opened {
             Ok(call) => {
                 tally.opened();

@@ -1,10 +1,14 @@
 //! The configuration's words in the rooms' own: one function a room.
 
+use std::io::Write;
+
 use super::contents::Contents;
+use crate::config::access_log::{AccessLog, AccessLogTarget};
 use crate::config::listeners::{Admin, Limits, Public};
 use crate::config::services::Service;
 use crate::config::{Config, observe};
 use crate::server::{AdminConfig, ListenerConfig, ServerConfig, ServerLimits};
+use crate::telemetry::access_log::{AccessLogConfig, Target};
 use crate::telemetry::audit::{AuditConfig, Digests};
 use crate::telemetry::usage::{KafkaConfig, KafkaLogin, KafkaTls, Mode, SinkConfig, UsageConfig};
 use crate::upstream::UpstreamConfig;
@@ -81,6 +85,19 @@ pub(super) fn upstream(service: &Service, zone: Option<&str>) -> UpstreamConfig 
         keepalive: service.keepalive,
         keepalive_timeout: service.keepalive_timeout,
         ..UpstreamConfig::default()
+    }
+}
+
+/// `stdout` is where its lines go, if nowhere else.
+pub(super) fn access_log(log: &AccessLog, stdout: Box<dyn Write + Send>) -> AccessLogConfig {
+    AccessLogConfig {
+        to: match &log.to {
+            AccessLogTarget::Stdout => Target::Stream(stdout),
+            AccessLogTarget::File(path) => Target::File(path.clone()),
+        },
+        ok: log.sample.ok,
+        errors: log.sample.errors,
+        buffer_bytes_max: log.buffer_bytes_max,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::status::Code;
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
 type Scalar = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
-const COUNTERS: [Scalar; 20] = [
+const COUNTERS: [Scalar; 22] = [
     ("http_connections", "Connections accepted", |w| w.connections.value()),
     ("http_connections_refused", "Connections over the bound of an address", |w| {
         w.connections_refused.value()
@@ -53,6 +53,10 @@ const COUNTERS: [Scalar; 20] = [
     ("usage_rejected", "Usage events that the sink will never take", |w| w.usage_rejected.value()),
     ("usage_delivery_failures", "Attempts to deliver usage events that failed", |w| {
         w.usage_delivery_failures.value()
+    }),
+    ("access_log_lines", "Lines of the access log", |w| w.access_log_lines.value()),
+    ("access_log_dropped", "Lines that found no room or could not be written", |w| {
+        w.access_log_dropped.value()
     }),
 ];
 

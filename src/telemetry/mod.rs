@@ -4,10 +4,13 @@
 //! path is one relaxed addition on a cache line no other thread writes; a scrape adds the shards up.
 //! No label is looked up while a request runs: a field or an array index is the handle.
 
+pub mod access_log;
+mod append;
 pub mod audit;
 pub mod cache;
 mod endpoints;
 mod export;
+mod json;
 mod keys;
 mod reloads;
 mod revoked;
@@ -107,6 +110,10 @@ pub struct WorkerMetrics {
     /// Attempts to deliver usage events that failed.
     pub usage_delivery_failures: Counter,
     pub usage_spool_bytes: Gauge,
+    /// Lines of the access log that a worker has left to be written.
+    pub access_log_lines: Counter,
+    /// Lines that found no room, or could not be written.
+    pub access_log_dropped: Counter,
     auth_verdicts: [Counter; AuthVerdict::ALL.len()],
     permissions: [Counter; Permission::ALL.len()],
     replies: [Counter; HTTP_NUMBERS],
@@ -263,6 +270,8 @@ impl Default for WorkerMetrics {
             usage_rejected: Counter::default(),
             usage_delivery_failures: Counter::default(),
             usage_spool_bytes: Gauge::default(),
+            access_log_lines: Counter::default(),
+            access_log_dropped: Counter::default(),
             auth_verdicts: std::array::from_fn(|_| Counter::default()),
             permissions: std::array::from_fn(|_| Counter::default()),
             replies: std::array::from_fn(|_| Counter::default()),

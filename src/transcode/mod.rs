@@ -16,7 +16,7 @@ mod unary;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tower::Service;
 
@@ -47,6 +47,9 @@ impl Service<Call> for Transcoder {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
+        if let Some(trail) = call.notes.trail() {
+            trail.admitted(Instant::now());
+        }
         let service = call.snapshot.rule(&call.binding).service;
         let backend = call.snapshot.live.get::<Backends>().and_then(|backends| backends.get(service));
         let backend = backend.expect("a rule leads to a service of its snapshot");

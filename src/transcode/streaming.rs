@@ -32,7 +32,7 @@ use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Ups
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
     let key = key::of(&upstream.cluster().config().balance, &call);
-    let Call { snapshot, binding, metadata, deadline, head, payload, .. } = call;
+    let Call { snapshot, binding, metadata, deadline, head, payload, notes, .. } = call;
     let session = Arc::new(Session::new(snapshot, binding));
     let (snapshot, binding) = (&session.snapshot, &session.binding);
     let messages = if binding.client_streaming {
@@ -42,7 +42,8 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, F
     };
     let timeout = unary::time_left(deadline)?;
     let terms = super::terms(snapshot, binding);
-    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, key, timeout, messages, terms };
+    let (path, trail) = (binding.grpc_path.clone(), notes.trail().cloned());
+    let request = GrpcRequest { path, metadata, key, timeout, messages, terms, trail };
     let mut reply = pin!(async {
         let reply = upstream.call(request).await?;
         if binding.server_streaming {

@@ -15,11 +15,12 @@ use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Ups
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
     let key = key::of(&upstream.cluster().config().balance, &call);
-    let Call { snapshot, binding, metadata, deadline, head, payload, .. } = call;
+    let Call { snapshot, binding, metadata, deadline, head, payload, notes, .. } = call;
     let messages = request(&snapshot, &binding, &head, payload, deadline).await?;
     let timeout = time_left(deadline)?;
     let terms = super::terms(&snapshot, &binding);
-    let request = GrpcRequest { path: binding.grpc_path.clone(), metadata, key, timeout, messages, terms };
+    let (path, trail) = (binding.grpc_path.clone(), notes.trail().cloned());
+    let request = GrpcRequest { path, metadata, key, timeout, messages, terms, trail };
     reply(&snapshot, &binding, upstream.call(request).await?).await
 }
 

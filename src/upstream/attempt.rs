@@ -12,8 +12,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::noted::Noted;
 use super::pool::Pool;
 use crate::policy::balance::latency::Latency;
+use crate::policy::trail::Trail;
 use crate::policy::verdict::Verdict;
 use crate::status::Status;
 
@@ -25,6 +27,8 @@ pub(super) struct Attempt {
     begun: Option<Instant>,
     /// Whether the deadline is long enough for the endpoint to be blamed for it.
     pub(super) was_patient: bool,
+    /// As its call's trail has it.
+    pub(super) noted: Noted,
     /// Whether its endpoint has been judged by it.
     is_judged: bool,
     is_finished: bool,
@@ -33,11 +37,23 @@ pub(super) struct Attempt {
 impl Attempt {
     pub(super) fn begin(pool: Arc<Pool>, begun: Option<Instant>) -> Self {
         pool.endpoint().begin();
-        Self { pool, begun, was_patient: false, is_judged: false, is_finished: false }
+        Self {
+            pool,
+            begun,
+            was_patient: false,
+            noted: Noted::default(),
+            is_judged: false,
+            is_finished: false,
+        }
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.pool
+    }
+
+    /// Notes it in its call's trail, where there is one.
+    pub(super) fn note(&mut self, trail: Option<&Arc<Trail>>) {
+        self.noted = Noted::begin(trail, self.pool.endpoint());
     }
 
     /// The head of the reply is there.
@@ -54,6 +70,7 @@ impl Attempt {
 
     /// It ended with an outcome; only the first word counts.
     pub(super) fn ended(&mut self, outcome: Result<(), &Status>) {
+        self.noted.end(outcome);
         let verdict = |status| Verdict::of(status, self.was_patient);
         self.finish(outcome.map_or_else(verdict, |()| Verdict::Alive));
     }

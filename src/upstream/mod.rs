@@ -23,6 +23,7 @@ mod cluster;
 mod connection;
 mod endpoint;
 mod frame;
+mod noted;
 mod passage;
 mod pool;
 mod pools;
@@ -169,11 +170,13 @@ impl Upstream {
         loop {
             let mut attempt = self.pools.begin(request.key, is_timed, &tried)?;
             attempt.was_patient = was_patient;
+            attempt.note(request.trail.as_ref());
             tries_left -= 1;
             let lease = match within(deadline, attempt.pool().acquire()).await {
                 Ok(lease) => lease,
                 Err(failure) if failure.is_unsent => {
                     // Who cannot be reached is known to the pool already.
+                    attempt.noted.end(Err(&failure.status));
                     attempt.finish(Verdict::Silent);
                     if count > 1 && tries_left > 0 {
                         tried.push(Arc::clone(attempt.pool().endpoint()));

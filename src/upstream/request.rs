@@ -26,6 +26,7 @@ use super::endpoint::Address;
 use super::{Failure, UpstreamConfig, frame, status};
 use crate::policy::concurrency::Priority;
 use crate::policy::retry::RetryRules;
+use crate::policy::trail::Trail;
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
@@ -47,6 +48,8 @@ pub struct GrpcRequest {
     pub timeout: Option<Duration>,
     pub messages: RequestMessages,
     pub terms: Terms,
+    /// Where attempts are noted, for whoever tells of the call.
+    pub trail: Option<Arc<Trail>>,
 }
 
 /// What the route says of a call, for the protection of its service.
@@ -82,6 +85,7 @@ impl GrpcRequest {
             timeout: self.timeout,
             messages: RequestMessages::One(frame.clone()),
             terms: self.terms.clone(),
+            trail: self.trail.clone(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The integration tests, one binary: each module is one subject.
 
 mod access;
+mod access_log;
 mod arbitrary;
 mod auth;
 mod authorize;

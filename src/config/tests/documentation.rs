@@ -10,6 +10,7 @@ const PAGE: &str = include_str!("../../../docs/configuration.md");
 const READERS: &[&str] = &[
     include_str!("../mod.rs"),
     include_str!("../access.rs"),
+    include_str!("../access_log.rs"),
     include_str!("../cache.rs"),
     include_str!("../listeners.rs"),
     include_str!("../listeners/limits.rs"),

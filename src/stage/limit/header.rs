@@ -24,6 +24,7 @@ pub(super) fn tell(notes: &Notes, tightest: Option<&Tightest>) {
     notes.retract_reply_header(&RATE_LIMIT_POLICY);
     notes.retract_reply_header(&RATE_LIMIT);
     let Some(tightest) = tightest else { return };
+    notes.left_of_limit(tightest.standing.remaining);
     notes.reply_header(RATE_LIMIT_POLICY.clone(), tightest.shown.policy.clone());
     notes.reply_header(RATE_LIMIT.clone(), standing(tightest));
 }

@@ -11,10 +11,9 @@
 
 use std::sync::Arc;
 
-use serde_json::ser::{CompactFormatter, Formatter};
-
 use super::record::Record;
 use super::rollup::{Key, Sum};
+use crate::telemetry::json::{Object, clip};
 use crate::telemetry::timestamp::Timestamp;
 
 /// Bytes of a name in an event.
@@ -35,14 +34,14 @@ impl Speaker {
     pub(super) fn call(&self, out: &mut Vec<u8>, sequence: u64, record: &Record) {
         let id = format_args!("{}.{}.{sequence}", self.node, self.boot);
         let mut object = self.open(out, &id.to_string(), "transom.usage.call", record.ended);
-        object.optional("subject", record.consumer());
+        optional(&mut object, "subject", record.consumer());
         let mut data = object.object("data");
         let identity = record.identity.as_ref();
-        data.optional("consumer", record.consumer());
-        data.optional("plan", record.plan());
-        data.optional("credential", identity.map(|identity| &identity.credential));
-        data.text("surface", &record.route.surface);
-        data.text("method", &record.route.method);
+        optional(&mut data, "consumer", record.consumer());
+        optional(&mut data, "plan", record.plan());
+        optional(&mut data, "credential", identity.map(|identity| &identity.credential));
+        name(&mut data, "surface", &record.route.surface);
+        name(&mut data, "method", &record.route.method);
         data.text("code", record.outcome.code.name());
         data.number("http", record.http_number.into());
         data.number("bytes_in", record.outcome.bytes_in);
@@ -51,7 +50,7 @@ impl Speaker {
         data.number("duration_us", record.duration_us());
         data.number("cost", record.outcome.cost);
         if let Some(result) = record.cache {
-            data.text("cache", result);
+            name(&mut data, "cache", result);
         }
         data.close();
         object.close();
@@ -63,14 +62,14 @@ impl Speaker {
         let id = format!("{}.{}.{minute}.{part}.{}", self.node, self.boot, key.digest());
         let (from, to) = (Timestamp::of_minute(minute), Timestamp::of_minute(minute + 1));
         let mut object = self.open(out, &id, "transom.usage.rollup", from);
-        object.optional("subject", key.consumer.as_ref());
+        optional(&mut object, "subject", key.consumer.as_ref());
         let mut data = object.object("data");
         data.text("from", &from.to_string());
         data.text("to", &to.to_string());
-        data.optional("consumer", key.consumer.as_ref());
-        data.optional("plan", key.plan.as_ref());
-        data.text("surface", &key.surface);
-        data.text("method", &key.method);
+        optional(&mut data, "consumer", key.consumer.as_ref());
+        optional(&mut data, "plan", key.plan.as_ref());
+        name(&mut data, "surface", &key.surface);
+        name(&mut data, "method", &key.method);
         data.text("code", key.code.name());
         data.number("http", key.http_number.into());
         data.number("calls", sum.calls);
@@ -87,8 +86,8 @@ impl Speaker {
     fn open<'o>(&self, out: &'o mut Vec<u8>, id: &str, kind: &str, time: Timestamp) -> Object<'o> {
         let mut object = Object::open(out);
         object.text("specversion", "1.0");
-        object.text("id", id);
-        object.text("source", &self.source);
+        name(&mut object, "id", id);
+        name(&mut object, "source", &self.source);
         object.text("type", kind);
         object.text("time", &time.to_string());
         object.text("datacontenttype", "application/json");
@@ -96,59 +95,15 @@ impl Speaker {
     }
 }
 
-/// A JSON object as it is written, member by member, in the order in which people read it.
-struct Object<'o> {
-    out: &'o mut Vec<u8>,
-    is_first: bool,
+/// A name in an event.
+fn name(object: &mut Object<'_>, member: &str, name: &str) {
+    object.text(member, clip(name, NAME_BYTES_MAX));
 }
 
-impl<'o> Object<'o> {
-    fn open(out: &'o mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Self { out, is_first: true }
+fn optional(object: &mut Object<'_>, member: &str, value: Option<&Arc<str>>) {
+    if let Some(value) = value {
+        name(object, member, value);
     }
-
-    fn name(&mut self, name: &str) {
-        if !std::mem::take(&mut self.is_first) {
-            self.out.push(b',');
-        }
-        put_text(self.out, name);
-        self.out.push(b':');
-    }
-
-    fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
-        put_text(self.out, clip(value));
-    }
-
-    fn optional(&mut self, name: &str, value: Option<&Arc<str>>) {
-        if let Some(value) = value {
-            self.text(name, value);
-        }
-    }
-
-    fn number(&mut self, name: &str, value: u64) {
-        self.name(name);
-        CompactFormatter.write_u64(&mut *self.out, value).expect("a Vec takes every byte");
-    }
-
-    fn object(&mut self, name: &str) -> Object<'_> {
-        self.name(name);
-        Object::open(self.out)
-    }
-
-    fn close(self) {
-        self.out.push(b'}');
-    }
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a Vec takes every byte");
-}
-
-/// The beginning of a name that is too long, whole characters only.
-fn clip(name: &str) -> &str {
-    &name[..name.floor_char_boundary(NAME_BYTES_MAX)]
 }
 
 #[cfg(test)]

@@ -1,107 +1,22 @@
 //! Events appended to a file, one a line; whoever rotates the file moves it away and needs no signal.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::deliver::Refusal;
+use crate::telemetry::append::AppendedFile;
 
 /// A file that grows.
-pub(super) struct FileSink {
-    path: PathBuf,
-    file: Option<File>,
-}
+pub(super) struct FileSink(AppendedFile);
 
 impl FileSink {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None }
+        Self(AppendedFile::new(path))
     }
 
     /// Appends the events; when this returns, they survive the loss of power.
     pub(super) fn take(&mut self, events: &[&[u8]]) -> Result<(), Refusal> {
-        self.append(&events.concat()).map_err(|error| {
-            // What is half there is ended by the next opening.
-            self.file = None;
-            Refusal::not_now(format_args!("`{}`: {error}", self.path.display()))
-        })
-    }
-
-    fn append(&mut self, text: &[u8]) -> io::Result<()> {
-        let file = match self.file.take().filter(|file| is_at(file, &self.path)) {
-            Some(file) => file,
-            None => open(&self.path)?,
-        };
-        let file = self.file.insert(file);
-        file.write_all(text)?;
-        file.sync_data()
-    }
-}
-
-/// Whether `path` still names this file.
-fn is_at(file: &File, path: &Path) -> bool {
-    let same = |file: std::fs::Metadata| {
-        let named = std::fs::metadata(path).ok()?;
-        Some((file.dev(), file.ino()) == (named.dev(), named.ino()))
-    };
-    file.metadata().ok().and_then(same).unwrap_or(false)
-}
-
-/// Opens for appending, on a line of its own: a crash or a full disk may have left half a line.
-fn open(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-    if file.metadata()?.is_file() && file.seek(SeekFrom::End(0))? > 0 {
-        file.seek(SeekFrom::End(-1))?;
-        let mut last = [0];
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
-            file.write_all(b"\n")?;
-        }
-    }
-    Ok(file)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(name: &str, between: impl FnOnce(&Path), expected: &str) {
-        let path = std::env::temp_dir().join(format!("transom-sink-{name}-{}", std::process::id()));
-        let moved = path.with_extension("1");
-        let _ = std::fs::remove_file(&path);
-        let mut sink = FileSink::new(path.clone());
-        sink.take(&[b"1\n", b"2\n"]).expect("writable");
-        between(&path);
-        sink.take(&[b"3\n"]).expect("writable");
-        assert_eq!(std::fs::read_to_string(&path).expect("readable"), expected, "{name}");
-        for path in [path, moved] {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-
-    #[test]
-    fn file_that_moves_away_is_begun_anew() {
-        check("stays", |_| {}, "1\n2\n3\n");
-        check("moved", |path| std::fs::rename(path, path.with_extension("1")).expect("a rename"), "3\n");
-        check("removed", |path| std::fs::remove_file(path).expect("a removal"), "3\n");
-        check("emptied", |path| drop(File::create(path).expect("writable")), "3\n");
-    }
-
-    #[test]
-    fn half_a_line_is_ended_first() {
-        let path = std::env::temp_dir().join(format!("transom-sink-half-{}", std::process::id()));
-        std::fs::write(&path, "1\n{\"i").expect("writable");
-        FileSink::new(path.clone()).take(&[b"2\n"]).expect("writable");
-        assert_eq!(std::fs::read_to_string(&path).expect("readable"), "1\n{\"i\n2\n");
-        std::fs::remove_file(path).expect("a removal");
-    }
-
-    #[test]
-    fn disk_that_is_full_is_asked_again() {
-        let Ok(full) = std::fs::canonicalize("/dev/full") else { return };
-        let mut sink = FileSink::new(full);
-        for _ in 0..2 {
-            assert!(matches!(sink.take(&[b"1\n"]), Err(Refusal::NotNow { .. })));
-        }
+        let Self(file) = self;
+        let written = file.append(&events.concat()).and_then(|()| file.sync());
+        written.map_err(|error| Refusal::not_now(format_args!("`{}`: {error}", file.path().display())))
     }
 }

@@ -148,6 +148,7 @@ pub(crate) fn upstream(target: Target) -> Upstream {
 
 pub(crate) fn request(message: &[u8]) -> GrpcRequest {
     GrpcRequest {
+        trail: None,
         terms: Terms::default(),
         path: "/pkg.Service/Method".parse().expect("a path"),
         metadata: HeaderMap::new(),

@@ -1,0 +1,111 @@
+//! What a call leaves on its way, for the access log and for traces: when the stages had let it through, and each
+//! attempt at an endpoint.
+//!
+//! Made only where somebody will read it. Whoever handles the call writes here, one after the other, so that no
+//! lock is ever waited for.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::uri::Authority;
+use smallvec::SmallVec;
+
+use crate::status::Code;
+
+/// Attempts that are kept; of more, the last takes the place of the one before.
+const ATTEMPTS_MAX: usize = 16;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Trail {
+    admitted: OnceLock<Instant>,
+    attempts: Mutex<Attempts>,
+}
+
+/// The attempts of a call.
+#[derive(Clone, Debug, Default)]
+pub struct Attempts {
+    /// How many there were.
+    pub count: usize,
+    pub kept: SmallVec<[Attempt; 1]>,
+}
+
+/// One attempt at one endpoint.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub endpoint: Authority,
+    pub begun: Instant,
+    /// When its reply ended or failed, and how.
+    pub ended: Option<(Instant, Code)>,
+}
+
+impl Trail {
+    /// The stages have let the call through.
+    pub fn admitted(&self, now: Instant) {
+        // A call is let through once.
+        let _ = self.admitted.set(now);
+    }
+
+    /// When the stages had let it through.
+    pub fn admitted_at(&self) -> Option<Instant> {
+        self.admitted.get().copied()
+    }
+
+    /// An attempt begins; gives its number, from 0.
+    pub fn begin(&self, endpoint: Authority, now: Instant) -> usize {
+        let mut attempts = self.lock();
+        attempts.count += 1;
+        if attempts.kept.len() == ATTEMPTS_MAX {
+            attempts.kept.pop();
+        }
+        attempts.kept.push(Attempt { endpoint, begun: now, ended: None });
+        attempts.count - 1
+    }
+
+    /// An attempt has ended: the last one, because there is no other before that.
+    pub fn end(&self, number: usize, code: Code, now: Instant) {
+        let mut attempts = self.lock();
+        let is_last = number + 1 == attempts.count;
+        if let Some(attempt) = attempts.kept.last_mut().filter(|_| is_last) {
+            attempt.ended = Some((now, code));
+        }
+    }
+
+    pub fn attempts(&self) -> Attempts {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempts {
+    /// From the first attempt to the end of the last reply; to `now`, where that is still to come.
+    pub fn duration(&self, now: Instant) -> Option<Duration> {
+        let (first, last) = (self.kept.first()?, self.kept.last()?);
+        Some(last.ended.map_or(now, |(ended, _)| ended).saturating_duration_since(first.begun))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_kept_up_to_a_bound_and_counted_beyond() {
+        let (trail, start) = (Trail::default(), Instant::now());
+        let at = |ms: usize| start + Duration::from_millis(ms as u64);
+        assert_eq!(trail.attempts().duration(at(9)), None);
+        for number in 0..ATTEMPTS_MAX + 2 {
+            let endpoint = format!("b{number}:1").parse().expect("an authority");
+            assert_eq!(trail.begin(endpoint, at(number)), number);
+            assert_eq!(trail.attempts().duration(at(number + 1)), Some(at(number + 1) - start));
+            trail.end(number, Code::Ok, at(number + 1));
+        }
+        let attempts = trail.attempts();
+        assert_eq!((attempts.count, attempts.kept.len()), (ATTEMPTS_MAX + 2, ATTEMPTS_MAX));
+        assert_eq!(attempts.kept.last().map(|last| last.endpoint.as_str()), Some("b17:1"));
+        assert_eq!(attempts.duration(at(99)), Some(at(ATTEMPTS_MAX + 2) - start), "its reply has ended");
+    }
+}
