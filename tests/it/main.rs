@@ -35,6 +35,7 @@ mod hostile;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod keys;
+mod killed;
 mod limits;
 mod malformed_requests;
 mod malformed_sets;
