@@ -49,7 +49,7 @@ const ROOMS: &[Room] = &[
         forbidden: SHELL,
     },
     Room { name: "telemetry", rooms: &["status", "policy"], forbidden: SHELL },
-    Room { name: "upstream", rooms: &["status", "codec", "policy", "telemetry"], forbidden: SHELL },
+    Room { name: "upstream", rooms: &["status", "codec", "policy", "telemetry", "source"], forbidden: SHELL },
     Room {
         name: "transcode",
         rooms: &["status", "codec", "route", "policy", "snapshot", "call", "upstream"],

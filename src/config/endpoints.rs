@@ -2,22 +2,44 @@
 //!
 //! ```yaml
 //! endpoints: { static: ["http://10.0.0.1:50051", { url: "http://10.0.0.2:50051", weight: 3, zone: b }] }
+//! endpoints: { file: orders.yaml, empty_after: 1m }
 //! ```
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http::Uri;
 use serde_json::{Value as Json, json};
 
-use super::finding::Report;
+use super::finding::{Finding, Report, is_fatal};
 use super::section::Section;
 use super::services::backend;
 use super::value;
-use super::yaml::{Node, Value};
+use super::yaml::{self, Node, Value};
+use crate::policy::balance::ENDPOINTS_MAX;
 
 /// Where the endpoints of a service come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoints {
     /// These, at least one.
     Static(Vec<Endpoint>),
+    /// Those that a source tells.
+    Discovered(Discovered),
+}
+
+/// Endpoints that come and go without the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovered {
+    pub source: Source,
+    /// How long a source must tell no endpoint at all before it is believed. Default 30 s.
+    pub empty_after: Duration,
+}
+
+/// Who tells them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A list as `static` has it, read again when it changes.
+    File(PathBuf),
 }
 
 /// One server.
@@ -34,8 +56,11 @@ pub struct Endpoint {
 /// What the file format has and this version does not serve.
 const LATER: &[&str] = &["dns", "k8s", "consul", "etcd", "xds"];
 
-/// More than one service has; each is looked at when one of them fails.
-pub const ENDPOINTS_MAX: usize = 1000;
+/// The keys of sources, in the order of the documentation.
+const SOURCES: [&str; 2] = ["static", "file"];
+
+const EMPTY_AFTER: Duration = Duration::from_secs(30);
+const EMPTY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
 pub const WEIGHT_MAX: u32 = 1000;
 
@@ -49,19 +74,52 @@ impl Endpoints {
     pub fn fixed(&self) -> &[Endpoint] {
         match self {
             Self::Static(endpoints) => endpoints,
+            Self::Discovered(_) => &[],
         }
     }
 
     pub(super) fn read(name: &str, node: &Node, report: &mut Report) -> Option<Self> {
-        let mut fixed = None;
+        let (mut fixed, mut source, mut empty_after) = (None, None, EMPTY_AFTER);
         let mut section = Section::open(node, format!("services.{name}.endpoints"), report)?;
         section.read("static", &mut fixed, |node, report| read_list(name, node, report).map(Some));
-        if !LATER.iter().any(|key| section.has(key)) {
-            section.require("static", "write `static: [\"http://host:port\"]`");
+        section.read("file", &mut source, |node, report| {
+            value::path(node, report).map(|path| Some(Source::File(path)))
+        });
+        section.read("empty_after", &mut empty_after, value::duration(Duration::ZERO..=EMPTY_AFTER_MAX));
+        let named: Vec<_> = SOURCES.iter().filter(|key| section.has(key)).collect();
+        if let [first, second, ..] = named[..] {
+            section.forbid(second, &format!("endpoints have one source, and `{first}` is one"));
+        }
+        if named.is_empty() && !LATER.iter().any(|key| section.has(key)) {
+            section.refuse("nothing says where they are: write `static: [\"http://host:port\"]`");
+        }
+        if section.has("static") {
+            section.forbid("empty_after", "a list that is fixed never becomes empty");
         }
         section.close(LATER);
-        fixed.map(Self::Static)
+        let discovered = |source| Self::Discovered(Discovered { source, empty_after });
+        fixed.map(Self::Static).or(source.map(discovered))
     }
+}
+
+/// Reads a file that lists endpoints as `static` does; it may list none.
+///
+/// # Errors
+///
+/// Every finding, each with its place.
+pub fn read_file(path: &Path, text: &str) -> Result<Vec<Endpoint>, Vec<Finding>> {
+    let mut report = Report::new(path);
+    let endpoints = match yaml::parse(text) {
+        Ok(Node { value: Value::Null, .. }) => Some(Vec::new()),
+        Ok(Node { value: Value::List(items), .. }) if items.is_empty() => Some(Vec::new()),
+        Ok(node) => read_list("NAME", &node, &mut report),
+        Err((position, message)) => {
+            report.add(position, message);
+            None
+        }
+    };
+    let findings = report.into_findings();
+    endpoints.filter(|_| !is_fatal(&findings)).ok_or(findings)
 }
 
 impl Endpoint {

@@ -75,7 +75,7 @@ impl Config {
             shown["workers"] = json!(workers);
         }
         for service in &self.services {
-            let Endpoints::Static(endpoints) = &service.endpoints;
+            let Endpoints::Static(endpoints) = &service.endpoints else { continue };
             shown["services"][&service.name]["endpoints"]["static"] =
                 endpoints.iter().map(Endpoint::shown).collect();
         }

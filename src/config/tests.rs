@@ -8,7 +8,7 @@ use http::{HeaderName, Method, Uri};
 
 use super::access::{self, AccessList, Cidr};
 use super::descriptors::Source;
-use super::endpoints::{Endpoint, Endpoints};
+use super::endpoints::{self, Discovered, Endpoint, Endpoints};
 use super::finding::Position;
 use super::listeners::{CertificateFiles, ClientCertificates, Limits, ProxyProtocol, Tls};
 use super::routes::{Conflicts, OnConflict, ServiceConfig, UnboundBody, UnknownQuery};
@@ -266,6 +266,20 @@ fn services_are_read() {
             Endpoint { url: url("http://c:1"), weight: 3, zone: Some("z".to_owned()) },
         ]),
     );
+    let file = |more: &str, seconds: u64| {
+        let empty_after = Duration::from_secs(seconds);
+        accepted(
+            &format!("services: {{ api: {{ endpoints: {{ file: b.yaml{more} }} }} }}"),
+            |mut config| config.services.remove(0).endpoints,
+            Endpoints::Discovered(Discovered {
+                source: endpoints::Source::File("etc/b.yaml".into()),
+                empty_after,
+            }),
+        );
+    };
+    file("", 30);
+    file(", empty_after: 0s", 0);
+    file(", empty_after: 24h", 86_400);
     accepted("zone: a", |config| config.zone, Some("a".to_owned()));
     accepted("zone: env:CARGO_PKG_NAME", |config| config.zone, Some("transom".to_owned()));
 }

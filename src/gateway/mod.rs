@@ -163,18 +163,25 @@ impl Gateway {
         self.catalog.current()
     }
 
-    /// Fetches what calls will need, such as the keys of tokens, and waits for it, ten seconds at most.
+    /// Fetches what calls will need, such as the keys of tokens and lists of endpoints, and waits for it, ten seconds at most.
     ///
     /// What is missing then is fetched as soon as it can be; until then the calls that need it meet 503.
     pub async fn warm(&self) {
         let auth = &self.kept.auth;
-        let (without_keys, without_revocations) =
-            tokio::join!(auth.tokens.ready(None), auth.revocations.ready(None));
+        let snapshot = self.catalog.current();
+        let (without_keys, without_revocations, without_endpoints) = tokio::join!(
+            auth.tokens.ready(None),
+            auth.revocations.ready(None),
+            clusters::ready(&snapshot, self.background.handle())
+        );
         for provider in without_keys {
             tracing::error!(%provider, "serving without the keys of its tokens");
         }
         for provider in without_revocations {
             tracing::error!(%provider, "serving without its revocations: nobody is believed");
+        }
+        for service in without_endpoints {
+            tracing::error!(%service, "serving without its endpoints: its calls meet 503");
         }
     }
 
@@ -199,6 +206,7 @@ impl Gateway {
         keep_past(&background, &metrics);
         show_keys(&catalog, &metrics);
         kept.auth.begin();
+        clusters::begin(&catalog.current(), background.handle());
         show(&catalog, &metrics);
         let config_page = ConfigPage::new(reload::page(&config, 1, None));
         let runtime = background.handle().clone();
@@ -213,6 +221,7 @@ impl Gateway {
         let (reloader, requests) = reload::queue();
         let operations = Operations {
             config_page: config_page.clone(),
+            lacking: clusters::lacking(&catalog.current()),
             reload: origin.is_some().then(|| Arc::new(reloader) as Arc<dyn Reload>),
             purge: Some(Arc::new(Purger(Arc::clone(&catalog)))),
         };

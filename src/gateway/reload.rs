@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::contents::{self, Contents};
 use super::snapshot::{self, Ground, Kept};
-use super::{likely_mistakes, listeners, settings};
+use super::{clusters, likely_mistakes, listeners, settings};
 use crate::config::descriptors::Source;
 use crate::config::finding::{Finding, Severity, as_json};
 use crate::config::{Config, LoadError};
@@ -263,9 +263,11 @@ impl Serving {
         let Prepared { config, contents, kept, snapshot, server, bound, mut warnings, losses, held } =
             prepared;
         let (next, before) = (&kept.auth, &self.kept.auth);
-        let (keys, revocations) = tokio::join!(
+        let background = Handle::current();
+        let (keys, revocations, without_endpoints) = tokio::join!(
             next.tokens.ready(Some(&before.tokens)),
-            next.revocations.ready(Some(&before.revocations))
+            next.revocations.ready(Some(&before.revocations)),
+            clusters::ready(&snapshot, &background)
         );
         for (providers, what) in [(keys, "keys"), (revocations, "revocations")] {
             warnings.extend(providers.iter().map(|provider| {
@@ -274,6 +276,11 @@ impl Serving {
                 snapshot::warning(&config, position, message)
             }));
         }
+        warnings.extend(without_endpoints.iter().map(|service| {
+            let position = config.place(&["services", service, "endpoints"]);
+            let message = format_args!("`services.{service}` has no endpoints yet: its calls meet 503");
+            snapshot::warning(&config, position, message)
+        }));
         kept.auth.begin();
         let [before, after] = [(&*self.config, &self.contents), (&config, &contents)]
             .map(|(config, contents)| settings::digests(config, contents));

@@ -1,9 +1,12 @@
 //! The configuration's words in the rooms' own: one function a room.
 
 use std::io::Write;
+use std::path::Path;
 
 use super::contents::Contents;
 use crate::config::access_log::{AccessLog, AccessLogTarget};
+use crate::config::endpoints::{self, Discovered, Endpoint, Source};
+use crate::config::finding::lines;
 use crate::config::listeners::{Admin, Limits, Public};
 use crate::config::services::Service;
 use crate::config::{Config, observe};
@@ -11,7 +14,7 @@ use crate::server::{AdminConfig, ListenerConfig, ServerConfig, ServerLimits};
 use crate::telemetry::access_log::{AccessLogConfig, Target};
 use crate::telemetry::audit::{AuditConfig, Digests};
 use crate::telemetry::usage::{KafkaConfig, KafkaLogin, KafkaTls, Mode, SinkConfig, UsageConfig};
-use crate::upstream::UpstreamConfig;
+use crate::upstream::{Address, DiscoverySettings, EndpointSpec, UpstreamConfig, discovery};
 
 pub(super) fn server(config: &Config) -> ServerConfig {
     let listeners = &config.listeners;
@@ -99,6 +102,30 @@ pub(super) fn access_log(log: &AccessLog, stdout: Box<dyn Write + Send>) -> Acce
         errors: log.sample.errors,
         buffer_bytes_max: log.buffer_bytes_max,
     }
+}
+
+pub(super) fn endpoint(endpoint: &Endpoint) -> EndpointSpec {
+    let authority = endpoint.url.authority().expect("an endpoint was read as a URL");
+    EndpointSpec {
+        address: Address { authority: authority.clone(), is_tls: false },
+        weight: endpoint.weight,
+        zone: endpoint.zone.as_deref().map(Into::into),
+    }
+}
+
+pub(super) fn discovery(discovered: &Discovered) -> DiscoverySettings {
+    let source = match &discovered.source {
+        Source::File(path) => {
+            discovery::Source::File(discovery::FileSettings { path: path.clone(), parse: endpoint_file })
+        }
+    };
+    DiscoverySettings { source, is_tls: false, empty_after: discovered.empty_after }
+}
+
+/// The endpoints of a file, or what is wrong with it.
+fn endpoint_file(path: &Path, text: &str) -> Result<Vec<EndpointSpec>, String> {
+    let endpoints = endpoints::read_file(path, text).map_err(|findings| lines(&findings))?;
+    Ok(endpoints.iter().map(endpoint).collect())
 }
 
 pub(super) fn usage(usage: &observe::Usage) -> UsageConfig {

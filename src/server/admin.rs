@@ -76,13 +76,13 @@ impl Admin {
     pub(super) fn new(
         config: &AdminConfig,
         metrics: Arc<Metrics>,
-        Operations { config_page, reload, purge }: Operations,
+        Operations { config_page, reload, purge, lacking }: Operations,
         drain: Drain,
     ) -> Self {
         let stats = Arc::clone(&metrics);
         let mut pages = Router::new()
             .route("/healthz", get(async || "ok\n"))
-            .route("/readyz", get(async move || readiness(drain.step())))
+            .route("/readyz", get(async move || readiness(drain.step(), &lacking.now())))
             .route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())))
             .route("/stats", get(move |headers: HeaderMap| ready(statistics(&stats, &headers))))
             .route("/config", get(async move || ([(CONTENT_TYPE, JSON)], config_page.json())));
@@ -197,7 +197,7 @@ fn shows(headers: &HeaderMap, token: digest::Digest) -> bool {
 /// For programs, unless somebody asks for what people read.
 fn statistics(metrics: &Metrics, headers: &HeaderMap) -> impl IntoResponse + use<> {
     let view = metrics.stats.view(Instant::now(), metrics.reloads.generation());
-    let view = view.with_endpoints(metrics.endpoints());
+    let view = view.with_endpoints(metrics.endpoints()).with_discovery(metrics.discovery());
     let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let mut types = accepted.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
     let (content_type, text) = match types.find(|one| ["text/html", "text/plain", JSON].contains(one)) {
@@ -231,10 +231,13 @@ fn unreadable(error: &axum::Error) -> Response<axum::body::Body> {
     (number.unwrap_or(StatusCode::BAD_REQUEST), format!("{message}\n")).into_response()
 }
 
-fn readiness(step: Step) -> impl IntoResponse {
+fn readiness(step: Step, lacking: &[String]) -> impl IntoResponse + use<> {
     match step {
-        Step::Serving => (StatusCode::OK, "ready\n"),
-        Step::Announced | Step::Stopping | Step::Gone => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        Step::Serving if lacking.is_empty() => (StatusCode::OK, "ready\n".to_owned()),
+        Step::Serving => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", lacking.join("; "))),
+        Step::Announced | Step::Stopping | Step::Gone => {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
+        }
     }
 }
 

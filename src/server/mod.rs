@@ -51,7 +51,7 @@ use crate::telemetry::WorkerMetrics;
 pub use body::LimitedBody;
 pub use limits::ServerLimits;
 pub use listeners::{Bound, Listeners};
-pub use operations::{ConfigPage, Operations, Purge, Purged, Reload, Reloaded};
+pub use operations::{ConfigPage, Lacking, Operations, Purge, Purged, Reload, Reloaded};
 pub use running::{ListenerAddress, Running, Shutdown, StartError, start};
 pub use tls::{CurrentTls, Pem, Shown, Tickets, Tls, TlsError, TlsMaterial};
 

@@ -20,7 +20,12 @@ pub struct Operations {
     pub reload: Option<Arc<dyn Reload>>,
     /// `None`: nothing is kept that could be forgotten.
     pub purge: Option<Arc<dyn Purge>>,
+    pub lacking: Lacking,
 }
+
+/// What is missing before the gateway can do all of its work: while there is anything, `/readyz` says 503.
+#[derive(Clone)]
+pub struct Lacking(Arc<dyn Fn() -> Vec<String> + Send + Sync>);
 
 /// What `/config` answers: the configuration that holds, without its secrets.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +59,29 @@ pub enum Purged {
     Done(Arc<str>),
     /// Why what is wanted is not understood: nothing was forgotten.
     Refused(Arc<str>),
+}
+
+impl Lacking {
+    pub fn new(look: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(look))
+    }
+
+    /// Each in words.
+    pub(super) fn now(&self) -> Vec<String> {
+        (self.0)()
+    }
+}
+
+impl Default for Lacking {
+    fn default() -> Self {
+        Self::new(Vec::new)
+    }
+}
+
+impl fmt::Debug for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lacking")
+    }
 }
 
 impl ConfigPage {

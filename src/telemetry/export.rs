@@ -108,6 +108,7 @@ impl Collector for Metrics {
         self.revoked.encode(&mut encoder)?;
         self.stats.services.encode(&mut encoder)?;
         self.endpoints.encode(&mut encoder)?;
+        self.discovery.encode(&mut encoder)?;
         self.reloads.encode(&mut encoder)?;
         encoder
             .encode_descriptor(

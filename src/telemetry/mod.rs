@@ -8,6 +8,7 @@ pub mod access_log;
 mod append;
 pub mod audit;
 pub mod cache;
+mod discovery;
 mod endpoints;
 mod export;
 mod json;
@@ -24,11 +25,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::status::Code;
+use discovery::ObservedDiscovery;
 use endpoints::ObservedEndpoints;
 use keys::ObservedKeys;
 use revoked::ObservedRevoked;
 use stats::Stats;
 
+pub use discovery::DiscoverySeen;
 pub use endpoints::{ClusterSeen, EndpointSeen, EndpointState};
 pub use keys::KeysSeen;
 pub use reloads::{ReloadResult, Reloads};
@@ -64,6 +67,7 @@ pub struct Metrics {
     keys: ObservedKeys,
     revoked: ObservedRevoked,
     endpoints: ObservedEndpoints,
+    discovery: ObservedDiscovery,
 }
 
 /// The counters of one worker thread.
@@ -200,6 +204,20 @@ impl Metrics {
     /// The endpoints of all services.
     pub fn endpoints(&self) -> BTreeMap<Box<str>, Vec<EndpointSeen>> {
         self.endpoints.seen().into_iter().map(|(service, cluster)| (service, cluster.endpoints)).collect()
+    }
+
+    /// Shows the search for the endpoints of a service, in the place of the one before.
+    pub fn observe_discovery(
+        &self,
+        service: &str,
+        read: impl Fn() -> Option<DiscoverySeen> + Send + Sync + 'static,
+    ) {
+        self.discovery.observe(service, Box::new(read));
+    }
+
+    /// The searches for endpoints, by service.
+    pub fn discovery(&self) -> BTreeMap<Box<str>, DiscoverySeen> {
+        self.discovery.seen()
     }
 
     /// The sum of `read` over all workers.

@@ -10,7 +10,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{Cluster, EndpointSpec, Upstream, UpstreamConfig};
+use super::{Cluster, Discovery, EndpointSpec, Upstream, UpstreamConfig};
 use crate::policy::protection::Protection;
 use crate::telemetry::WorkerMetrics;
 
@@ -22,11 +22,19 @@ pub struct Backends(pub Arc<[Arc<Backend>]>);
 #[derive(Debug)]
 pub struct Backend {
     cluster: Arc<Cluster>,
-    /// The endpoints that the configuration names.
-    specs: Vec<EndpointSpec>,
+    origin: Origin,
     protection: Arc<Protection>,
     /// By the index of the worker.
     upstreams: Box<[OnceLock<Upstream>]>,
+}
+
+/// Where the endpoints of a backend come from.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// The configuration names them.
+    Fixed(Vec<EndpointSpec>),
+    /// Somebody is asked.
+    Discovered(Arc<Discovery>),
 }
 
 /// A worker thread as backends know it.
@@ -43,17 +51,23 @@ impl Backends {
         self.0.get(service).map(|backend| &**backend)
     }
 
+    /// The backend of the service with this name.
+    pub fn named(&self, name: &str) -> Option<&Backend> {
+        self.0.iter().map(|backend| &**backend).find(|backend| **backend.cluster.name() == *name)
+    }
+
     /// The backend that is called so, is reached so and is protected so, if it is among these.
     pub fn find(
         &self,
         name: &str,
         config: &UpstreamConfig,
-        specs: &[EndpointSpec],
+        origin: &Origin,
         protection: &Arc<Protection>,
     ) -> Option<Arc<Backend>> {
         let is_same = |backend: &&Arc<Backend>| {
             let cluster = &backend.cluster;
-            let same_way = **cluster.name() == *name && cluster.config() == config && backend.specs == specs;
+            let same_way =
+                **cluster.name() == *name && cluster.config() == config && backend.origin == *origin;
             same_way && Arc::ptr_eq(&backend.protection, protection)
         };
         self.0.iter().find(is_same).cloned()
@@ -65,12 +79,24 @@ impl Backend {
     pub fn new(
         name: impl Into<Arc<str>>,
         config: UpstreamConfig,
-        specs: Vec<EndpointSpec>,
+        origin: Origin,
         protection: Arc<Protection>,
         workers: usize,
     ) -> Self {
         let upstreams = (0..workers).map(|_| OnceLock::new()).collect();
-        Self { cluster: Cluster::new(name, config, specs.clone()), specs, protection, upstreams }
+        let cluster = match &origin {
+            Origin::Fixed(specs) => Cluster::new(name, config, specs.clone()),
+            Origin::Discovered(discovery) => {
+                let cluster = Cluster::new(name, config, Vec::new());
+                discovery.lead(&cluster);
+                cluster
+            }
+        };
+        Self { cluster, origin, protection, upstreams }
+    }
+
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     pub fn cluster(&self) -> &Arc<Cluster> {
@@ -84,5 +110,32 @@ impl Backend {
             let upstream = Upstream::new(self.cluster.clone(), worker.metrics.clone());
             upstream.protected(Arc::clone(&self.protection), worker.index)
         })
+    }
+}
+
+impl Origin {
+    /// The endpoints as they are now.
+    pub fn endpoints(&self) -> Vec<EndpointSpec> {
+        match self {
+            Self::Fixed(specs) => specs.clone(),
+            Self::Discovered(discovery) => discovery.endpoints(),
+        }
+    }
+
+    pub fn discovery(&self) -> Option<&Arc<Discovery>> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Discovered(discovery) => Some(discovery),
+        }
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fixed(these), Self::Fixed(those)) => these == those,
+            (Self::Discovered(this), Self::Discovered(that)) => Arc::ptr_eq(this, that),
+            _ => false,
+        }
     }
 }

@@ -127,9 +127,13 @@ impl Cluster {
     /// An empty list changes nothing: who finds no endpoint at all has found out nothing about those that were
     /// there, and calls that fail tell more than calls that are not tried.
     pub fn update(&self, specs: Vec<EndpointSpec>) {
-        if specs.is_empty() {
-            return;
+        if !specs.is_empty() {
+            self.replace(specs);
         }
+    }
+
+    /// As [`update`](Self::update), by who is sure even of an empty list.
+    pub fn replace(&self, specs: Vec<EndpointSpec>) {
         let mut changing = self.lock();
         let before = self.current.load_full();
         let now_ms = self.now_ms();

@@ -21,6 +21,7 @@ mod attempt;
 mod backend;
 mod cluster;
 mod connection;
+pub mod discovery;
 mod endpoint;
 mod frame;
 mod noted;
@@ -50,8 +51,9 @@ use crate::policy::verdict::Verdict;
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
-pub use backend::{Backend, Backends, Worker};
+pub use backend::{Backend, Backends, Origin, Worker};
 pub use cluster::Cluster;
+pub use discovery::{Discovery, DiscoverySettings};
 pub use endpoint::{Address, Endpoint, EndpointSpec};
 pub use frame::put_frame;
 pub use probe::probe;

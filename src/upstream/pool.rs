@@ -299,3 +299,9 @@ pub(super) fn unreachable_backend() -> Failure {
     let status = Status::backend(Code::Unavailable, "the backend cannot be reached");
     Failure::unsent(status.with_reason("BACKEND_UNREACHABLE"))
 }
+
+/// Nobody has said yet where the backend is, or it was said to be nowhere.
+pub(super) fn no_endpoints() -> Failure {
+    let status = Status::backend(Code::Unavailable, "the backend has no endpoints");
+    Failure::unsent(status.with_reason("NO_ENDPOINTS"))
+}

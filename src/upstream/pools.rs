@@ -68,7 +68,7 @@ impl Pools {
         loop {
             let endpoints = self.cluster.current();
             let (place, begun) = match endpoints.listed.len() {
-                0 => return Err(pool::unreachable_backend()),
+                0 => return Err(pool::no_endpoints()),
                 // Nothing to choose, nothing to compare.
                 1 => (0, None),
                 _ => {

@@ -23,6 +23,7 @@ mod compression;
 mod cors;
 mod deprecation;
 mod dice;
+mod discovery;
 mod drain;
 mod editions;
 mod etcd;

@@ -131,6 +131,9 @@ fn with_key(key: &str, value: &str) -> String {
         let endpoint = format!("{{ url: \"http://127.0.0.1:50051\", {key}: {value} }}");
         return format!("services: {{ api: {{ endpoints: {{ static: [{endpoint}] }} }} }}");
     }
+    if let Some(key) = key.strip_prefix("services.api.endpoints.") {
+        return format!("services: {{ api: {{ endpoints: {{ file: a, {key}: {value} }} }} }}");
+    }
     if let Some(key) = key.strip_prefix("services.api.") {
         let endpoints = "endpoints: { static: [\"http://127.0.0.1:50051\"] }";
         let (key, value) = match key.split_once('.') {
@@ -181,6 +184,7 @@ fn without_key(key: &str) -> String {
         ("descriptors", "descriptors: [{ proto: a }]"),
         ("observe.usage.", "observe: { usage: { file: a } }"),
         ("surfaces.NAME.rules[].", "surfaces: { api: { rules: [{ match: a }] } }"),
+        ("services.NAME.endpoints.empty_after", "services: { api: { endpoints: { file: a } } }"),
         ("services.NAME.breaker.", &*with_section("breaker")),
         ("services.NAME.outlier.", &*with_section("outlier")),
         ("services.NAME.retry.", &*with_section("retry")),

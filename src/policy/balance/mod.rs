@@ -14,6 +14,9 @@ pub mod tier;
 
 use http::HeaderName;
 
+/// More endpoints than one service has; each is looked at when one of them fails.
+pub const ENDPOINTS_MAX: usize = 1000;
+
 /// How the endpoints of a service share its calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Balance {

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::cell::Sum;
 use super::{CONSUMERS_MAX, OTHER, Route, Rows, Stats, keys, services};
-use crate::telemetry::EndpointSeen;
 use crate::telemetry::cache::CacheMetrics;
 use crate::telemetry::timestamp::Timestamp;
+use crate::telemetry::{DiscoverySeen, EndpointSeen};
 
 /// Everything counted, as of one moment.
 #[derive(Debug, Serialize)]
@@ -30,6 +30,8 @@ pub struct View {
     services: BTreeMap<Box<str>, services::Row>,
     /// By service.
     endpoints: BTreeMap<Box<str>, Vec<EndpointSeen>>,
+    /// By service.
+    discovery: BTreeMap<Box<str>, DiscoverySeen>,
     pub(super) cache: Cache,
     #[serde(flatten)]
     keys: keys::Rows,
@@ -102,6 +104,7 @@ pub(super) fn make(stats: &Stats, lately_s: f64, routes: &[Arc<Route>], total: &
         refused,
         services: stats.services.rows(),
         endpoints: BTreeMap::new(),
+        discovery: BTreeMap::new(),
         keys: stats.keys.rows(),
         cache: Cache::default(),
     }
@@ -192,6 +195,12 @@ impl View {
         Self { endpoints, ..self }
     }
 
+    /// With how the endpoints of services are found.
+    #[must_use]
+    pub fn with_discovery(self, discovery: BTreeMap<Box<str>, DiscoverySeen>) -> Self {
+        Self { discovery, ..self }
+    }
+
     /// For programs.
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).expect("names and numbers are JSON")
@@ -234,6 +243,12 @@ impl View {
             }
         }
         self.put_endpoints(&mut out);
+        if !self.discovery.is_empty() {
+            out.push_str("\ndiscovery\n");
+        }
+        for (service, seen) in &self.discovery {
+            let _ = writeln!(out, "{service:<16} {}", seen.text());
+        }
         self.keys.write(&mut out);
         if !self.refused.is_empty() {
             out.push_str("\nrefused\n");

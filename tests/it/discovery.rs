@@ -1,0 +1,148 @@
+//! Endpoints that come and go without the configuration, at the real door: each source with its own file below.
+//!
+//! Every backend answers with its own name, so that a reply tells where its call went.
+
+mod file;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use crate::support::backend::framed;
+use crate::support::raw::{Mortal, reply, serve};
+use crate::support::{Directory, Gateway, eventually, http as door, soon};
+
+/// Answers every call with `Item { name }`.
+async fn start(name: char) -> Mortal {
+    let serve = serve(move |_request, respond| async move {
+        let item = Bytes::from(vec![0x0a, 1, u8::try_from(name).expect("ASCII")]);
+        reply(respond, framed(&item), &[("grpc-status", "0")]);
+    });
+    Mortal::start(SocketAddr::from(([127, 0, 0, 1], 0)), serve).await
+}
+
+/// The name that a reply has, or the reason of its failure.
+fn outcome(answer: &door::Answer) -> String {
+    let json = answer.json();
+    let reason = || json["details"][0]["reason"].as_str().unwrap_or("no reason").to_owned();
+    json["name"].as_str().map_or_else(reason, str::to_owned)
+}
+
+async fn call(gateway: &Gateway) -> String {
+    outcome(&soon(door::send(gateway.address, door::request("GET", "/v1/items/7"), "")).await)
+}
+
+/// Calls, one after the other, until all of these and no others were met as often as there are of them in a row.
+async fn meets(gateway: &Gateway, names: &str) {
+    eventually(&format!("calls go to `{names}` alone"), async || {
+        let mut met = BTreeMap::<String, usize>::new();
+        for _ in 0..4 * names.len() {
+            *met.entry(call(gateway).await).or_default() += 1;
+        }
+        met.keys().map(String::as_str).collect::<String>() == names
+    })
+    .await;
+}
+
+/// A gateway whose only service is found, with a directory for what it is found by.
+struct Found {
+    gateway: Gateway,
+    directory: Directory,
+}
+
+impl Found {
+    /// `source` is what stands in `endpoints`; `DIR` in it is the directory.
+    async fn start(source: &str) -> Self {
+        let directory = Directory::new("discovery");
+        let file = directory.path().join("transom.yaml");
+        write(&file, &configuration(&directory, source, ""));
+        let gateway = Gateway::start(&["--config", file.to_str().expect("a path in UTF-8")]).await;
+        Self { gateway, directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Loads another configuration, which must succeed.
+    async fn reload(&self, source: &str, service: &str) -> serde_json::Value {
+        write(&self.path("transom.yaml"), &configuration(&self.directory, source, service));
+        let answer = door::send(self.gateway.admin, door::request("POST", "/config/reload"), "");
+        let answer = soon(answer).await;
+        assert_eq!(answer.json()["result"], "applied", "{}", answer.text());
+        answer.json()
+    }
+}
+
+fn configuration(directory: &Directory, source: &str, service: &str) -> String {
+    let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/door.proto");
+    let source = source.replace("DIR", directory.path().to_str().expect("a path in UTF-8"));
+    format!(
+        "version: 1\nreload: {{ watch: false }}\ndescriptors: [{{ proto: {proto:?} }}]\n\
+         services: {{ door: {{ balance: round-robin, endpoints: {{ {source} }}, {service} }} }}\n"
+    )
+}
+
+/// By a rename, so that nobody reads half of it.
+fn write(path: &Path, text: &str) {
+    let next = path.with_extension("next");
+    std::fs::write(&next, text).expect("the directory is writable");
+    std::fs::rename(&next, path).expect("the directory is ours");
+}
+
+async fn page(gateway: &Gateway, path: &str) -> door::Answer {
+    soon(door::send(gateway.admin, door::request("GET", path), "")).await
+}
+
+/// The search for the endpoints of the only service, as `/stats` shows it.
+async fn seen(gateway: &Gateway) -> serde_json::Value {
+    page(gateway, "/stats").await.json()["discovery"]["door"].clone()
+}
+
+/// Calls without end over connections of both workers, until it is asked what they came to.
+struct Load {
+    ends: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<BTreeMap<String, usize>>>,
+}
+
+impl Load {
+    async fn start(gateway: &Gateway) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let mut tasks = Vec::new();
+        for _ in 0..4 {
+            let (mut sender, ends) = (door::connect_h2(gateway.address).await, Arc::clone(&ends));
+            tasks.push(tokio::spawn(async move {
+                let mut tally = BTreeMap::new();
+                while !ends.load(Ordering::Relaxed) {
+                    let response = soon(sender.send_request(door::empty("/v1/items/7"))).await;
+                    let answer = soon(door::read(response.expect("a reply"))).await;
+                    *tally.entry(outcome(&answer)).or_default() += 1;
+                }
+                tally
+            }));
+        }
+        Self { ends, tasks }
+    }
+
+    /// Where all of the calls went.
+    async fn end(self) -> BTreeMap<String, usize> {
+        self.ends.store(true, Ordering::Relaxed);
+        let mut sum = BTreeMap::new();
+        for task in self.tasks {
+            for (name, count) in soon(task).await.expect("no panic") {
+                *sum.entry(name).or_default() += count;
+            }
+        }
+        sum
+    }
+}
+
+/// Whether all of these calls went to endpoints, whichever.
+fn is_clean(tally: &BTreeMap<String, usize>) -> bool {
+    tally.keys().all(|name| name.len() == 1)
+}
