@@ -4,7 +4,7 @@
 //! outlives the test, however that ends.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ fn a_backend_of_its_own() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let backend = Backend::start_at(address.parse().expect("an address"), answer).await;
-        println!("\nlistening {}", backend.address);
+        writeln!(std::io::stdout(), "\nlistening {}", backend.address).expect("the test reads");
         let parent = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
         let _ = parent.await;
     });
