@@ -10,7 +10,8 @@ use super::{certificates, settings, snapshot};
 use crate::config::Config;
 use crate::config::finding::Finding;
 use crate::config::listeners::{self, ClientCertificates};
-use crate::server::{CurrentTls, Pem, ServerConfig, Tickets, Tls, TlsHandle, TlsMaterial};
+use crate::policy::pem::Pem;
+use crate::server::{CurrentTls, ServerConfig, Tickets, Tls, TlsHandle, TlsMaterial};
 use crate::source::watched::Watched;
 
 /// The server's settings, and what is likely a mistake; the files are watched on `runtime`. The TLS of listeners

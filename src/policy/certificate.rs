@@ -38,6 +38,11 @@ pub enum CertificateError {
     Name,
 }
 
+/// The last second in which a certificate in DER is good, in seconds since 1970; 0 of what is none.
+pub fn not_after_unix_s(der: &[u8]) -> i64 {
+    X509Certificate::from_der(der).map_or(0, |(_, certificate)| certificate.validity().not_after.timestamp())
+}
+
 impl ClientCertificate {
     /// Reads a certificate in DER.
     ///

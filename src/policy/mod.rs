@@ -31,6 +31,7 @@ pub mod nearest;
 pub mod networks;
 pub mod outlier;
 pub mod pace;
+pub mod pem;
 pub mod protection;
 pub mod quota;
 pub mod request_id;

@@ -53,7 +53,7 @@ pub use limits::ServerLimits;
 pub use listeners::{Bound, Listeners};
 pub use operations::{ConfigPage, Lacking, Operations, Purge, Purged, Reload, Reloaded};
 pub use running::{ListenerAddress, Running, Shutdown, StartError, start};
-pub use tls::{CurrentTls, Pem, Shown, Tickets, Tls, TlsError, TlsMaterial};
+pub use tls::{CurrentTls, Shown, Tickets, Tls, TlsError, TlsMaterial};
 
 /// What serves the requests of all listeners.
 pub trait Handler: Send + Sync + 'static {

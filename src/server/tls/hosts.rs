@@ -55,11 +55,6 @@ impl<T> Hosts<T> {
     }
 }
 
-/// The last second in which a certificate in DER is good, in seconds since 1970.
-pub(super) fn not_after(der: &[u8]) -> i64 {
-    X509Certificate::from_der(der).map_or(0, |(_, certificate)| certificate.validity().not_after.timestamp())
-}
-
 /// The hosts that a certificate in DER is for. Common names do not count (RFC 9525, section 2).
 pub(super) fn names(der: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };

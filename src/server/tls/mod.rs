@@ -13,13 +13,13 @@ mod hosts;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
 use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
 
+use crate::policy::certificate::not_after_unix_s;
+use crate::policy::pem::{Pem, PemError};
 use hosts::Hosts;
 
 /// The protocols of the listeners, the better one first (RFC 7301).
@@ -62,14 +62,6 @@ pub struct TlsMaterial<'m> {
     pub is_client_certificate_required: bool,
 }
 
-/// A text in PEM.
-#[derive(Clone, Copy, Debug)]
-pub struct Pem<'m> {
-    /// What errors call it.
-    pub name: &'m str,
-    pub text: &'m [u8],
-}
-
 /// The keys of session tickets of one listener: they rotate every six hours.
 #[derive(Clone, Debug)]
 pub struct Tickets(Arc<dyn ProducesTickets>);
@@ -77,19 +69,8 @@ pub struct Tickets(Arc<dyn ProducesTickets>);
 /// Why there is no [`Tls`].
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("`{0}`: expected a certificate in PEM, found none")]
-    NoCertificate(String),
-    #[error("`{0}`: the certificates are not in PEM: {1}")]
-    Certificate(String, rustls::pki_types::pem::Error),
-    // What is wrong with a key is not told: it might tell of the key.
-    #[error("`{0}`: expected a private key in PEM")]
-    Key(String),
-    #[error("`{key}` is not the key of `{chain}`")]
-    Mismatch { chain: String, key: String },
-    #[error("`{chain}`: {error}")]
-    Pair { chain: String, error: rustls::Error },
-    #[error("`{0}`: {1}")]
-    Authority(String, rustls::Error),
+    #[error(transparent)]
+    Pem(#[from] PemError),
     #[error("`{0}`: {1}")]
     Authorities(String, rustls::server::VerifierBuilderError),
     #[error("no session tickets: {0}")]
@@ -107,10 +88,10 @@ impl Tls {
         let mut hosts = Hosts::default();
         let mut shown = Vec::new();
         for (chain, key) in &material.certificates {
-            let certified = certified(*chain, *key, &provider)?;
-            let leaf = certified.end_entity_cert().map_err(|error| pair_error(*chain, error))?;
+            let certified = chain.certified(*key, &provider)?;
+            let leaf = certified.cert.first().expect("a pair has a certificate");
             let names = hosts::names(leaf);
-            let not_after_unix_s = hosts::not_after(leaf);
+            let not_after_unix_s = not_after_unix_s(leaf);
             hosts.insert(&names, Arc::new(certified));
             shown.push(Shown { file: chain.name.to_owned(), hosts: names, not_after_unix_s });
         }
@@ -121,7 +102,8 @@ impl Tls {
         let builder = match material.client_authorities {
             None => builder.with_no_client_auth(),
             Some(pem) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(authorities(pem)?, provider);
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(pem.authorities()?), provider);
                 let verifier = if material.is_client_certificate_required {
                     verifier
                 } else {
@@ -167,38 +149,4 @@ impl ResolvesServerCert for Certificates {
             |certified: &&Arc<CertifiedKey>| certified.key.choose_scheme(hello.signature_schemes()).is_some();
         self.0.find(hello.server_name()).find(is_usable).map(Arc::clone)
     }
-}
-
-fn certified(chain: Pem<'_>, key: Pem<'_>, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let chain_der = certificates(chain)?;
-    let key_der = PrivateKeyDer::from_pem_slice(key.text).map_err(|_| TlsError::Key(key.name.to_owned()))?;
-    CertifiedKey::from_der(chain_der, key_der, provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            TlsError::Mismatch { chain: chain.name.to_owned(), key: key.name.to_owned() }
-        }
-        rustls::Error::General(_) => TlsError::Key(key.name.to_owned()),
-        error => pair_error(chain, error),
-    })
-}
-
-fn pair_error(chain: Pem<'_>, error: rustls::Error) -> TlsError {
-    TlsError::Pair { chain: chain.name.to_owned(), error }
-}
-
-fn authorities(pem: Pem<'_>) -> Result<Arc<RootCertStore>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        roots.add(certificate).map_err(|error| TlsError::Authority(pem.name.to_owned(), error))?;
-    }
-    Ok(Arc::new(roots))
-}
-
-/// All certificates of a text, at least one.
-fn certificates(pem: Pem<'_>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.text).collect();
-    let certificates = certificates.map_err(|error| TlsError::Certificate(pem.name.to_owned(), error))?;
-    if certificates.is_empty() {
-        return Err(TlsError::NoCertificate(pem.name.to_owned()));
-    }
-    Ok(certificates)
 }
