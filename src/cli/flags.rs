@@ -147,7 +147,8 @@ impl SourceFlags {
             .cloned()
             .map(|path| if path.is_dir() { Source::Directory(path) } else { Source::File(path) });
         let protos = self.proto.iter().cloned().map(|path| Source::Proto { path, includes: Vec::new() });
-        let reflections = self.reflect.iter().cloned().map(|uri| Source::Reflect { uri, refresh: None });
+        let reflections =
+            self.reflect.iter().cloned().map(|uri| Source::Reflect { uri, refresh: None, tls: None });
         sets.chain(protos).chain(reflections).map(|source| Descriptors { source, position: None }).collect()
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Scheme;
 use serde_json::{Value as Json, json};
 
 use super::finding::{Finding, Report, is_fatal};
@@ -45,7 +46,7 @@ pub enum Source {
 /// One server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `http://host:port`: gRPC over HTTP/2 without TLS.
+    /// `http://host:port`: gRPC over HTTP/2 without TLS; `https://host:port` with it.
     pub url: Uri,
     /// Against the others'. Default 1.
     pub weight: u32,
@@ -125,6 +126,11 @@ pub fn read_file(path: &Path, text: &str) -> Result<Vec<Endpoint>, Vec<Finding>>
 impl Endpoint {
     pub fn new(url: Uri) -> Self {
         Self { url, weight: 1, zone: None }
+    }
+
+    /// Whether it is reached by TLS.
+    pub fn is_tls(&self) -> bool {
+        self.url.scheme() == Some(&Scheme::HTTPS)
     }
 
     pub(super) fn shown(&self) -> Json {

@@ -25,6 +25,7 @@ use crate::policy::secret::Secret;
 
 pub use limits::Limits;
 pub use tls::{CertificateFiles, ClientCertificates, Tls};
+pub(super) use tls::{file, key};
 
 /// All listeners; each has a default, so that nothing need be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -97,6 +97,7 @@ fn documented_as(path: &str, documented: &Documented) -> String {
         ("policies.NAME.allow.", "policies.NAME.deny."),
         ("auth.NAME.api_key.revoked.", "auth.NAME.jwt.revoked."),
         ("auth.NAME.introspect.revoked.", "auth.NAME.jwt.revoked."),
+        ("descriptors[].tls.", "services.NAME.tls."),
     ] {
         if let Some(key) = path.strip_prefix(place).filter(|_| !documented.contains_key(path.as_str())) {
             path = format!("{other}{key}");

@@ -2,12 +2,15 @@
 //!
 //! One alone serves every gRPC service of the descriptor set; of several, the rules of the surfaces choose.
 
+mod tls;
+
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Scheme;
 
 use super::balance;
-use super::endpoints::Endpoints;
+use super::endpoints::{Endpoint, Endpoints};
 use super::finding::{Position, Report};
 use super::outlier;
 use super::protection::{self, Retry};
@@ -18,6 +21,8 @@ use crate::policy::balance::Balance;
 use crate::policy::breaker::BreakerSettings;
 use crate::policy::concurrency::ConcurrencySettings;
 use crate::policy::outlier::OutlierSettings;
+
+pub use tls::Tls;
 
 /// One backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +63,14 @@ pub struct Service {
     pub retry: Option<Retry>,
     /// When calls are refused because it has enough. Default never.
     pub shed: Option<ConcurrencySettings>,
+    /// How it is reached by TLS. Default: where an endpoint is `https://`, by whom the system believes.
+    pub tls: Option<Tls>,
     /// Where the file names it.
     pub position: Option<Position>,
 }
 
 /// What the file format has for a service and this version does not serve.
-const LATER: &[&str] = &["health", "tls"];
+const LATER: &[&str] = &["health"];
 
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// More often is abuse to every server: grpc-go's own floor for clients.
@@ -93,6 +100,7 @@ impl Service {
             outlier: None,
             retry: None,
             shed: None,
+            tls: None,
             position: None,
         }
     }
@@ -124,10 +132,28 @@ impl Service {
         section.read("outlier", &mut service.outlier, |node, report| outlier::read(node, report).map(Some));
         section.read("retry", &mut service.retry, |node, report| Retry::of_service(node, report).map(Some));
         section.read("shed", &mut service.shed, |node, report| protection::shed(node, report).map(Some));
+        section.read("tls", &mut service.tls, |node, report| {
+            Tls::read(&format!("services.{name}"), node, report)
+        });
         section.require("endpoints", "write `endpoints: { static: [\"http://host:port\"] }`");
         section.close(LATER);
         service.endpoints = endpoints?;
+        service.agree(report);
         Some(service)
+    }
+
+    /// Whether an endpoint of it is reached by TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls.is_some() || self.endpoints.fixed().iter().any(Endpoint::is_tls)
+    }
+
+    /// Who asks for TLS must not get less, because of a scheme that was left as it was.
+    fn agree(&self, report: &mut Report) {
+        let plain = self.endpoints.fixed().iter().find(|endpoint| !endpoint.is_tls());
+        if let (Some(tls), Some(plain)) = (&self.tls, plain) {
+            let message = format!("`{}` is without TLS, and `tls` is given: write `https://`", plain.url);
+            tls.position.inspect(|position| report.add(*position, message));
+        }
     }
 }
 
@@ -139,7 +165,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<Service>> {
     value::by_name("services", |key, node, report| Service::read(&key.name, node, report))(node, report)
 }
 
-/// `http://host:port`, where gRPC is spoken over HTTP/2 without TLS.
+/// `http://host:port`, where gRPC is spoken over HTTP/2, or `https://host:port` by TLS.
 pub(super) fn backend(node: &Node, report: &mut Report) -> Option<Uri> {
     let text = value::text(node, report)?;
     match parse_backend(&text) {
@@ -150,7 +176,7 @@ pub(super) fn backend(node: &Node, report: &mut Report) -> Option<Uri> {
     }
 }
 
-/// Reads `http://host:port`.
+/// Reads `http://host:port` or `https://host:port`.
 ///
 /// # Errors
 ///
@@ -158,10 +184,8 @@ pub(super) fn backend(node: &Node, report: &mut Report) -> Option<Uri> {
 pub fn parse_backend(text: &str) -> Result<Uri, &'static str> {
     const EXPECTED: &str = "expected a URL such as `http://127.0.0.1:50051`";
     let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err("TLS to a backend is not served by this version"),
-        _ => return Err(EXPECTED),
+    if uri.scheme() != Some(&Scheme::HTTP) && uri.scheme() != Some(&Scheme::HTTPS) {
+        return Err(EXPECTED);
     }
     let authority = uri.authority().ok_or(EXPECTED)?;
     if authority.as_str().contains('@') {

@@ -216,7 +216,10 @@ fn descriptors_are_read_relative_to_the_file() {
         "proto: p, includes: [q, /r]",
         Source::Proto { path: "etc/p".into(), includes: vec!["etc/q".into(), "/r".into()] },
     );
-    source("reflect: \"http://b:1\"", Source::Reflect { uri: Uri::from_static("http://b:1"), refresh: None });
+    source(
+        "reflect: \"http://b:1\"",
+        Source::Reflect { uri: Uri::from_static("http://b:1"), refresh: None, tls: None },
+    );
     accepted("descriptors: [{ file: a }, { file: b }]", |config| config.descriptors.len(), 2);
 }
 

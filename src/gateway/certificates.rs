@@ -1,4 +1,4 @@
-//! What of a listener's certificates will fail clients before long: they end, or are for other hosts.
+//! What of certificates will fail somebody before long: they end, or those of a listener are for other hosts.
 
 use super::snapshot::warning;
 use crate::config::Config;
@@ -18,13 +18,7 @@ pub(super) fn warnings(
     now_unix_s: i64,
 ) -> Vec<Finding> {
     let expiring = certificates.iter().filter_map(|shown| {
-        let left_s = shown.not_after_unix_s - now_unix_s;
-        let what = match left_s {
-            ..0 => "has expired".to_owned(),
-            0..EXPIRY_WARNING_S => format!("expires in {} days", left_s / 86_400),
-            _ => return None,
-        };
-        Some(warning(config, Some(position), format_args!("`{}` {what}", shown.file)))
+        expiring(config, Some(position), &shown.file, shown.not_after_unix_s, now_unix_s)
     });
     let surfaces = config
         .surfaces
@@ -39,6 +33,23 @@ pub(super) fn warnings(
         warning(config, Some(host.position), message)
     });
     expiring.chain(strange).collect()
+}
+
+/// A warning about a certificate that is not good for long, or no longer.
+pub(super) fn expiring(
+    config: &Config,
+    position: Option<Position>,
+    file: &str,
+    not_after_unix_s: i64,
+    now_unix_s: i64,
+) -> Option<Finding> {
+    let left_s = not_after_unix_s - now_unix_s;
+    let what = match left_s {
+        ..0 => "has expired".to_owned(),
+        0..EXPIRY_WARNING_S => format!("expires in {} days", left_s / 86_400),
+        _ => return None,
+    };
+    Some(warning(config, position, format_args!("`{file}` {what}")))
 }
 
 /// RFC 6125, section 6.4.3: a wildcard stands for one label. A surface's stands for any number of them, of which

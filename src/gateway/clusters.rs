@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
+use super::backend_tls::Handles;
 use super::settings;
 use crate::config::Config;
 use crate::config::endpoints::Endpoints;
@@ -17,7 +18,7 @@ use crate::policy::protection::{Protection, Protections};
 use crate::server::Lacking;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
-use crate::upstream::{Backend, Backends, Discovery, Origin};
+use crate::upstream::{Backend, Backends, Discovery, Origin, TlsHandle, UpstreamConfig};
 
 /// How long a start or a reload waits for the first lists of endpoints.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,11 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn build(
     config: &Config,
     Protections(protections): &Protections,
+    tls: Handles,
     workers: usize,
     previous: Option<&Backends>,
 ) -> Backends {
-    let backend = |(service, protection): (&Service, &Arc<Protection>)| {
-        let settings = settings::upstream(service, config.zone.as_deref());
+    let backend = |((service, protection), tls): ((&Service, &Arc<Protection>), Option<TlsHandle>)| {
+        let settings = UpstreamConfig { tls, ..settings::upstream(service, config.zone.as_deref()) };
         let before = previous.and_then(|previous| previous.named(&service.name)).map(Backend::origin);
         let origin = origin(service, before);
         let found =
@@ -39,7 +41,7 @@ pub(super) fn build(
             Arc::new(Backend::new(&*service.name, settings, origin, Arc::clone(protection), workers))
         })
     };
-    Backends(config.services.iter().zip(&**protections).map(backend).collect())
+    Backends(config.services.iter().zip(&**protections).zip(tls).map(backend).collect())
 }
 
 fn origin(service: &Service, before: Option<&Origin>) -> Origin {
@@ -47,7 +49,7 @@ fn origin(service: &Service, before: Option<&Origin>) -> Origin {
         Endpoints::Static(endpoints) => {
             return Origin::Fixed(endpoints.iter().map(settings::endpoint).collect());
         }
-        Endpoints::Discovered(discovered) => settings::discovery(discovered),
+        Endpoints::Discovered(discovered) => settings::discovery(service, discovered),
     };
     let same = before.and_then(Origin::discovery).filter(|before| *before.settings() == discovered);
     Origin::Discovered(same.map_or_else(

@@ -11,7 +11,7 @@ use crate::config::descriptors::{self, Descriptors};
 use crate::config::finding::Finding;
 use crate::config::stores::StoreKind;
 use crate::route::service_config::{self, SelectedRules};
-use crate::source::{self, Source, SourceError};
+use crate::source::{self, ReflectionTls, Source, SourceError};
 
 /// Everything that a snapshot is derived from, beside the configuration itself.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +34,7 @@ pub(super) async fn read(config: &Config, before: &Contents) -> Result<Contents,
     authorities(config)
         .filter_map(|path| std::fs::read(path).ok())
         .for_each(|bytes| update(&mut digest, &bytes));
-    let sources: Vec<_> = config.descriptors.iter().map(source).collect();
+    let sources: Vec<_> = config.descriptors.iter().map(|named| source(config, named)).collect();
     match source::read(&sources, &before.sources).await {
         Ok(sources) if findings.is_empty() => {
             sources.bytes().for_each(|bytes| update(&mut digest, bytes));
@@ -101,7 +101,7 @@ fn authorities(config: &Config) -> impl Iterator<Item = &Path> {
     of_providers.chain(of_stores)
 }
 
-fn source(named: &Descriptors) -> Source {
+fn source(config: &Config, named: &Descriptors) -> Source {
     match &named.source {
         descriptors::Source::File(path) | descriptors::Source::Directory(path) => {
             Source::Sets(vec![path.clone()])
@@ -109,7 +109,14 @@ fn source(named: &Descriptors) -> Source {
         descriptors::Source::Proto { path, includes } => {
             Source::Protos { paths: vec![path.clone()], includes: includes.clone() }
         }
-        descriptors::Source::Reflect { uri, .. } => Source::Reflection { url: uri.to_string() },
+        descriptors::Source::Reflect { uri, tls, .. } => {
+            let tls = tls.clone().unwrap_or_default();
+            // Where keys are elsewhere, nothing is shown.
+            let certificate = tls.certificate.filter(|_| config.has_secrets);
+            let certificate = certificate.map(|pair| (pair.chain, pair.key));
+            let tls = ReflectionTls { ca: tls.ca, certificate, server_name: tls.server_name };
+            Source::Reflection { url: uri.to_string(), tls }
+        }
         descriptors::Source::Embedded { name, set } => Source::Embedded { name, set },
     }
 }

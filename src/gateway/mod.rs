@@ -7,6 +7,7 @@
 mod access;
 mod auth;
 mod authorization;
+mod backend_tls;
 mod background;
 mod cache;
 mod certificates;

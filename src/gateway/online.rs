@@ -9,18 +9,18 @@ use http::Uri;
 use tokio::task::JoinSet;
 
 use super::snapshot::finding;
-use super::{limits, tokens};
+use super::{backend_tls, limits, tokens};
 use crate::config::Config;
 use crate::config::auth::{Kind, Provider};
 use crate::config::auth_jwt::Keys;
-use crate::config::endpoints::Endpoint;
 use crate::config::finding::Finding;
 use crate::config::observe::UsageSink;
+use crate::config::services::{self, Service};
 use crate::config::stores::StoreKind;
 use crate::stage::auth::{introspect, jwt};
 use crate::store::redis;
 use crate::telemetry::usage;
-use crate::upstream;
+use crate::upstream::{self, Address, Tls};
 
 /// For one answer, whatever it takes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,12 +45,22 @@ struct Probes<'c> {
 impl Probes<'_> {
     fn services(&mut self) {
         for service in &self.config.services {
-            for Endpoint { url, .. } in service.endpoints.fixed() {
+            let tls = service.speaks_tls().then(|| self.tls(service));
+            for endpoint in service.endpoints.fixed() {
+                let url = &endpoint.url;
                 let what = format!("`{}`: cannot connect to `{url}`", service.name);
                 let path = ["services", &service.name, "endpoints", "static"];
-                self.ask(&path, what, dial(url.clone()));
+                let tls = tls.clone().filter(|_| endpoint.is_tls());
+                self.ask(&path, what, dial(url.clone(), tls));
             }
         }
+    }
+
+    /// What the service shows and believes; where its key is elsewhere, it shows nothing.
+    fn tls(&self, service: &Service) -> Result<Tls, String> {
+        let tls = service.tls.clone().unwrap_or_default();
+        let certificate = tls.certificate.filter(|_| self.config.has_secrets);
+        backend_tls::read(&services::Tls { certificate, ..tls })
     }
 
     fn providers(&mut self) {
@@ -60,7 +70,7 @@ impl Probes<'_> {
                 Kind::ExtAuthz(ext_authz) => {
                     let what = format!("`auth.{}`: cannot connect to `{}`", provider.name, ext_authz.url);
                     let path = ["auth", &provider.name, "ext_authz", "url"];
-                    self.ask(&path, what, dial(ext_authz.url.clone()));
+                    self.ask(&path, what, dial(ext_authz.url.clone(), None));
                 }
                 Kind::Introspect(introspect) => {
                     let what = format!("`auth.{}`: its endpoint does not answer", provider.name);
@@ -132,7 +142,8 @@ impl Probes<'_> {
     }
 }
 
-async fn dial(url: Uri) -> Result<(), String> {
-    let authority = url.authority().ok_or("the URL has no host")?;
-    upstream::probe(authority).await
+async fn dial(url: Uri, tls: Option<Result<Tls, String>>) -> Result<(), String> {
+    let tls = tls.transpose()?;
+    let authority = url.authority().ok_or("the URL has no host")?.clone();
+    upstream::probe(&Address { authority, is_tls: tls.is_some() }, tls.as_ref()).await
 }

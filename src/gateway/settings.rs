@@ -87,6 +87,7 @@ pub(super) fn upstream(service: &Service, zone: Option<&str>) -> UpstreamConfig 
         connect_timeout: service.connect_timeout,
         keepalive: service.keepalive,
         keepalive_timeout: service.keepalive_timeout,
+        authority: service.tls.as_ref().and_then(|tls| tls.server_name.as_ref()?.parse().ok()),
         ..UpstreamConfig::default()
     }
 }
@@ -107,25 +108,41 @@ pub(super) fn access_log(log: &AccessLog, stdout: Box<dyn Write + Send>) -> Acce
 pub(super) fn endpoint(endpoint: &Endpoint) -> EndpointSpec {
     let authority = endpoint.url.authority().expect("an endpoint was read as a URL");
     EndpointSpec {
-        address: Address { authority: authority.clone(), is_tls: false },
+        address: Address { authority: authority.clone(), is_tls: endpoint.is_tls() },
         weight: endpoint.weight,
         zone: endpoint.zone.as_deref().map(Into::into),
     }
 }
 
-pub(super) fn discovery(discovered: &Discovered) -> DiscoverySettings {
+pub(super) fn discovery(service: &Service, discovered: &Discovered) -> DiscoverySettings {
+    let is_tls = service.tls.is_some();
     let source = match &discovered.source {
         Source::File(path) => {
-            discovery::Source::File(discovery::FileSettings { path: path.clone(), parse: endpoint_file })
+            let parse = if is_tls { tls_endpoint_file } else { plain_endpoint_file };
+            discovery::Source::File(discovery::FileSettings { path: path.clone(), parse })
         }
     };
-    DiscoverySettings { source, is_tls: false, empty_after: discovered.empty_after }
+    DiscoverySettings { source, is_tls, empty_after: discovered.empty_after }
 }
 
 /// The endpoints of a file, or what is wrong with it.
-fn endpoint_file(path: &Path, text: &str) -> Result<Vec<EndpointSpec>, String> {
+fn plain_endpoint_file(path: &Path, text: &str) -> Result<Vec<EndpointSpec>, String> {
+    endpoint_file(path, text, false)
+}
+
+fn tls_endpoint_file(path: &Path, text: &str) -> Result<Vec<EndpointSpec>, String> {
+    endpoint_file(path, text, true)
+}
+
+/// Who writes the file does not decide whether there is TLS.
+fn endpoint_file(path: &Path, text: &str, is_tls: bool) -> Result<Vec<EndpointSpec>, String> {
     let endpoints = endpoints::read_file(path, text).map_err(|findings| lines(&findings))?;
-    Ok(endpoints.iter().map(endpoint).collect())
+    let stray = endpoints.iter().find(|endpoint| endpoint.is_tls() != is_tls);
+    match stray {
+        None => Ok(endpoints.iter().map(endpoint).collect()),
+        Some(Endpoint { url, .. }) if is_tls => Err(format!("`{url}` is without TLS, and `tls` is given")),
+        Some(Endpoint { url, .. }) => Err(format!("`{url}` is by TLS: give the service `tls: true`")),
+    }
 }
 
 pub(super) fn usage(usage: &observe::Usage) -> UsageConfig {
@@ -206,9 +223,9 @@ listeners:
   web: { bind: \"127.0.0.1:3\" }
 services:
   api: {
-    endpoints: { static: [\"http://b:3\"] }, connect_timeout: 6s, request_message: 4KiB,
+    endpoints: { static: [\"https://b:3\"] }, connect_timeout: 6s, request_message: 4KiB,
     response_message: 5KiB, response_headers: 6KiB, connections: 16, queue: 17, keepalive: 18s,
-    keepalive_timeout: 7s, balance: round-robin, slow_start: 9s }
+    keepalive_timeout: 7s, balance: round-robin, slow_start: 9s, tls: { server_name: c } }
 ";
         let elsewhere = Elsewhere { descriptors: true, ..Elsewhere::default() };
         let config = Config::parse(text, Path::new("t.yaml"), elsewhere).expect("a good file");
@@ -263,8 +280,23 @@ services:
             connect_timeout: seconds(6),
             keepalive: Some(seconds(18)),
             keepalive_timeout: seconds(7),
+            authority: Some("c".parse().expect("a host")),
             ..UpstreamConfig::default()
         }
+    }
+
+    #[test]
+    fn files_of_endpoints_have_the_scheme_that_the_service_says() {
+        let check = |text: &str, is_tls: bool, expected: Result<usize, &str>| {
+            let found = endpoint_file(Path::new("f"), text, is_tls).map(|specs| specs.len());
+            assert_eq!(found, expected.map_err(str::to_owned), "{text} {is_tls}");
+        };
+        check("[\"http://b:1\", \"http://c:1\"]", false, Ok(2));
+        check("[\"https://b:1\"]", true, Ok(1));
+        check("[]", true, Ok(0));
+        let plain = "`http://c:1/` is without TLS, and `tls` is given";
+        check("[\"https://b:1\", \"http://c:1\"]", true, Err(plain));
+        check("[\"https://b:1\"]", false, Err("`https://b:1/` is by TLS: give the service `tls: true`"));
     }
 
     #[test]

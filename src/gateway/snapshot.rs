@@ -6,9 +6,10 @@ use std::sync::Arc;
 use http::Extensions;
 use tokio::runtime::Handle;
 
+use super::backend_tls::Handles;
 use super::contents::{self, Contents};
 use super::expressions::Expressions;
-use super::{access, auth, authorization, cache, clusters, limits, meter, protection, surfaces};
+use super::{access, auth, authorization, backend_tls, cache, clusters, limits, meter, protection, surfaces};
 use crate::config::Config;
 use crate::config::effective::Effective;
 use crate::config::finding::{Finding, Position, Severity};
@@ -72,7 +73,10 @@ pub(super) fn build(
     let effective = Effective::all(config);
     let (surfaces, mut warnings) = surfaces::build(config, &effective, &schema, &rules)?;
     warnings.extend(protection::doubtful(config, &effective, &surfaces));
-    let mut live = live(config, &effective, &schema, &surfaces, ground)?;
+    let before = ground.previous.and_then(|(config, before)| Some((config, before.live.get()?)));
+    let (tls, of_tls) = backend_tls::build(config, ground.background, before)?;
+    warnings.extend(of_tls);
+    let mut live = live(config, &effective, &schema, &surfaces, tls, ground)?;
     live.insert(meter::Routes::new(&ground.metrics.stats, &surfaces));
     let snapshot = Snapshot {
         schema,
@@ -99,6 +103,7 @@ fn live(
     effective: &[Effective<'_>],
     schema: &Schema,
     shown: &Surfaces,
+    tls: Handles,
     Ground { background, metrics, kept, workers, previous }: Ground<'_>,
 ) -> Result<Extensions, Vec<Finding>> {
     let mut live = Extensions::new();
@@ -117,7 +122,7 @@ fn live(
     live.insert(Arc::new(limits));
     live.insert(Arc::new(authorization));
     let protections = protection::build(config, effective, workers, previous.and_then(Extensions::get));
-    live.insert(clusters::build(config, &protections, workers, previous.and_then(Extensions::get)));
+    live.insert(clusters::build(config, &protections, tls, workers, previous.and_then(Extensions::get)));
     live.insert(protections);
     let caching = previous.and_then(|previous| previous.get::<Arc<Caching>>()).map(|caching| &**caching);
     if let Some(caching) = cache::build(config, effective, schema, shown, &metrics.stats.cache, caching)? {

@@ -21,6 +21,8 @@ use thiserror::Error;
 
 use crate::schema::{self, Input, Schema, SchemaError};
 
+pub use reflection::ReflectionTls;
+
 /// One place to read descriptors from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -29,8 +31,8 @@ pub enum Source {
     /// `.proto` files, or directories that are searched for them. Without `includes`, imports are looked
     /// up from the given directories and from where the given files lie.
     Protos { paths: Vec<PathBuf>, includes: Vec<PathBuf> },
-    /// gRPC server reflection at an `http://host:port` URL.
-    Reflection { url: String },
+    /// gRPC server reflection at an `http://host:port` URL, or at an `https://host:port` one.
+    Reflection { url: String, tls: ReflectionTls },
     /// A descriptor set that is part of this program.
     Embedded { name: &'static str, set: &'static [u8] },
 }
@@ -107,8 +109,9 @@ pub async fn read(sources: &[Source], before: &Contents) -> Result<Contents, Vec
             Source::Embedded { name, set } => {
                 contents.inputs.push(Input { name: (*name).to_owned(), bytes: Bytes::from_static(set) });
             }
-            Source::Reflection { url } => {
-                let fetched = reflection::fetch(url, &reflection::Bounds::default()).await;
+            Source::Reflection { url, tls } => {
+                contents.files.extend(tls.files().cloned());
+                let fetched = reflection::fetch(url, tls, &reflection::Bounds::default()).await;
                 let failed = |reason| SourceProblem::Reflection { url: url.clone(), reason };
                 let input = match (fetched, before.fetched.get(url)) {
                     (Ok(input), _) => Some(input),

@@ -1,4 +1,4 @@
-//! gRPC server reflection, v1 first, then v1alpha, over cleartext HTTP/2.
+//! gRPC server reflection, v1 first, then v1alpha, over HTTP/2 with or without TLS.
 //!
 //! ```text
 //! list services → the file of each service → the imports still missing, by name → one descriptor set
@@ -9,6 +9,7 @@
 //! does not know are left to [`schema::load`](crate::schema::load), which brings the well-known ones.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use http::uri::PathAndQuery;
 use prost::{Message, Oneof};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
@@ -43,16 +44,27 @@ impl Default for Bounds {
     }
 }
 
+/// How a backend at an `https://` URL is believed, and what it is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReflectionTls {
+    /// The authorities that are believed, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// What is shown to a backend that asks who calls: the certificate, and its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// The name that its certificate must be for. Default: the URL's host.
+    pub server_name: Option<String>,
+}
+
 /// Fetches everything that the backend at `url` describes.
-pub(super) async fn fetch(url: &str, bounds: &Bounds) -> Result<Input, Vec<String>> {
-    match tokio::time::timeout(bounds.timeout, fetch_all(url, bounds)).await {
+pub(super) async fn fetch(url: &str, tls: &ReflectionTls, bounds: &Bounds) -> Result<Input, Vec<String>> {
+    match tokio::time::timeout(bounds.timeout, fetch_all(url, tls, bounds)).await {
         Ok(result) => result,
         Err(_) => Err(vec![format!("not done after {} s", bounds.timeout.as_secs_f32())]),
     }
 }
 
-async fn fetch_all(url: &str, bounds: &Bounds) -> Result<Input, Vec<String>> {
-    let channel = connect(url).await.map_err(|reason| vec![reason])?;
+async fn fetch_all(url: &str, tls: &ReflectionTls, bounds: &Bounds) -> Result<Input, Vec<String>> {
+    let channel = connect(url, tls).await.map_err(|reason| vec![reason])?;
     let (mut dialog, services) = open(&channel, bounds).await.map_err(|reason| vec![reason])?;
     let mut files = Files { bounds: *bounds, ..Files::default() };
     let mut problems = Vec::new();
@@ -89,12 +101,39 @@ fn is_reflection(service: &str) -> bool {
     service.starts_with("grpc.reflection.")
 }
 
-async fn connect(url: &str) -> Result<Channel, String> {
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| "not a URL".to_owned())?;
-    if endpoint.uri().scheme_str() != Some("http") {
-        return Err("expected an http:// URL".to_owned());
+async fn connect(url: &str, tls: &ReflectionTls) -> Result<Channel, String> {
+    let mut endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| "not a URL".to_owned())?;
+    match endpoint.uri().scheme_str() {
+        Some("http") => {}
+        Some("https") => {
+            endpoint = endpoint.tls_config(tls.config()?).map_err(|error| innermost(&error))?;
+        }
+        _ => return Err("expected an http:// or https:// URL".to_owned()),
     }
     endpoint.connect().await.map_err(|error| format!("cannot connect: {}", innermost(&error)))
+}
+
+impl ReflectionTls {
+    /// Every file that it names.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.ca.iter().chain(self.certificate.iter().flat_map(|(chain, key)| [chain, key]))
+    }
+
+    fn config(&self) -> Result<ClientTlsConfig, String> {
+        let read =
+            |path: &PathBuf| std::fs::read(path).map_err(|error| format!("`{}`: {error}", path.display()));
+        let mut config = match &self.ca {
+            Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(path)?)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        if let Some((chain, key)) = &self.certificate {
+            config = config.identity(Identity::from_pem(read(chain)?, read(key)?));
+        }
+        Ok(match &self.server_name {
+            Some(name) => config.domain_name(name),
+            None => config,
+        })
+    }
 }
 
 /// Opens the first version that the backend has, with the list of services as its first answer.
@@ -214,7 +253,8 @@ impl Files {
 }
 
 fn describe(status: &Status) -> String {
-    format!("{:?}: {}", status.code(), status.message())
+    let reason = std::error::Error::source(status).map(|source| format!(": {}", innermost(source)));
+    format!("{:?}: {}{}", status.code(), status.message(), reason.unwrap_or_default())
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {
@@ -342,7 +382,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let bounds = Bounds { timeout: Duration::from_millis(50), ..Bounds::default() };
-        let problems = fetch(&url, &bounds).await.err();
+        let problems = fetch(&url, &ReflectionTls::default(), &bounds).await.err();
         assert_eq!(problems, Some(vec!["not done after 0.05 s".to_owned()]));
     }
 }

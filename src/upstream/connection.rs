@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::UpstreamConfig;
 use super::endpoint::Address;
 use super::pool::Pool;
-use super::socket::CountedSocket;
+use super::socket::{CountedSocket, Transport};
 
 /// Streams opened before the peer's SETTINGS have come: what RFC 9113, section 6.5.2, wants every
 /// peer to allow at least.
@@ -75,11 +75,12 @@ pub(super) async fn connect(
     config: &UpstreamConfig,
     address: &Address,
     proof: Proof,
-    on_end: impl FnOnce(&Arc<Connection>, Ended) + Send + 'static,
+    on_end: impl FnOnce(&Arc<Connection>, Ended, Option<&str>) + Send + 'static,
 ) -> io::Result<Arc<Connection>> {
-    let socket = TcpStream::connect((address.host(), address.port())).await?;
-    tune(&socket, config.keepalive_timeout)?;
     let writes = Arc::default();
+    let transport = dial(config, address, Arc::clone(&writes)).await?;
+    // Until it answers, nobody knows whether it takes our certificate: in TLS 1.3 it says so after the handshake.
+    let proof = if address.is_tls { Proof::Ping } else { proof };
     let (sender, mut driver) = h2::client::Builder::new()
         .initial_window_size(config.stream_window_bytes)
         .initial_connection_window_size(config.connection_window_bytes)
@@ -88,7 +89,7 @@ pub(super) async fn connect(
         .max_header_list_size(config.header_bytes_max.saturating_add(1))
         .data_frame_budget(DATA_OVERHEAD_BYTES_MAX)
         .enable_push(false)
-        .handshake(CountedSocket::new(socket, Arc::clone(&writes)))
+        .handshake(transport)
         .await
         .map_err(io::Error::other)?;
     let mut pings = driver.ping_pong().expect("taken once");
@@ -103,7 +104,7 @@ pub(super) async fn connect(
     let watched = Arc::downgrade(&connection);
     let keepalive = config.keepalive.map(|interval| (interval, config.keepalive_timeout));
     let (prove, proven) = oneshot::channel();
-    tokio::spawn(async move {
+    let driving = tokio::spawn(async move {
         let mut driver = pin!(driver);
         let is_active = {
             let watched = watched.clone();
@@ -124,13 +125,29 @@ pub(super) async fn connect(
             connection.is_closed.store(true, Ordering::Relaxed);
             let is_proven = connection.is_proven.load(Ordering::Relaxed);
             tracing::debug!(error, is_proven, "connection to the backend ended");
-            on_end(&connection, if is_proven { Ended::Proven } else { Ended::Unproven });
+            let ended = if is_proven { Ended::Proven } else { Ended::Unproven };
+            on_end(&connection, ended, error.as_deref());
         }
+        error
     });
-    if proof == Proof::Ping {
-        proven.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionReset))?;
+    if proof == Proof::Ping && proven.await.is_err() {
+        let error = driving.await.ok().flatten();
+        return Err(error.map_or_else(|| io::ErrorKind::ConnectionReset.into(), io::Error::other));
     }
     Ok(connection)
+}
+
+/// The way there, on which nothing has been said of HTTP/2 yet.
+async fn dial(config: &UpstreamConfig, address: &Address, writes: Arc<AtomicU64>) -> io::Result<Transport> {
+    let socket = TcpStream::connect((address.host(), address.port())).await?;
+    tune(&socket, config.keepalive_timeout)?;
+    let socket = CountedSocket::new(socket, writes);
+    if !address.is_tls {
+        return Ok(Transport::Plain(socket));
+    }
+    let tls = config.tls.as_ref().ok_or_else(|| io::Error::other("TLS is not set up for it"))?;
+    let stream = tls.0.current().connect(address, socket).await?;
+    Ok(Transport::Tls(Box::new(stream)))
 }
 
 /// Small frames must not wait for each other (Nagle), and a vanished peer must be noticed.

@@ -34,6 +34,7 @@ mod reply;
 mod request;
 mod socket;
 mod status;
+mod tls;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::uri::Authority;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep};
 
@@ -59,6 +61,8 @@ pub use frame::put_frame;
 pub use probe::probe;
 pub use reply::{GrpcMessages, GrpcReply};
 pub use request::{GrpcRequest, RequestMessages, RequestStream, Terms};
+pub use tls::{CurrentTls, Tls, TlsError, TlsHandle, TlsMaterial};
+
 pub(crate) use status::protocol_error;
 
 use attempt::Attempt;
@@ -100,6 +104,10 @@ pub struct UpstreamConfig {
     pub keepalive: Option<Duration>,
     /// How long a PING, or sent bytes at the TCP level, may stay unanswered.
     pub keepalive_timeout: Duration,
+    /// For endpoints with TLS.
+    pub tls: Option<TlsHandle>,
+    /// What calls name as their host, instead of their endpoint.
+    pub authority: Option<Authority>,
 }
 
 /// A call that got no reply.
@@ -241,6 +249,8 @@ impl Default for UpstreamConfig {
             connection_window_bytes: 4 << 20,
             keepalive: None,
             keepalive_timeout: Duration::from_secs(20),
+            tls: None,
+            authority: None,
         }
     }
 }

@@ -170,9 +170,9 @@ impl Pool {
     async fn connect(pool: Weak<Self>, cluster: Arc<Cluster>, endpoint: Arc<Endpoint>, proof: Proof) {
         let on_end = {
             let pool = Weak::clone(&pool);
-            move |connection: &Arc<Connection>, ended| {
+            move |connection: &Arc<Connection>, ended, error: Option<&str>| {
                 if let Some(pool) = pool.upgrade() {
-                    pool.ended(connection, ended);
+                    pool.ended(connection, ended, error);
                 }
             }
         };
@@ -202,7 +202,7 @@ impl Pool {
         pool.changed.notify_waiters();
     }
 
-    fn ended(&self, connection: &Arc<Connection>, ended: Ended) {
+    fn ended(&self, connection: &Arc<Connection>, ended: Ended, error: Option<&str>) {
         let mut state = self.lock();
         let count = state.open.len();
         state.open.retain(|open| !Arc::ptr_eq(open, connection));
@@ -214,9 +214,11 @@ impl Pool {
         if ended == Ended::Unproven {
             self.failed(&mut state);
             self.metrics.upstream_connect_failures.add(1);
+            let spoken = if self.endpoint.address.is_tls { "gRPC" } else { "gRPC without TLS" };
             tracing::warn!(
                 endpoint = %self.endpoint.address,
-                "the backend closed a connection before it ever answered; does it speak gRPC without TLS?"
+                error,
+                "the backend closed a connection before it ever answered; does it speak {spoken}?"
             );
         }
         drop(state);

@@ -5,25 +5,33 @@ use std::pin::pin;
 use std::task::Poll;
 
 use h2::Ping;
-use http::uri::Authority;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::endpoint::Address;
+use super::tls::Tls;
+
 /// Resolves the host, connects to one of its addresses and waits for the answer to a PING; without a bound in time.
+/// An address with TLS is only believed by `tls`.
 ///
 /// # Errors
 ///
 /// In words, for operators.
-pub async fn probe(authority: &Authority) -> Result<(), String> {
-    let host = authority.host();
-    // The host of an IPv6 authority is in brackets, which the resolver does not want.
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let addresses = tokio::net::lookup_host((host, authority.port_u16().unwrap_or(80))).await;
+pub async fn probe(address: &Address, tls: Option<&Tls>) -> Result<(), String> {
+    let host = address.host();
+    let addresses = tokio::net::lookup_host((host, address.port())).await;
     let addresses: Vec<_> = addresses.map_err(|error| format!("`{host}` is not found: {error}"))?.collect();
     let socket = TcpStream::connect(addresses.as_slice()).await.map_err(|error| error.to_string())?;
-    speaks_http2(socket).await.map_err(|reason| format!("it does not speak HTTP/2: {reason}"))
+    let spoken = match tls.filter(|_| address.is_tls) {
+        Some(tls) => {
+            speaks_http2(tls.connect(address, socket).await.map_err(|error| error.to_string())?).await
+        }
+        None => speaks_http2(socket).await,
+    };
+    spoken.map_err(|reason| format!("it does not speak HTTP/2: {reason}"))
 }
 
-async fn speaks_http2(socket: TcpStream) -> Result<(), String> {
+async fn speaks_http2(socket: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), String> {
     let (sender, mut connection) = h2::client::handshake(socket).await.map_err(|error| error.to_string())?;
     let mut pings = connection.ping_pong().expect("taken once");
     let mut answer = pin!(pings.ping(Ping::opaque()));

@@ -16,13 +16,12 @@ use futures_core::Stream;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_TYPE, TE, USER_AGENT};
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, uri};
 use tokio::task::JoinHandle;
 
 use super::attempt::Attempt;
 use super::connection::Lease;
-use super::endpoint::Address;
 use super::{Failure, UpstreamConfig, frame, status};
 use crate::policy::concurrency::Priority;
 use crate::policy::retry::RetryRules;
@@ -114,7 +113,9 @@ pub(super) async fn open(
     config: &UpstreamConfig,
 ) -> Result<Opened, Failure> {
     let GrpcRequest { path, metadata, timeout, messages, .. } = request;
-    let head = head(path, metadata, timeout, lease.address());
+    let address = lease.address();
+    let authority = config.authority.as_ref().unwrap_or(&address.authority);
+    let head = head(path, metadata, timeout, address.scheme(), authority.clone());
     let writes = lease.writes();
     let (response, mut body) =
         lease.send_request(head).map_err(|error| Failure::unsent(status::from_h2(&error).status))?;
@@ -155,7 +156,8 @@ fn head(
     path: PathAndQuery,
     mut metadata: HeaderMap,
     timeout: Option<Duration>,
-    address: &Address,
+    scheme: Scheme,
+    authority: Authority,
 ) -> Request<()> {
     metadata.insert(TE, TRAILERS);
     metadata.insert(CONTENT_TYPE, APPLICATION_GRPC);
@@ -165,8 +167,8 @@ fn head(
         None => metadata.remove(GRPC_TIMEOUT),
     };
     let mut parts = uri::Parts::default();
-    parts.scheme = Some(address.scheme());
-    parts.authority = Some(address.authority.clone());
+    parts.scheme = Some(scheme);
+    parts.authority = Some(authority);
     parts.path_and_query = Some(path);
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;

@@ -5,6 +5,7 @@ mod access_log;
 mod arbitrary;
 mod auth;
 mod authorize;
+mod backend_tls;
 mod balance;
 mod bindings;
 mod bounds;

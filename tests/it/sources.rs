@@ -7,11 +7,12 @@ use std::process::{Child, Command, Stdio};
 
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_reflection::server::Builder;
 use transom::schema::Schema;
-use transom::source::{self, Source};
+use transom::source::{self, ReflectionTls, Source};
 
+use crate::support::tls::{Authority, Issued};
 use crate::support::{missing, requires_tools};
 
 const LIBRARY: &[u8] = include_bytes!("../../descriptors/library.binpb");
@@ -68,7 +69,7 @@ async fn every_broken_source_is_named() {
     let found = errors(&[
         Source::Sets(vec![path("none.binpb"), path("empty"), path("t.proto")]),
         Source::Protos { paths: vec![path("none.proto"), path("empty")], includes: vec![] },
-        Source::Reflection { url: "https://localhost:1".to_owned() },
+        Source::Reflection { url: "ftp://localhost:1".to_owned(), tls: ReflectionTls::default() },
     ])
     .await;
     let directory = directory.display();
@@ -78,7 +79,7 @@ async fn every_broken_source_is_named() {
         format!("`{directory}/t.proto`: a .proto file is not a descriptor set, give it as a proto source"),
         format!("`{directory}/empty`: no file that ends in .proto"),
         format!("file '{directory}/none.proto' is not in any include path"),
-        "reflection at `https://localhost:1`: expected an http:// URL".to_owned(),
+        "reflection at `ftp://localhost:1`: expected an http:// or https:// URL".to_owned(),
     ];
     assert_eq!(found, expected);
     let found = errors(&[Source::Sets(vec![path("bad.binpb")])]).await;
@@ -154,7 +155,7 @@ async fn tonic_describes_itself_in_either_version() {
     let expected = rules(&loaded(&[Source::Sets(vec![directory])]).await);
     for version in [Version::V1, Version::V1Alpha] {
         let url = tonic_server(version, LIBRARY).await;
-        let schema = loaded(&[Source::Reflection { url }]).await;
+        let schema = loaded(&[Source::Reflection { url, tls: ReflectionTls::default() }]).await;
         assert_eq!(rules(&schema), expected, "{version:?}");
         assert!(schema.pool().services().all(|service| !service.full_name().starts_with("grpc.reflection.")));
     }
@@ -168,7 +169,7 @@ async fn server_without_reflection_and_no_server_are_told_apart() {
     let other = tonic::service::Routes::default();
     let server = Server::builder().add_routes(other);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    let found = errors(&[Source::Reflection { url: url.clone() }]).await;
+    let found = errors(&[Source::Reflection { url: url.clone(), tls: ReflectionTls::default() }]).await;
     let expected = "the backend offers neither grpc.reflection.v1 nor v1alpha";
     assert_eq!(found, [format!("reflection at `{url}`: {expected}")]);
 
@@ -176,9 +177,55 @@ async fn server_without_reflection_and_no_server_are_told_apart() {
     let address = listener.local_addr().expect("its address");
     drop(listener);
     let url = format!("http://{address}");
-    let found = errors(&[Source::Reflection { url: url.clone() }]).await;
+    let found = errors(&[Source::Reflection { url: url.clone(), tls: ReflectionTls::default() }]).await;
     let expected = format!("reflection at `{url}`: cannot connect: Connection refused (os error 111)");
     assert_eq!(found, [expected]);
+}
+
+#[tokio::test]
+async fn servers_describe_themselves_by_tls() {
+    let (authority, clients) = (Authority::new("authority"), Authority::new("clients"));
+    let issued = authority.host(&["orders.test"]);
+    let identity = |issued: &Issued| Identity::from_pem(&issued.chain, &issued.key);
+    let tls = ServerTlsConfig::new()
+        .identity(identity(&issued))
+        .client_ca_root(Certificate::from_pem(&clients.pem));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://{}", listener.local_addr().expect("its address"));
+    let reflection = Builder::configure().register_encoded_file_descriptor_set(LIBRARY);
+    let server = Server::builder()
+        .tls_config(tls)
+        .expect("a pair")
+        .add_service(reflection.build_v1().expect("a valid set"));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let client = clients.client("spiffe://edge.test/gateway");
+    let files: [(&str, &[u8]); 5] = [
+        ("library.binpb", LIBRARY),
+        ("ca.crt", authority.pem.as_bytes()),
+        ("other.crt", clients.pem.as_bytes()),
+        ("edge.crt", client.chain.as_bytes()),
+        ("edge.key", client.key.as_bytes()),
+    ];
+    let directory = directory("tls", &files);
+    let expected = rules(&loaded(&[Source::Sets(vec![directory.join("library.binpb")])]).await);
+    let path = |name: &str| directory.join(name);
+    let tls = ReflectionTls {
+        ca: Some(path("ca.crt")),
+        certificate: Some((path("edge.crt"), path("edge.key"))),
+        server_name: Some("orders.test".to_owned()),
+    };
+    let source = |tls: ReflectionTls| [Source::Reflection { url: url.clone(), tls }];
+    assert_eq!(rules(&loaded(&source(tls.clone())).await), expected);
+    for (tls, words) in [
+        (ReflectionTls { ca: Some(path("other.crt")), ..tls.clone() }, "UnknownIssuer"),
+        (ReflectionTls { server_name: None, ..tls.clone() }, "not valid for name"),
+        // Its alert may be lost with the connection.
+        (ReflectionTls { certificate: None, ..tls.clone() }, "Unknown: "),
+        (ReflectionTls { ca: Some(path("none")), ..tls }, "none`: No such file"),
+    ] {
+        let found = errors(&source(tls)).await;
+        assert!(matches!(&found[..], [one] if one.contains(words)), "{words}: {found:?}");
+    }
 }
 
 /// A process that ends with the test.
@@ -226,6 +273,6 @@ async fn grpcio_describes_itself() {
     let set = root.join("library.binpb");
     let Some((_process, url)) = grpcio_server(&set) else { return };
     let expected = rules(&loaded(&[Source::Sets(vec![root])]).await);
-    let schema = loaded(&[Source::Reflection { url }]).await;
+    let schema = loaded(&[Source::Reflection { url, tls: ReflectionTls::default() }]).await;
     assert_eq!(rules(&schema), expected);
 }

@@ -66,7 +66,7 @@ fn sources_are_joined() {
     };
     let proto = |path: &str| Source::Proto { path: path.into(), includes: vec![] };
     check("--proto p", &[proto("p")]);
-    check("--reflect http://c:1", &[Source::Reflect { uri: uri("http://c:1"), refresh: None }]);
+    check("--reflect http://c:1", &[Source::Reflect { uri: uri("http://c:1"), refresh: None, tls: None }]);
     check(
         "--descriptors src --proto a --descriptors b --proto c",
         &[Source::Directory("src".into()), Source::File("b".into()), proto("a"), proto("c")],

@@ -104,7 +104,7 @@ fn read_pair(name: &str, node: &Node, report: &mut Report) -> Option<Certificate
 }
 
 /// `file:PATH`, as secrets are written; relative to the directory of the configuration file.
-fn file(node: &Node, report: &mut Report) -> Option<PathBuf> {
+pub(in crate::config) fn file(node: &Node, report: &mut Report) -> Option<PathBuf> {
     let text = value::text(node, report)?;
     match text.strip_prefix("file:") {
         Some(path) if !path.is_empty() => Some(report.path(path)),
@@ -116,7 +116,7 @@ fn file(node: &Node, report: &mut Report) -> Option<PathBuf> {
 }
 
 /// As [`file`], and nobody else's to read.
-fn key(node: &Node, report: &mut Report) -> Option<PathBuf> {
+pub(in crate::config) fn key(node: &Node, report: &mut Report) -> Option<PathBuf> {
     let path = file(node, report)?;
     if secret::is_readable_by_all(&path) {
         report.warn(node.position, format!("`{}` may be read by every user of the system", path.display()));

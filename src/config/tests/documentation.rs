@@ -17,6 +17,7 @@ const READERS: &[&str] = &[
     include_str!("../listeners/tls.rs"),
     include_str!("../descriptors.rs"),
     include_str!("../services.rs"),
+    include_str!("../services/tls.rs"),
     include_str!("../endpoints.rs"),
     include_str!("../balance.rs"),
     include_str!("../routes.rs"),

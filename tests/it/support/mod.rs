@@ -84,6 +84,13 @@ impl Gateway {
         Self::spawn(command, "debug", arguments).await
     }
 
+    /// [`start`](Self::start), in an environment with this variable.
+    pub(crate) async fn start_with_variable(variable: (&str, PathBuf), arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_transom"));
+        command.env(variable.0, variable.1);
+        Self::spawn(command, "warn", arguments).await
+    }
+
     /// [`start`](Self::start), in a process that may have so many files and sockets open.
     pub(crate) async fn start_with_descriptors(count: usize, arguments: &[&str]) -> Self {
         let mut shell = Command::new("sh");

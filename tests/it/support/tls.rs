@@ -8,12 +8,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use transom::server::{CurrentTls, Pem, Tickets, Tls, TlsHandle, TlsMaterial};
+use transom::policy::pem::Pem;
+use transom::server::{CurrentTls, Tickets, Tls, TlsHandle, TlsMaterial};
 
 /// Signs certificates.
 pub(crate) struct Authority {
@@ -47,6 +49,15 @@ impl Authority {
         self.issue(CertificateParams::new(names).expect("names"))
     }
 
+    /// For hosts of these names, until long ago.
+    pub(crate) fn expired(&self, names: &[&str]) -> Issued {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        self.issue(params)
+    }
+
     /// For a client with this URI as its name.
     pub(crate) fn client(&self, uri: &str) -> Issued {
         let mut params = CertificateParams::default();
@@ -64,6 +75,40 @@ impl Authority {
             der: certificate.der().clone(),
             key_der: key.serialize_der(),
         }
+    }
+}
+
+impl Issued {
+    /// Whether it is this one that was shown.
+    pub(crate) fn is(&self, shown: Option<&CertificateDer<'_>>) -> bool {
+        shown == Some(&self.der)
+    }
+
+    /// How a gRPC server shows it, which asks for client certificates of an authority if there is one.
+    pub(crate) fn serving(&self, clients: Option<&Authority>) -> ServerConfig {
+        self.serving_clients_of(clients.as_slice())
+    }
+
+    /// As [`serving`](Self::serving), for clients of any of these authorities.
+    pub(crate) fn serving_clients_of(&self, clients: &[&Authority]) -> ServerConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .expect("versions");
+        let mut roots = RootCertStore::empty();
+        for authority in clients {
+            roots.add(authority.certificate.clone()).expect("an authority");
+        }
+        let builder = if roots.is_empty() {
+            builder.with_no_client_auth()
+        } else {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().expect("authorities"))
+        };
+        let key = PrivateKeyDer::Pkcs8(self.key_der.clone().into());
+        let mut config = builder.with_single_cert(vec![self.der.clone()], key).expect("a pair");
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config
     }
 }
 
