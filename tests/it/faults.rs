@@ -1,6 +1,7 @@
 //! Faults to survive, at the real door: backends that die, lie or speak something else; no descriptor left.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use bytes::Bytes;
 use h2::Reason;
@@ -13,9 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::support::backend::framed;
-use crate::support::raw::{GRPC, Mortal, Serve, head, reply, serve};
-use crate::support::soon;
-use crate::support::{Gateway, eventually, http as door};
+use crate::support::raw::{Backend, GRPC, Mortal, Serve, head, reply, serve};
+use crate::support::{Gateway, eventually, figure, http as door, soon};
 
 /// `Item { name = "x" }`.
 const ITEM: &[u8] = b"\x0a\x01x";
@@ -166,4 +166,44 @@ async fn without_descriptors_accepting_pauses_and_recovers() {
     for _ in 0..10 {
         assert_eq!(get(&gateway, "/v1/items/7").await.status, 200);
     }
+}
+
+/// A client that leaves, however it called, is a call less at the backend: told, not found out by its deadline.
+#[tokio::test]
+async fn leaving_clients_cancel_their_calls_at_the_backend() {
+    const ROUNDS: usize = 20;
+    let (arrivals, mut arrived) = mpsc::unbounded_channel();
+    let (cancellations, mut cancelled) = mpsc::unbounded_channel();
+    let backend = Backend::start(serve(move |_request: Request<RecvStream>, mut respond| {
+        let (arrivals, cancellations) = (arrivals.clone(), cancellations.clone());
+        async move {
+            let _ = arrivals.send(());
+            let reason = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+            let _ = cancellations.send((Instant::now(), reason.ok()));
+        }
+    }))
+    .await;
+    let gateway = before(backend.address).await;
+    let address = gateway.address;
+    let mut took = Vec::new();
+    for round in 0..ROUNDS {
+        // Over HTTP/1.1 the connection ends with its call, over HTTP/2 the call alone.
+        let target = ["/v1/items/7", "/v1/items/7:watch"][round / 2 % 2];
+        let mut shared = door::connect_h2(address).await;
+        let call = tokio::spawn(async move {
+            match round % 2 {
+                0 => drop(door::send(address, door::request("GET", target), "").await),
+                _ => drop(shared.send_request(door::empty(target)).await),
+            }
+        });
+        soon(arrived.recv()).await.expect("a call");
+        let left = Instant::now();
+        call.abort();
+        let (told, reason) = soon(cancelled.recv()).await.expect("a reset");
+        assert_eq!(reason, Some(Reason::CANCEL), "round {round}");
+        took.push(told.saturating_duration_since(left));
+    }
+    took.sort_unstable();
+    let (median, longest) = (took[ROUNDS / 2], took[ROUNDS - 1]);
+    figure(format_args!("{ROUNDS} clients left: the backend was told after {median:?}, at most {longest:?}"));
 }
