@@ -55,12 +55,12 @@ impl<T> Hosts<T> {
     }
 }
 
-/// The hosts that a certificate in DER is for. Common names do not count (RFC 9525, section 2).
+/// The hosts that a certificate in DER is for, in lower case (RFC 4343). Common names do not count (RFC 9525, section 2).
 pub(super) fn names(der: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
     let Ok(Some(alternatives)) = certificate.subject_alternative_name() else { return Vec::new() };
     let name = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
         _ => None,
     };
     alternatives.value.general_names.iter().filter_map(name).collect()
@@ -69,6 +69,15 @@ pub(super) fn names(der: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_a_certificate_have_no_case() {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let names = ["Shop.Example".to_owned(), "*.API.example".to_owned()];
+        let parameters = rcgen::CertificateParams::new(names).expect("names");
+        let certificate = parameters.self_signed(&key).expect("a certificate");
+        assert_eq!(super::names(certificate.der()), ["shop.example", "*.api.example"]);
+    }
 
     #[test]
     fn the_nearest_name_comes_first() {
