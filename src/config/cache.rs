@@ -17,6 +17,7 @@ use http::HeaderName;
 
 use super::finding::{Position, Report};
 use super::section::Section;
+use super::surfaces::{Named, named};
 use super::value::{self, GIB, KIB, MIB};
 use super::yaml::{Node, Value};
 
@@ -39,6 +40,8 @@ pub struct Cache {
     pub public: bool,
     /// A longer reply is not kept, its headers included. Default 1 MiB.
     pub max_bytes: usize,
+    /// Where nodes share replies, beside the memory of each.
+    pub store: Option<Named>,
 }
 
 /// Who shares replies.
@@ -85,6 +88,7 @@ impl Cache {
             partition: Partition::default(),
             public: false,
             max_bytes: MIB,
+            store: None,
         };
         match &node.value {
             Value::Text(text) if text == "none" => return Some(Self { is_none: true, ..cache }),
@@ -103,7 +107,8 @@ impl Cache {
         section.read("partition", &mut cache.partition, value::choice(&PARTITIONS));
         section.read("public", &mut cache.public, value::boolean);
         section.read("max_bytes", &mut cache.max_bytes, value::bytes(KIB..=64 * MIB));
-        section.close(&["store"]);
+        section.read("store", &mut cache.store, |node, report| named(node, report).map(Some));
+        section.close(&[]);
         if cache.public && cache.partition == Partition::Consumer {
             report.add(
                 node.position,

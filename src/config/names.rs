@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Config;
 use super::auth::Kind as ProviderKind;
+use super::cache::Cache;
 use super::consumers::{Consumer, Origin, Plan};
 use super::effective::Effective;
 use super::finding::Report;
@@ -200,6 +201,15 @@ fn stores(config: &Config, root: &Node, report: &mut Report) {
             report.add(position, format!("`{name}` is in memory, and revocations are read from a `redis`"));
         }
     }
+    for named in caches(config).filter_map(|cache| cache.store.as_ref()) {
+        kind.uses(named, report);
+        let store = config.stores.iter().find(|store| store.name == named.name);
+        let is_memory = store.is_some_and(|store| matches!(store.kind, StoreKind::Memory { .. }));
+        if let (true, Some(position)) = (is_memory, named.position) {
+            let name = &named.name;
+            report.add(position, format!("`{name}` is in memory, where each node has its replies anyway"));
+        }
+    }
     for store in &config.stores {
         if !kind.used.contains(store.name.as_str()) {
             report.warn(store.position, format!("nothing uses the store `{}`", store.name));
@@ -236,6 +246,13 @@ fn rates(config: &Config) -> impl Iterator<Item = &Rate> {
     let of_policies = config.policies.iter().map(|policy| &policy.clauses);
     let rules = config.surfaces.iter().flat_map(|surface| &surface.rules);
     of_policies.chain(rules.map(|rule| &rule.clauses)).filter_map(|clauses| clauses.rate.as_ref()).flatten()
+}
+
+/// The caches of all policies and rules.
+fn caches(config: &Config) -> impl Iterator<Item = &Cache> {
+    let of_policies = config.policies.iter().map(|policy| &policy.clauses);
+    let rules = config.surfaces.iter().flat_map(|surface| &surface.rules);
+    of_policies.chain(rules.map(|rule| &rule.clauses)).filter_map(|clauses| clauses.cache.as_ref())
 }
 
 /// The names that a section of the file gives.

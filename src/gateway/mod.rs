@@ -52,6 +52,7 @@ use crate::server::{
 use crate::snapshot::{Catalog, Snapshot};
 use crate::source::changes::Changes;
 use crate::stage::auth::Auth;
+use crate::stage::cache::Caching;
 use crate::stage::limit::Limits;
 use crate::stage::{self, Calls, Stages};
 use crate::telemetry::access_log::AccessLog;
@@ -253,6 +254,7 @@ fn show(catalog: &Catalog, metrics: &Metrics) {
     let snapshot = catalog.current();
     clusters::observe(&snapshot, metrics);
     snapshot.live.get::<Arc<Limits>>().inspect(|limits| limits.be_counted());
+    snapshot.live.get::<Arc<Caching>>().inspect(|caching| caching.begin());
     if let Some(Protections(protections)) = snapshot.live.get() {
         metrics.stats.services.observe(Arc::clone(protections));
     }

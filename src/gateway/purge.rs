@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::server::{self, Purged};
 use crate::snapshot::{Catalog, Snapshot};
@@ -61,28 +61,60 @@ enum PurgeError {
     NoPath,
 }
 
+/// What is said of a store that has told all nodes.
+const TOLD: &str = "told";
+
 /// Tags of one purge.
 const TAGS_MAX: usize = 256;
 
 impl server::Purge for Purger {
     fn purge(&self, actor: String, wanted: Bytes) -> Pin<Box<dyn Future<Output = Purged> + Send>> {
-        let catalog = Arc::clone(&self.0);
-        // Many replies and a log on a disk: the admin listener answers others meanwhile.
-        let job = tokio::task::spawn_blocking(move || run(&catalog.current(), &actor, &wanted));
+        let snapshot = self.0.current();
+        // What is begun is done, whether somebody waits for the answer or not.
+        let job = tokio::spawn(run(snapshot, actor, wanted));
         Box::pin(async move { job.await.unwrap_or_else(|_| refused("purging has failed")) })
     }
 }
 
-fn run(snapshot: &Snapshot, actor: &str, body: &[u8]) -> Purged {
-    let (wanted, purge) = match read(body, snapshot) {
+async fn run(snapshot: Arc<Snapshot>, actor: String, body: Bytes) -> Purged {
+    let (wanted, purge) = match read(&body, &snapshot) {
         Ok(read) => read,
         Err(error) => return refused(&error.to_string()),
     };
-    let caching = snapshot.live.get::<Arc<Caching>>();
-    let count = caching.map_or(0, |caching| caching.cache.memory().purge(&purge));
+    let Some(caching) = snapshot.live.get::<Arc<Caching>>().cloned() else {
+        return Purged::Done(told(0, &Map::new()));
+    };
+    // Many replies: the admin listener answers others meanwhile.
+    let forget = |caching: Arc<Caching>, purge: Purge| {
+        let forgotten = tokio::task::spawn_blocking(move || caching.cache.memory().purge(&purge));
+        async { forgotten.await.unwrap_or(0) }
+    };
+    let mut count = forget(Arc::clone(&caching), purge.clone()).await;
+    let mut stores = Map::new();
+    for (name, store) in &caching.stores {
+        let told = store.purge(&purge).await.err();
+        stores.insert(name.to_string(), told.as_deref().unwrap_or(TOLD).into());
+    }
+    if !stores.is_empty() {
+        // What came out of a store before that knew of the purge.
+        count += forget(caching, purge).await;
+    }
     tracing::info!(actor, purge = %wanted, count, "replies of the cache are purged");
-    audit::note("cache.purged", actor, json!({ "purge": wanted, "count": count }));
-    Purged::Done(format!("{}\n", json!({ "purged": count })).into())
+    let is_whole = stores.values().all(|told| told == TOLD);
+    let json = told(count, &stores);
+    let entry = json!({ "purge": wanted, "count": count, "stores": stores });
+    // A log on a disk.
+    let _ = tokio::task::spawn_blocking(move || audit::note("cache.purged", &actor, entry)).await;
+    if is_whole { Purged::Done(json) } else { Purged::HereAlone(json) }
+}
+
+/// What is answered; stores where there are some.
+fn told(count: u64, stores: &Map<String, Value>) -> Arc<str> {
+    let json = match stores.is_empty() {
+        true => json!({ "purged": count }),
+        false => json!({ "purged": count, "stores": stores }),
+    };
+    format!("{json}\n").into()
 }
 
 fn refused(error: &str) -> Purged {

@@ -125,7 +125,8 @@ fn live(
     live.insert(clusters::build(config, &protections, tls, workers, previous.and_then(Extensions::get)));
     live.insert(protections);
     let caching = previous.and_then(|previous| previous.get::<Arc<Caching>>()).map(|caching| &**caching);
-    if let Some(caching) = cache::build(config, effective, schema, shown, &metrics.stats.cache, caching)? {
+    let ground = cache::Ground { background, metrics: &metrics.stats.cache, previous: caching };
+    if let Some(caching) = cache::build(config, effective, schema, shown, ground)? {
         live.insert(Arc::new(caching));
     }
     surfaces::notices(effective).map(|notices| live.insert(notices));

@@ -216,6 +216,7 @@ fn reloaded(Reloaded { is_refused, json }: Reloaded) -> impl IntoResponse {
 fn purged(purged: Purged) -> Response<axum::body::Body> {
     let (status, json) = match purged {
         Purged::Done(json) => (StatusCode::OK, json),
+        Purged::HereAlone(json) => (StatusCode::SERVICE_UNAVAILABLE, json),
         Purged::Refused(json) => (StatusCode::BAD_REQUEST, json),
     };
     (status, [(CONTENT_TYPE, JSON)], json.to_string()).into_response()

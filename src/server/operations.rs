@@ -57,6 +57,8 @@ pub trait Purge: fmt::Debug + Send + Sync {
 pub enum Purged {
     /// How much was forgotten.
     Done(Arc<str>),
+    /// How much was forgotten here, and why others may have it still.
+    HereAlone(Arc<str>),
     /// Why what is wanted is not understood: nothing was forgotten.
     Refused(Arc<str>),
 }

@@ -46,6 +46,11 @@ pub struct CacheTotals {
     pub evicted: Counter,
     /// Because an operator said so.
     pub purged: Counter,
+    /// Out of a store that nodes share.
+    pub store_hits: Counter,
+    pub store_misses: Counter,
+    /// Questions that a store did not answer.
+    pub store_failures: Counter,
 }
 
 /// All of it.

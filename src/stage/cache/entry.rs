@@ -2,6 +2,8 @@
 //!
 //! Trailers, which have a place in an HTTP reply only for clients that ask, are kept with it.
 
+pub(super) mod stored;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -114,7 +116,6 @@ impl Entry {
         let tags = labels.tags?;
         let names = key::varied_names(&reply.metadata, rule, bounds.vary_names_max)?;
         let varied = key::varied(asking.asker, names);
-        let key_bytes = asking.key_bytes + varied.iter().map(|(_, value)| value.len()).sum::<usize>();
         let (body, trailers) = match &reply.body {
             ReplyBody::Unary { json, trailers } => (Body::Json(own(json)), trailers),
             ReplyBody::Raw { content_type, body, trailers } => {
@@ -125,32 +126,45 @@ impl Entry {
         let mut metadata = reply.metadata.clone();
         metadata.remove(AGE);
         metadata.entry(ETAG).or_insert_with(|| tag(body.bytes()));
-        let tag_bytes = tags.iter().map(|tag| tag.len()).sum::<usize>();
         let place = Place {
             surface: Arc::clone(&rule.surface),
             method: asking.method.into(),
             path: percent_decode_str(asking.path).decode_utf8_lossy().into(),
         };
-        let bytes = body.bytes().len()
-            + header_bytes(&metadata)
-            + header_bytes(trailers)
-            + tag_bytes
-            + key_bytes
-            + place.path.len()
-            + OVERHEAD_BYTES;
-        (key_bytes <= bounds.key_bytes_max && bytes <= rule.entry_bytes_max).then(|| Self {
+        let mut entry = Self {
             freshness,
             varied,
             tags,
             place,
-            bytes,
+            bytes: 0,
             came,
             metadata,
             body,
             trailers: trailers.clone(),
             refreshing: AtomicBool::new(false),
             paused_ms: AtomicU64::new(0),
-        })
+        };
+        entry.weigh(asking.key_bytes);
+        let fits =
+            entry.key_bytes(asking.key_bytes) <= bounds.key_bytes_max && entry.bytes <= rule.entry_bytes_max;
+        fits.then_some(entry)
+    }
+
+    /// Counts what it takes of the cache.
+    fn weigh(&mut self, key_bytes: usize) {
+        let tag_bytes = self.tags.iter().map(|tag| tag.len()).sum::<usize>();
+        self.bytes = self.body.bytes().len()
+            + header_bytes(&self.metadata)
+            + header_bytes(&self.trailers)
+            + tag_bytes
+            + self.key_bytes(key_bytes)
+            + self.place.path.len()
+            + OVERHEAD_BYTES;
+    }
+
+    /// The key with what it varies in.
+    fn key_bytes(&self, key_bytes: usize) -> usize {
+        key_bytes + self.varied.iter().map(|(_, value)| value.len()).sum::<usize>()
     }
 
     /// How old it is.

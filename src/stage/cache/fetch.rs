@@ -9,7 +9,8 @@ use http::header::AGE;
 use super::entry::{self, Asking, Entry};
 use super::fill::Turn;
 use super::key::Asker;
-use super::told::{Forward, Told};
+use super::shared::{Fill, Found};
+use super::told::{self, Forward, Told};
 use super::{Cache, Rule, conditional, instead, kept, memory, serves};
 use crate::call::{Call, Failure, Head, Notes, Reply};
 use crate::policy::caching::{Asked, Received, Verdict};
@@ -81,7 +82,7 @@ impl<S: Stage> Fetch<S> {
     /// Asks, whoever else does.
     pub(super) async fn alone(self) -> Result<Reply, Failure> {
         let Self { cache, question, inner, call, why, old } = self;
-        let fetched = ask(&cache, &question, inner, call, old.as_ref()).await;
+        let fetched = ask(&cache, &question, inner, call, old.as_ref(), None).await;
         answer(&cache, &question, why, old, fetched)
     }
 
@@ -96,7 +97,7 @@ impl<S: Stage> Fetch<S> {
                 return Ok(kept(&question.head, &question.notes, &entry, entry.age(cache.now())));
             }
             Turn::Kept(_) | Turn::Alone => {
-                let fetched = ask(&cache, &question, inner, call, old.as_ref()).await;
+                let fetched = ask(&cache, &question, inner, call, old.as_ref(), None).await;
                 return answer(&cache, &question, why, old, fetched);
             }
             Turn::Failed(failure) => return answer(&cache, &question, why, old, Fetched::Failed(failure)),
@@ -110,7 +111,23 @@ impl<S: Stage> Fetch<S> {
         if let Some((stale, true)) = old.as_ref().filter(|_| failures > 0) {
             return Ok(instead(&question.head, &question.notes, &question.rule, stale, cache.now()));
         }
-        let fetched = ask(&cache, &question, inner, call, old.as_ref()).await;
+        let fill = match elsewhere(&cache, &question).await {
+            Found::Kept(entry) => {
+                lead.kept(Arc::clone(&entry));
+                let age = entry.age(cache.now());
+                let ttl_s = told::ttl_s(entry.freshness.lifetime, age);
+                question.answered(CacheResult::Hit, Told::FromStore { ttl_s });
+                return Ok(kept(&question.head, &question.notes, &entry, age));
+            }
+            Found::Passing => {
+                cache.memory.pass(&question.line, cache.now());
+                lead.alone();
+                let fetched = ask(&cache, &question, inner, call, old.as_ref(), None).await;
+                return answer(&cache, &question, why, old, fetched);
+            }
+            Found::Ask(fill) => fill,
+        };
+        let fetched = ask(&cache, &question, inner, call, old.as_ref(), fill).await;
         match &fetched {
             Fetched::Kept(_, entry) => lead.kept(Arc::clone(entry)),
             Fetched::Failed(failure) if is_outage(&failure.status) => lead.failed(failure),
@@ -124,7 +141,12 @@ impl<S: Stage> Fetch<S> {
         let Self { cache, question, inner, call, old, .. } = self;
         let place = cache.fills.join(&question.line);
         let Some(lead) = place.lead_now() else { return };
-        match ask(&cache, &question, inner, call, old.as_ref()).await {
+        let fill = match elsewhere(&cache, &question).await {
+            Found::Kept(entry) => return lead.kept(entry),
+            Found::Passing => None,
+            Found::Ask(fill) => fill,
+        };
+        match ask(&cache, &question, inner, call, old.as_ref(), fill).await {
             Fetched::Kept(_, entry) => lead.kept(entry),
             Fetched::Failed(failure) if is_outage(&failure.status) => lead.failed(&failure),
             Fetched::Passed(_) | Fetched::Failed(_) => lead.alone(),
@@ -139,8 +161,10 @@ async fn ask<S: Stage>(
     mut inner: S,
     call: Call,
     old: Option<&(Arc<Entry>, bool)>,
+    fill: Option<Fill>,
 ) -> Fetched {
     let purges = cache.memory.purges();
+    let store = question.rule.store.as_ref().map(|store| (store, store.last_purge()));
     let began = cache.now();
     let outcome = match std::future::poll_fn(|cx| inner.poll_ready(cx)).await {
         Ok(()) => inner.call(call).await,
@@ -153,7 +177,7 @@ async fn ask<S: Stage>(
             if is_outage(&failure.status) {
                 old.inspect(|(entry, _)| entry.pause(came));
             } else {
-                pass(cache, question, came, old);
+                pass(cache, question, came, old, fill);
             }
             return Fetched::Failed(failure);
         }
@@ -180,18 +204,46 @@ async fn ask<S: Stage>(
     match entry {
         Some(entry) => {
             if cache.memory.keep(&question.key, Arc::clone(&entry), purges) {
+                if let Some((store, purges)) = store {
+                    store.keep(&question.line, fill, &entry, purges, came);
+                }
                 // With the tag that it was given.
                 return Fetched::Kept(entry.reply(), entry);
             }
         }
         None if question.asked.control.no_store => {}
-        None => pass(cache, question, came, old),
+        None => pass(cache, question, came, old, fill),
     }
     Fetched::Passed(reply)
 }
 
+/// What other nodes have kept; who is to ask the backend, where they have nothing.
+async fn elsewhere(cache: &Cache, question: &Question) -> Found {
+    let Some(store) = &question.rule.store else { return Found::Ask(None) };
+    let purges = cache.memory.purges();
+    let fits = |entry: &Entry| {
+        serves(entry, question.asker(), question.asked)
+            && entry.freshness.judge(entry.age(cache.now()), &question.asked.control) == Verdict::Fresh
+    };
+    let found = store.look(&question.line, &question.rule, question.deadline, fits).await;
+    if let Found::Kept(entry) = &found {
+        // Without room it is an answer nevertheless.
+        cache.memory.keep(&question.key, Arc::clone(entry), purges);
+    }
+    found
+}
+
 /// Remembers that nobody need wait for replies of this kind, and forgets the old one.
-fn pass(cache: &Cache, question: &Question, now: Instant, old: Option<&(Arc<Entry>, bool)>) {
+fn pass(
+    cache: &Cache,
+    question: &Question,
+    now: Instant,
+    old: Option<&(Arc<Entry>, bool)>,
+    fill: Option<Fill>,
+) {
+    if let Some(store) = &question.rule.store {
+        store.pass(&question.line, fill);
+    }
     cache.memory.pass(&question.line, now);
     old.inspect(|(entry, _)| cache.memory.forget(&question.key, entry));
 }

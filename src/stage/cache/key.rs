@@ -1,7 +1,7 @@
 //! What a reply is found by: everything that the backend is told, but for what is known to be none of its matter.
 //!
 //! ```text
-//! Key = generation, surface, method, binding, captured fields, query, metadata, partition
+//! Key = fingerprint, surface, method, binding, captured fields, query, metadata, partition
 //! ```
 //!
 //! Captured fields are decoded, so that spellings of one path are one key, and no suffix of a path makes another.
@@ -38,7 +38,7 @@ const APART: [&str; 8] = [
 pub(super) fn words(call: &Call, rule: &Rule) -> Words {
     let binding = &call.binding;
     let mut words = Words::new();
-    words.extend_from_slice(&rule.generation.to_be_bytes());
+    words.extend_from_slice(&rule.fingerprint);
     put(&mut words, b'u', rule.surface.as_bytes());
     put(&mut words, b'm', binding.method.as_bytes());
     put(&mut words, b'v', binding.verb.as_bytes());

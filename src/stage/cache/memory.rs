@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::entry::{Entry, Place};
+use super::entry::Entry;
 use crate::telemetry::cache::CacheTotals;
 
 /// All replies that are kept.
@@ -50,7 +51,8 @@ pub(super) enum Found {
 }
 
 /// What a purge is for: the replies of which everything holds that is said; where nothing is said, all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Purge {
     /// The reply has one of these.
     pub tags: Option<Vec<String>>,
@@ -109,6 +111,10 @@ impl Memory {
     pub fn new(bounds: Bounds, totals: Arc<CacheTotals>) -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
         Self { bounds, shards, hasher: RandomState::new(), purges: AtomicU64::new(0), totals }
+    }
+
+    pub(super) fn totals(&self) -> &CacheTotals {
+        &self.totals
     }
 
     pub fn bounds(&self) -> &Bounds {
@@ -199,7 +205,7 @@ impl Memory {
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
             let before = shard.measure();
             let purged = shard.slots.iter().filter_map(|(id, slot)| match &slot.content {
-                Content::Reply(entry) if purge.concerns(&entry.place, &entry.tags) => Some(*id),
+                Content::Reply(entry) if purge.concerns(entry) => Some(*id),
                 _ => None,
             });
             let purged: Vec<u64> = purged.collect();
@@ -248,7 +254,8 @@ impl Memory {
 }
 
 impl Purge {
-    fn concerns(&self, place: &Place, tags: &[Box<str>]) -> bool {
+    pub(super) fn concerns(&self, entry: &Entry) -> bool {
+        let Entry { place, tags, .. } = entry;
         let is = |said: &Option<String>, found: &str| said.as_deref().is_none_or(|said| said == found);
         let has = |purged: &Vec<String>| tags.iter().any(|tag| purged.iter().any(|purged| **tag == **purged));
         self.tags.as_ref().is_none_or(has)

@@ -5,6 +5,7 @@
 //!   └─ key ─▶ Memory ─┬─ fresh ─▶ Reply, or 304                               ▲
 //!                     ├─ stale, and may be ─▶ Reply; one call refreshes it ───┤
 //!                     └─ nothing ─▶ in line for the key ─▶ the first asks ────┘─▶ kept, and told to the others
+//!                                                          (a store first, where the rule names one)
 //! ```
 //!
 //! It stands behind everything that judges a call, so that a hit is authenticated, allowed and counted like any
@@ -16,8 +17,10 @@ mod fetch;
 mod fill;
 mod key;
 mod memory;
+mod shared;
 mod told;
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -41,6 +44,7 @@ use key::Asker;
 use told::{Forward, Told};
 
 pub use memory::{Bounds, Memory, Purge};
+pub use shared::Shared;
 
 /// What the rules of a snapshot say of caching.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub struct Caching {
     pub cache: Arc<Cache>,
     /// By [`Binding::rule`](crate::route::Binding::rule).
     pub rules: Box<[Option<Arc<Rule>>]>,
+    /// By name; the next snapshot goes on with those that stay the same.
+    pub stores: HashMap<Arc<str>, Arc<Shared>>,
 }
 
 /// The replies, and who is fetching some: one for all workers, and for one snapshot after the other.
@@ -62,8 +68,9 @@ pub struct Cache {
 /// What one rule says of caching.
 #[derive(Debug)]
 pub struct Rule {
-    /// Another number where replies may look otherwise: other descriptors, another service.
-    pub generation: u64,
+    /// Others where replies may look otherwise or are for others: other descriptors, another service, other terms.
+    /// The same on all nodes that serve the same.
+    pub fingerprint: [u8; 32],
     pub surface: Arc<str>,
     pub terms: Terms,
     /// What replies vary in, whether they say so or not.
@@ -73,6 +80,15 @@ pub struct Rule {
     /// A longer reply is not kept.
     pub entry_bytes_max: usize,
     pub counts: Arc<CacheCounts>,
+    /// Where nodes share replies.
+    pub store: Option<Arc<Shared>>,
+}
+
+impl Caching {
+    /// Begins to hear of what other nodes purge.
+    pub fn begin(&self) {
+        self.stores.values().for_each(Shared::begin);
+    }
 }
 
 impl Cache {

@@ -30,6 +30,10 @@ pub(super) enum Told {
         why: Forward,
         is_stored: bool,
     },
+    /// By what another node has kept.
+    FromStore {
+        ttl_s: i64,
+    },
     /// By the reply that another call has fetched.
     Collapsed(Forward),
     /// By a stale reply, because the backend has failed.
@@ -42,6 +46,7 @@ impl Told {
     pub(super) fn tell(self, notes: &Notes) {
         let text = match self {
             Self::Hit { ttl_s } => format!("transom; hit; ttl={ttl_s}"),
+            Self::FromStore { ttl_s } => format!("transom; hit; ttl={ttl_s}; detail=store"),
             Self::Forwarded { why, is_stored } => {
                 format!("transom; fwd={}{}", why.name(), if is_stored { "; stored" } else { "" })
             }

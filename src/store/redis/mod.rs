@@ -12,6 +12,7 @@ mod breaker;
 pub mod follow;
 mod link;
 mod script;
+pub mod values;
 
 use std::collections::HashMap;
 use std::fmt::Write;

@@ -1,6 +1,7 @@
 //! Every case through frontend and stages, with a backend that is a script and a clock that the case moves.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -87,7 +88,7 @@ impl Clocked {
         let mut snapshot = Arc::try_unwrap(snapshot).expect("the gateway is gone");
         let rules_of_stage = snapshot.live.get::<Arc<Caching>>().expect("a cache").rules.clone();
         let cache = Arc::new(Cache::with_clock(Bounds::default(), Arc::default(), clock));
-        snapshot.live.insert(Arc::new(Caching { cache, rules: rules_of_stage }));
+        snapshot.live.insert(Arc::new(Caching { cache, rules: rules_of_stage, stores: HashMap::new() }));
         let script = Script::default();
         let metrics = Metrics::new();
         let stages = stage::stack(script.clone(), &Calls::default(), &metrics.worker());

@@ -7,4 +7,5 @@ mod clocked;
 mod door;
 mod purge;
 mod semantics;
+mod shared;
 mod together;

@@ -75,7 +75,10 @@ async fn a_purge_forgets_what_it_names_and_says_how_much() {
     let entries = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
     let purges: Vec<_> = entries.filter(|entry| entry["event"] == "cache.purged").collect();
     assert_eq!(purges.len(), 10);
-    assert_eq!(purges[0]["data"], serde_json::json!({ "purge": { "tags": ["one"] }, "count": 2 }));
+    assert_eq!(
+        purges[0]["data"],
+        serde_json::json!({ "purge": { "tags": ["one"] }, "count": 2, "stores": {} })
+    );
     assert_eq!(purges[0]["actor"], "admin from 127.0.0.1");
 }
 

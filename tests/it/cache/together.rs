@@ -11,14 +11,14 @@ use crate::support::http::Answer;
 use crate::support::{Gateway, eventually, http as client, soon};
 
 /// A backend that answers when the test lets it.
-struct Held {
-    backend: Backend,
-    turns: Arc<Semaphore>,
+pub(super) struct Held {
+    pub(super) backend: Backend,
+    pub(super) turns: Arc<Semaphore>,
 }
 
 impl Held {
     /// Answers with a code, and this metadata where it is OK.
-    async fn start(code: u32, metadata: &'static [(&'static str, &'static str)]) -> Self {
+    pub(super) async fn start(code: u32, metadata: &'static [(&'static str, &'static str)]) -> Self {
         let turns = Arc::new(Semaphore::new(0));
         let gate = turns.clone();
         let backend = Backend::start(move |_| {
@@ -47,12 +47,17 @@ impl Held {
     }
 
     /// Waits until so many calls have come in all.
-    async fn called(&self, count: usize) {
+    pub(super) async fn called(&self, count: usize) {
         eventually("calls of the backend", async || self.backend.calls() >= count).await;
     }
 }
 
-fn get(gateway: &Gateway, calls: &mut JoinSet<Answer>, count: usize, header: (&'static str, &'static str)) {
+pub(super) fn get(
+    gateway: &Gateway,
+    calls: &mut JoinSet<Answer>,
+    count: usize,
+    header: (&'static str, &'static str),
+) {
     for _ in 0..count {
         let address = gateway.address;
         let request = client::request("GET", "/v1/items/7").header(header.0, header.1);
@@ -61,14 +66,14 @@ fn get(gateway: &Gateway, calls: &mut JoinSet<Answer>, count: usize, header: (&'
 }
 
 /// Waits until so many calls are in the gateway.
-async fn inside(gateway: &Gateway, count: f64) {
+pub(super) async fn inside(gateway: &Gateway, count: f64) {
     eventually("calls in the gateway", async || {
         value(&scrape(gateway).await, "transom_http_calls_open") == Some(count)
     })
     .await;
 }
 
-const PLAIN: (&str, &str) = ("x-plain", "1");
+pub(super) const PLAIN: (&str, &str) = ("x-plain", "1");
 
 #[tokio::test]
 async fn a_hundred_cold_reads_at_once_cost_one_call() {

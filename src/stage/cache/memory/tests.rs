@@ -19,13 +19,14 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 
 fn rule(entry_bytes_max: usize) -> Rule {
     Rule {
-        generation: 1,
+        fingerprint: [1; 32],
         surface: "web".into(),
         terms: Terms { ttl: Some(Duration::from_secs(60)), ..Terms::default() },
         vary: Box::default(),
         by_consumer: false,
         entry_bytes_max,
         counts: Arc::default(),
+        store: None,
     }
 }
 
