@@ -109,8 +109,10 @@ const READ: [&str; 22] = [
 ];
 
 /// Response headers that the gateway writes and that Fetch hides unless they are named.
-const WRITTEN: [&str; 14] = [
+const WRITTEN: [&str; 16] = [
+    "age",
     "allow",
+    "cache-status",
     "content-disposition",
     "deprecation",
     "etag",

@@ -169,9 +169,9 @@ fn credentials_and_private_networks_are_granted_where_they_are_configured() {
 
 #[test]
 fn replies_say_who_may_read_them() {
-    const EXPOSED: &str = "allow, content-disposition, deprecation, etag, grpc-message, grpc-status, \
-        grpc-status-details-bin, link, ratelimit, ratelimit-policy, retry-after, sunset, www-authenticate, \
-        x-request-id, x-written";
+    const EXPOSED: &str = "age, allow, cache-status, content-disposition, deprecation, etag, grpc-message, \
+        grpc-status, grpc-status-details-bin, link, ratelimit, ratelimit-policy, retry-after, sunset, \
+        www-authenticate, x-request-id, x-written";
     let check = |rules: &str, request: &str, granted: Option<&str>| {
         let mut response = headers("vary: accept-language");
         cors(rules).tell(&headers(request), &mut response);
