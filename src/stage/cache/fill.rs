@@ -203,3 +203,32 @@ fn too_late() -> Failure {
     let message = "another call for the same reply was not answered in time";
     Status::gateway(Code::DeadlineExceeded, message).with_reason("CACHE_FILL_TOO_SLOW").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_wait_and_the_next_goes_alone() {
+        let fills = Arc::new(Fills::default());
+        let key: Arc<[u8]> = Arc::from(*b"key");
+        let [first, second, third, fourth] = [0; 4].map(|_| fills.join(&key));
+        let mut context = Context::from_waker(Waker::noop());
+        let leads = first.turn(None, 2).await;
+        assert!(matches!(leads, Turn::Leads { failures: 0, .. }));
+        let mut waits = pin!(second.turn(None, 2));
+        assert!(waits.as_mut().poll(&mut context).is_pending());
+        {
+            let mut waits = pin!(third.turn(None, 2));
+            assert!(waits.as_mut().poll(&mut context).is_pending());
+            assert!(matches!(fourth.turn(None, 2).await, Turn::Alone));
+        }
+        // Whoever goes away makes room.
+        assert!(pin!(fourth.turn(None, 2)).poll(&mut context).is_pending());
+        drop(leads);
+        assert!(matches!(waits.await, Turn::Leads { .. }));
+    }
+}

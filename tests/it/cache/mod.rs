@@ -2,6 +2,7 @@
 //! door, then what takes several clients at once.
 
 mod admission;
+mod bounds;
 mod case;
 mod clocked;
 mod door;
