@@ -113,7 +113,7 @@ fn what_is_missing_is_told_at_once() {
 fn wrong_values_are_refused_by_the_parser() {
     let check = |line: &str| assert!(parse(line).is_err(), "{line}");
     check("--upstream b:1");
-    check("--upstream https://b:1");
+    check("--upstream ftp://b:1");
     check("--reflect http://b/path");
     check("--listen localhost");
     check("--admin 0.0.0.0:9901");
