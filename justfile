@@ -21,6 +21,10 @@ bench *filter:
 bench-instructions:
     scripts/bench-instructions
 
+# Instructions of a hit of the cache beside those of a miss (needs valgrind)
+bench-cache *arguments:
+    scripts/bench-cache {{ arguments }}
+
 # CPU, latency and memory beside Envoy in front of the same backend
 bench-gateway *arguments:
     scripts/bench-gateway {{ arguments }}
