@@ -3,7 +3,10 @@
 //! ```yaml
 //! endpoints: { static: ["http://10.0.0.1:50051", { url: "http://10.0.0.2:50051", weight: 3, zone: b }] }
 //! endpoints: { file: orders.yaml, empty_after: 1m }
+//! endpoints: { dns: "orders.prod.svc:50051" }
 //! ```
+
+mod dns;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +21,8 @@ use super::services::backend;
 use super::value;
 use super::yaml::{self, Node, Value};
 use crate::policy::balance::ENDPOINTS_MAX;
+
+pub use dns::{Dns, Question};
 
 /// Where the endpoints of a service come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +46,8 @@ pub struct Discovered {
 pub enum Source {
     /// A list as `static` has it, read again when it changes.
     File(PathBuf),
+    /// The addresses of a name, or the servers of a service.
+    Dns(Dns),
 }
 
 /// One server.
@@ -55,10 +62,10 @@ pub struct Endpoint {
 }
 
 /// What the file format has and this version does not serve.
-const LATER: &[&str] = &["dns", "k8s", "consul", "etcd", "xds"];
+const LATER: &[&str] = &["k8s", "consul", "etcd", "xds"];
 
 /// The keys of sources, in the order of the documentation.
-const SOURCES: [&str; 2] = ["static", "file"];
+const SOURCES: [&str; 3] = ["static", "file", "dns"];
 
 const EMPTY_AFTER: Duration = Duration::from_secs(30);
 const EMPTY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -85,6 +92,9 @@ impl Endpoints {
         section.read("static", &mut fixed, |node, report| read_list(name, node, report).map(Some));
         section.read("file", &mut source, |node, report| {
             value::path(node, report).map(|path| Some(Source::File(path)))
+        });
+        section.read("dns", &mut source, |node, report| {
+            Dns::read(name, node, report).map(|dns| Some(Source::Dns(dns)))
         });
         section.read("empty_after", &mut empty_after, value::duration(Duration::ZERO..=EMPTY_AFTER_MAX));
         let named: Vec<_> = SOURCES.iter().filter(|key| section.has(key)).collect();

@@ -269,6 +269,12 @@ fn services_are_read() {
             Endpoint { url: url("http://c:1"), weight: 3, zone: Some("z".to_owned()) },
         ]),
     );
+    accepted("zone: a", |config| config.zone, Some("a".to_owned()));
+    accepted("zone: env:CARGO_PKG_NAME", |config| config.zone, Some("transom".to_owned()));
+}
+
+#[test]
+fn sources_of_endpoints_are_read() {
     let file = |more: &str, seconds: u64| {
         let empty_after = Duration::from_secs(seconds);
         accepted(
@@ -283,8 +289,25 @@ fn services_are_read() {
     file("", 30);
     file(", empty_after: 0s", 0);
     file(", empty_after: 24h", 86_400);
-    accepted("zone: a", |config| config.zone, Some("a".to_owned()));
-    accepted("zone: env:CARGO_PKG_NAME", |config| config.zone, Some("transom".to_owned()));
+    let dns = |text: &str, question: endpoints::Question, resolvers: &[&str], ttl_s: [u64; 2]| {
+        let [least, most] = ttl_s.map(Duration::from_secs);
+        let resolvers = resolvers.iter().map(|resolver| resolver.parse().expect("an address")).collect();
+        let source = endpoints::Source::Dns(endpoints::Dns { question, resolvers, ttl: least..=most });
+        accepted(
+            &format!("services: {{ api: {{ endpoints: {{ dns: {text} }} }} }}"),
+            |mut config| config.services.remove(0).endpoints,
+            Endpoints::Discovered(Discovered { source, empty_after: Duration::from_secs(30) }),
+        );
+    };
+    let host = |host: &str| endpoints::Question::Host { host: host.to_owned(), port: 50051 };
+    dns("\"orders.prod.svc:50051\"", host("orders.prod.svc"), &[], [5, 300]);
+    dns("{ name: \"orders.:50051\", ttl: 1s..2s }", host("orders."), &[], [1, 2]);
+    dns(
+        "{ srv: _grpc._tcp.orders.example, resolvers: [10.0.0.2, \"[::1]:5353\"] }",
+        endpoints::Question::Srv("_grpc._tcp.orders.example".to_owned()),
+        &["10.0.0.2:53", "[::1]:5353"],
+        [5, 300],
+    );
 }
 
 #[test]

@@ -9,10 +9,11 @@ use http::Uri;
 use tokio::task::JoinSet;
 
 use super::snapshot::finding;
-use super::{backend_tls, limits, tokens};
+use super::{backend_tls, limits, settings, tokens};
 use crate::config::Config;
 use crate::config::auth::{Kind, Provider};
 use crate::config::auth_jwt::Keys;
+use crate::config::endpoints::Endpoints;
 use crate::config::finding::Finding;
 use crate::config::observe::UsageSink;
 use crate::config::services::{self, Service};
@@ -45,6 +46,15 @@ struct Probes<'c> {
 impl Probes<'_> {
     fn services(&mut self) {
         for service in &self.config.services {
+            if let Endpoints::Discovered(discovered) = &service.endpoints {
+                let source = settings::discovery(service, discovered).source;
+                let what = format!("`{}`: its endpoints are not found", service.name);
+                let path = ["services", &service.name, "endpoints", source.name()];
+                self.ask(&path, what, async move {
+                    let count = source.probe().await?;
+                    if count == 0 { Err("no endpoint is named".to_owned()) } else { Ok(()) }
+                });
+            }
             let tls = service.speaks_tls().then(|| self.tls(service));
             for endpoint in service.endpoints.fixed() {
                 let url = &endpoint.url;

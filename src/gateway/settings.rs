@@ -14,6 +14,7 @@ use crate::server::{AdminConfig, ListenerConfig, ServerConfig, ServerLimits};
 use crate::telemetry::access_log::{AccessLogConfig, Target};
 use crate::telemetry::audit::{AuditConfig, Digests};
 use crate::telemetry::usage::{KafkaConfig, KafkaLogin, KafkaTls, Mode, SinkConfig, UsageConfig};
+use crate::upstream::discovery::dns::Question;
 use crate::upstream::{Address, DiscoverySettings, EndpointSpec, UpstreamConfig, discovery};
 
 pub(super) fn server(config: &Config) -> ServerConfig {
@@ -121,6 +122,16 @@ pub(super) fn discovery(service: &Service, discovered: &Discovered) -> Discovery
             let parse = if is_tls { tls_endpoint_file } else { plain_endpoint_file };
             discovery::Source::File(discovery::FileSettings { path: path.clone(), parse })
         }
+        Source::Dns(dns) => discovery::Source::Dns(discovery::DnsSettings {
+            question: match &dns.question {
+                endpoints::Question::Host { host, port } => {
+                    Question::Addresses { host: host.as_str().into(), port: *port }
+                }
+                endpoints::Question::Srv(name) => Question::Servers { name: name.as_str().into() },
+            },
+            resolvers: dns.resolvers.clone(),
+            ttl: dns.ttl.clone(),
+        }),
     };
     DiscoverySettings { source, is_tls, empty_after: discovered.empty_after }
 }

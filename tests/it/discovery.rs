@@ -2,6 +2,7 @@
 //!
 //! Every backend answers with its own name, so that a reply tells where its call went.
 
+mod dns;
 mod file;
 
 use std::collections::BTreeMap;
@@ -19,11 +20,15 @@ use crate::support::{Directory, Gateway, eventually, http as door, soon};
 
 /// Answers every call with `Item { name }`.
 async fn start(name: char) -> Mortal {
+    start_at(SocketAddr::from(([127, 0, 0, 1], 0)), name).await
+}
+
+async fn start_at(address: SocketAddr, name: char) -> Mortal {
     let serve = serve(move |_request, respond| async move {
         let item = Bytes::from(vec![0x0a, 1, u8::try_from(name).expect("ASCII")]);
         reply(respond, framed(&item), &[("grpc-status", "0")]);
     });
-    Mortal::start(SocketAddr::from(([127, 0, 0, 1], 0)), serve).await
+    Mortal::start(address, serve).await
 }
 
 /// The name that a reply has, or the reason of its failure.
@@ -82,9 +87,10 @@ impl Found {
 fn configuration(directory: &Directory, source: &str, service: &str) -> String {
     let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/door.proto");
     let source = source.replace("DIR", directory.path().to_str().expect("a path in UTF-8"));
+    let balance = if service.contains("balance:") { "" } else { "balance: round-robin, " };
     format!(
         "version: 1\nreload: {{ watch: false }}\ndescriptors: [{{ proto: {proto:?} }}]\n\
-         services: {{ door: {{ balance: round-robin, endpoints: {{ {source} }}, {service} }} }}\n"
+         services: {{ door: {{ {balance}endpoints: {{ {source} }}, {service} }} }}\n"
     )
 }
 

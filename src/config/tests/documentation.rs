@@ -19,6 +19,7 @@ const READERS: &[&str] = &[
     include_str!("../services.rs"),
     include_str!("../services/tls.rs"),
     include_str!("../endpoints.rs"),
+    include_str!("../endpoints/dns.rs"),
     include_str!("../balance.rs"),
     include_str!("../routes.rs"),
     include_str!("../json.rs"),
@@ -132,6 +133,11 @@ fn with_key(key: &str, value: &str) -> String {
         let endpoint = format!("{{ url: \"http://127.0.0.1:50051\", {key}: {value} }}");
         return format!("services: {{ api: {{ endpoints: {{ static: [{endpoint}] }} }} }}");
     }
+    if let Some(key) = key.strip_prefix("services.api.endpoints.dns.") {
+        return format!(
+            "services: {{ api: {{ endpoints: {{ dns: {{ name: \"a:1\", {key}: {value} }} }} }} }}"
+        );
+    }
     if let Some(key) = key.strip_prefix("services.api.endpoints.") {
         return format!("services: {{ api: {{ endpoints: {{ file: a, {key}: {value} }} }} }}");
     }
@@ -185,6 +191,7 @@ fn without_key(key: &str) -> String {
         ("descriptors", "descriptors: [{ proto: a }]"),
         ("observe.usage.", "observe: { usage: { file: a } }"),
         ("surfaces.NAME.rules[].", "surfaces: { api: { rules: [{ match: a }] } }"),
+        ("services.NAME.endpoints.dns.", "services: { api: { endpoints: { dns: { name: \"a:1\" } } } }"),
         ("services.NAME.endpoints.empty_after", "services: { api: { endpoints: { file: a } } }"),
         ("services.NAME.breaker.", &*with_section("breaker")),
         ("services.NAME.outlier.", &*with_section("outlier")),

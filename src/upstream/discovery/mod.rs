@@ -10,6 +10,7 @@
 //! leaves it alone keeps its task and its list. What nobody could find out changes nothing: a source that fails, or
 //! is gone, leaves the last list as it was. A new kind of source is a file here and a variant of [`Source`].
 
+pub mod dns;
 mod feed;
 mod file;
 mod listing;
@@ -26,6 +27,7 @@ use super::{Cluster, EndpointSpec};
 use crate::policy::backoff::Backoff;
 use crate::telemetry::DiscoverySeen;
 
+pub use dns::DnsSettings;
 pub use feed::Feed;
 pub use file::FileSettings;
 
@@ -35,6 +37,7 @@ use feed::Shared;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     File(FileSettings),
+    Dns(DnsSettings),
 }
 
 /// How the endpoints of a service are found.
@@ -129,6 +132,19 @@ impl Source {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
+            Self::Dns(_) => "dns",
+        }
+    }
+
+    /// Asks once, without telling anybody, and says how many endpoints there are.
+    ///
+    /// # Errors
+    ///
+    /// In words: there is no answer, or none that makes sense.
+    pub async fn probe(&self) -> Result<usize, String> {
+        match self {
+            Self::File(settings) => settings.read().map(|specs| specs.len()),
+            Self::Dns(settings) => dns::probe(settings).await,
         }
     }
 
@@ -136,6 +152,7 @@ impl Source {
     async fn run(&self, feed: &Feed) -> Result<Infallible, String> {
         match self {
             Self::File(settings) => file::run(settings, feed).await,
+            Self::Dns(settings) => dns::run(settings, feed).await,
         }
     }
 }
@@ -143,7 +160,7 @@ impl Source {
 /// Runs the source again and again.
 async fn look(source: Source, feed: Feed) {
     let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
-    for run in 0_u64.. {
+    loop {
         let begun = Instant::now();
         let Err(reason) = tokio::select! {
             ended = source.run(&feed) => ended,
@@ -154,12 +171,17 @@ async fn look(source: Source, feed: Feed) {
         if now - begun >= GOOD_AFTER {
             backoff.succeeded();
         }
-        backoff.failed(now, (RandomState::new().hash_one(run) >> 32) as u32);
+        backoff.failed(now, random());
         tokio::select! {
             () = tokio::time::sleep(backoff.left(now)) => {}
             never = feed.doubt() => match never {},
         }
     }
+}
+
+/// Uniform, another one at each call.
+fn random() -> u32 {
+    (RandomState::new().hash_one(0) >> 32) as u32
 }
 
 #[cfg(test)]
