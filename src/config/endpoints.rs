@@ -4,9 +4,11 @@
 //! endpoints: { static: ["http://10.0.0.1:50051", { url: "http://10.0.0.2:50051", weight: 3, zone: b }] }
 //! endpoints: { file: orders.yaml, empty_after: 1m }
 //! endpoints: { dns: "orders.prod.svc:50051" }
+//! endpoints: { etcd: { urls: ["http://10.0.0.5:2379"], prefix: services/orders/ } }
 //! ```
 
 mod dns;
+mod etcd;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +25,7 @@ use super::yaml::{self, Node, Value};
 use crate::policy::balance::ENDPOINTS_MAX;
 
 pub use dns::{Dns, Question};
+pub use etcd::Etcd;
 
 /// Where the endpoints of a service come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub enum Source {
     File(PathBuf),
     /// The addresses of a name, or the servers of a service.
     Dns(Dns),
+    /// The keys under a prefix, one for each.
+    Etcd(Etcd),
 }
 
 /// One server.
@@ -62,10 +67,10 @@ pub struct Endpoint {
 }
 
 /// What the file format has and this version does not serve.
-const LATER: &[&str] = &["k8s", "consul", "etcd", "xds"];
+const LATER: &[&str] = &["k8s", "consul", "xds"];
 
 /// The keys of sources, in the order of the documentation.
-const SOURCES: [&str; 3] = ["static", "file", "dns"];
+const SOURCES: [&str; 4] = ["static", "file", "dns", "etcd"];
 
 const EMPTY_AFTER: Duration = Duration::from_secs(30);
 const EMPTY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -95,6 +100,9 @@ impl Endpoints {
         });
         section.read("dns", &mut source, |node, report| {
             Dns::read(name, node, report).map(|dns| Some(Source::Dns(dns)))
+        });
+        section.read("etcd", &mut source, |node, report| {
+            Etcd::read(name, node, report).map(|etcd| Some(Source::Etcd(etcd)))
         });
         section.read("empty_after", &mut empty_after, value::duration(Duration::ZERO..=EMPTY_AFTER_MAX));
         let named: Vec<_> = SOURCES.iter().filter(|key| section.has(key)).collect();
@@ -131,6 +139,13 @@ pub fn read_file(path: &Path, text: &str) -> Result<Vec<Endpoint>, Vec<Finding>>
     };
     let findings = report.into_findings();
     endpoints.filter(|_| !is_fatal(&findings)).ok_or(findings)
+}
+
+impl Source {
+    /// Whether it is asked with a password.
+    pub fn has_secrets(&self) -> bool {
+        matches!(self, Self::Etcd(Etcd { login: Some(_), .. }))
+    }
 }
 
 impl Endpoint {

@@ -46,7 +46,10 @@ struct Probes<'c> {
 impl Probes<'_> {
     fn services(&mut self) {
         for service in &self.config.services {
-            if let Endpoints::Discovered(discovered) = &service.endpoints {
+            if let Endpoints::Discovered(discovered) = &service.endpoints
+                // Without the password there is no answer to be had.
+                && (self.config.has_secrets || !discovered.source.has_secrets())
+            {
                 let source = settings::discovery(service, discovered).source;
                 let what = format!("`{}`: its endpoints are not found", service.name);
                 let path = ["services", &service.name, "endpoints", source.name()];

@@ -15,6 +15,7 @@ use crate::telemetry::access_log::{AccessLogConfig, Target};
 use crate::telemetry::audit::{AuditConfig, Digests};
 use crate::telemetry::usage::{KafkaConfig, KafkaLogin, KafkaTls, Mode, SinkConfig, UsageConfig};
 use crate::upstream::discovery::dns::Question;
+use crate::upstream::discovery::etcd::EtcdTls;
 use crate::upstream::{Address, DiscoverySettings, EndpointSpec, UpstreamConfig, discovery};
 
 pub(super) fn server(config: &Config) -> ServerConfig {
@@ -131,6 +132,12 @@ pub(super) fn discovery(service: &Service, discovered: &Discovered) -> Discovery
             },
             resolvers: dns.resolvers.clone(),
             ttl: dns.ttl.clone(),
+        }),
+        Source::Etcd(etcd) => discovery::Source::Etcd(discovery::EtcdSettings {
+            urls: etcd.urls.clone(),
+            prefix: etcd.prefix.as_str().into(),
+            login: etcd.login.as_ref().map(|(user, password)| (user.as_str().into(), password.clone())),
+            tls: EtcdTls { ca: etcd.ca.clone(), identity: etcd.identity.clone() },
         }),
     };
     DiscoverySettings { source, is_tls, empty_after: discovered.empty_after }

@@ -3,6 +3,7 @@
 //! Every backend answers with its own name, so that a reply tells where its call went.
 
 mod dns;
+mod etcd;
 mod file;
 
 use std::collections::BTreeMap;

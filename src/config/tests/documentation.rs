@@ -20,6 +20,7 @@ const READERS: &[&str] = &[
     include_str!("../services/tls.rs"),
     include_str!("../endpoints.rs"),
     include_str!("../endpoints/dns.rs"),
+    include_str!("../endpoints/etcd.rs"),
     include_str!("../balance.rs"),
     include_str!("../routes.rs"),
     include_str!("../json.rs"),

@@ -11,6 +11,7 @@
 //! is gone, leaves the last list as it was. A new kind of source is a file here and a variant of [`Source`].
 
 pub mod dns;
+pub mod etcd;
 mod feed;
 mod file;
 mod listing;
@@ -28,6 +29,7 @@ use crate::policy::backoff::Backoff;
 use crate::telemetry::DiscoverySeen;
 
 pub use dns::DnsSettings;
+pub use etcd::EtcdSettings;
 pub use feed::Feed;
 pub use file::FileSettings;
 
@@ -38,6 +40,7 @@ use feed::Shared;
 pub enum Source {
     File(FileSettings),
     Dns(DnsSettings),
+    Etcd(EtcdSettings),
 }
 
 /// How the endpoints of a service are found.
@@ -133,6 +136,7 @@ impl Source {
         match self {
             Self::File(_) => "file",
             Self::Dns(_) => "dns",
+            Self::Etcd(_) => "etcd",
         }
     }
 
@@ -145,6 +149,7 @@ impl Source {
         match self {
             Self::File(settings) => settings.read().map(|specs| specs.len()),
             Self::Dns(settings) => dns::probe(settings).await,
+            Self::Etcd(settings) => etcd::probe(settings).await,
         }
     }
 
@@ -153,6 +158,7 @@ impl Source {
         match self {
             Self::File(settings) => file::run(settings, feed).await,
             Self::Dns(settings) => dns::run(settings, feed).await,
+            Self::Etcd(settings) => etcd::run(settings, feed).await,
         }
     }
 }
