@@ -10,6 +10,7 @@ use super::{Failure, build, print};
 use crate::config::caller::{Caller, Standing};
 use crate::config::consumers::Plan;
 use crate::config::effective::{Effective, Origin};
+use crate::config::endpoints::Endpoints;
 use crate::config::explain::{Said, said};
 use crate::config::finding::Position;
 use crate::config::passes::passes;
@@ -128,6 +129,10 @@ impl File<'_> {
         if let Some(service) = self.config.services.get(rule.service) {
             let text = format!("service: {}, {:?}", service.name, rule.timeout);
             line(out, 2, &text, &self.place(service.position));
+            if let Endpoints::Discovered(discovered) = &service.endpoints {
+                let place = self.config.place(&["services", &service.name, "endpoints"]);
+                line(out, 3, &format!("endpoints by {}", discovered.source), &self.place(place));
+            }
         }
         let Some(one) = usize::try_from(binding.rule).ok().and_then(|index| effective.get(index)) else {
             return;

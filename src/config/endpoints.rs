@@ -10,6 +10,7 @@
 mod dns;
 mod etcd;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -145,6 +146,20 @@ impl Source {
     /// Whether it is asked with a password.
     pub fn has_secrets(&self) -> bool {
         matches!(self, Self::Etcd(Etcd { login: Some(_), .. }))
+    }
+}
+
+impl fmt::Display for Source {
+    /// In words, for operators.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Dns(Dns { question: Question::Host { host, port }, .. }) => {
+                write!(f, "DNS, addresses of {host}, port {port}")
+            }
+            Self::Dns(Dns { question: Question::Srv(name), .. }) => write!(f, "DNS, SRV of {name}"),
+            Self::Etcd(etcd) => write!(f, "etcd, keys under {}", etcd.prefix),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod file;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -152,4 +153,41 @@ impl Load {
 /// Whether all of these calls went to endpoints, whichever.
 fn is_clean(tally: &BTreeMap<String, usize>) -> bool {
     tally.keys().all(|name| name.len() == 1)
+}
+
+#[tokio::test]
+async fn check_asks_every_source_and_explain_names_it() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let nobody = nobody.expect("a free port");
+    let directory = Directory::new("sources");
+    let file = directory.path().join("transom.yaml");
+    let run = async |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_transom"));
+        command.args(arguments).args(["-c", "transom.yaml"]).current_dir(directory.path());
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("the thread lives");
+        let output = output.expect("the binary runs");
+        (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+    };
+    let dns = format!("dns: {{ srv: _grpc._tcp.api.test, resolvers: [\"{nobody}\"] }}");
+    let etcd = format!("etcd: {{ urls: [\"http://{nobody}\"], prefix: orders/ }}");
+    for (source, named, reason) in [
+        ("file: none.yaml", "file none.yaml", "No such file"),
+        (&dns, "DNS, SRV of _grpc._tcp.api.test", ""),
+        (&etcd, "etcd, keys under orders/", "Connection refused"),
+    ] {
+        write(&file, &configuration(&directory, source, ""));
+        let (code, printed) = run(&["explain", "/v1/items/7"]).await;
+        assert_eq!(code, Some(0));
+        let line = printed.lines().find(|line| line.contains("endpoints by")).unwrap_or_default();
+        assert!(line.contains(named) && line.ends_with("transom.yaml:4"), "{source}: {printed}");
+        assert_eq!(run(&["check"]).await, (Some(0), "transom.yaml: no findings\n".to_owned()), "{source}");
+        let (code, printed) = run(&["check", "--online"]).await;
+        assert_eq!((code, printed.lines().count()), (Some(1), 1), "{source}: {printed}");
+        let place = "transom.yaml:4:";
+        assert!(
+            printed.starts_with(place) && printed.contains("`door`: its endpoints are not found"),
+            "{printed}"
+        );
+        assert!(printed.contains(reason), "{source}: {printed}");
+    }
 }
