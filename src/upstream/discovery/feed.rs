@@ -125,7 +125,7 @@ impl Shared {
             told.as_mut().enable();
             {
                 let Followed { listing, .. } = &*self.lock();
-                if listing.is_told() || listing.failure().is_some() {
+                if listing.is_answered() {
                     return listing.is_told();
                 }
             }

@@ -68,6 +68,11 @@ impl Listing {
         self.told.is_some()
     }
 
+    /// Whether the source has said anything yet, be it that there are none, or that it cannot tell.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_told() || self.failure.is_some() || self.empty_since.is_some()
+    }
+
     /// Entries of the last list that are without effect.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out
@@ -218,6 +223,7 @@ mod tests {
         let mut listing = Listing::new(Vec::new(), 30 * SECOND);
         listing.list(specs([1]), 0, at(0));
         assert_eq!(listing.list(Vec::new(), 0, at(1)), Change::Doubted);
+        assert!(listing.is_answered());
         assert_eq!(listing.list(Vec::new(), 0, at(30)), Change::Nothing);
         assert_eq!(listing.end_doubt(at(30)), Change::Nothing);
         assert_eq!(listing.specs().len(), 1);
@@ -261,7 +267,9 @@ mod tests {
     fn a_failure_keeps_the_list_and_is_new_once() {
         let start = Instant::now();
         let mut listing = Listing::new(specs([7]), 30 * SECOND);
+        assert!(!listing.is_answered());
         assert!(listing.failed("refused"));
+        assert!(listing.is_answered());
         assert!(!listing.failed("refused"));
         assert!(listing.failed("late"));
         assert!(!listing.is_told());

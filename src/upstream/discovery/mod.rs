@@ -111,7 +111,7 @@ impl Discovery {
         self.shared.listing().is_told()
     }
 
-    /// Waits for the first list, or for the first failure; says whether there is a list.
+    /// Waits for the first answer, whatever it is; says whether there is a list that is believed.
     pub async fn answered(&self) -> bool {
         self.shared.answered().await
     }
