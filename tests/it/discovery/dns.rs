@@ -1,6 +1,7 @@
 //! Endpoints by DNS, as Debian's dnsmasq serves it: names and services that change, a server that goes away.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -32,9 +33,8 @@ impl Dnsmasq {
         std::fs::write(directory.path().join("hosts"), hosts).expect("the directory is ours");
         let options: Vec<_> = options.iter().map(ToString::to_string).collect();
         loop {
-            // It cannot tell which port the system chose: one that was free a moment ago may be taken.
-            let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-            let port = port.expect("a free port").port();
+            // Below those that the system gives to whoever asks: it must be free again after a restart.
+            let port = 10_000 + (RandomState::new().hash_one(0) % 20_000) as u16;
             if let Some(process) = serve(port, &directory, &options).await {
                 return Some(Self { process, port, directory, options });
             }
