@@ -24,7 +24,7 @@ use self::ejecting::Ejections;
 use super::UpstreamConfig;
 use super::endpoint::{Address, Endpoint, EndpointSpec};
 use super::pools::Pools;
-use crate::policy::balance::roster::{Member, Roster, Standing, ramp};
+use crate::policy::balance::roster::{Member, Roster, ramp};
 use crate::policy::balance::{Balance, mix};
 use crate::policy::outlier::Outliers;
 use crate::telemetry::ClusterSeen;
@@ -210,16 +210,11 @@ impl Cluster {
         if tried.is_empty() {
             return self.pick_from(endpoints, &endpoints.roster, draw);
         }
-        let members: Vec<_> = endpoints
-            .listed
-            .iter()
-            .map(|listed| {
-                let is_tried = tried.iter().any(|tried| Arc::ptr_eq(tried, &listed.endpoint));
-                let member = self.member(listed, draw.now_ms);
-                if is_tried { Member { standing: Standing::Unreachable, ..member } } else { member }
-            })
-            .collect();
-        self.pick_from(endpoints, &Roster::new(&members), draw)
+        let is_tried = |place: usize| {
+            let listed = endpoints.listed.get(place);
+            listed.is_some_and(|listed| tried.iter().any(|tried| Arc::ptr_eq(tried, &listed.endpoint)))
+        };
+        self.pick_from(endpoints, &endpoints.roster.without(is_tried), draw)
     }
 
     fn pick_from(&self, endpoints: &Endpoints, roster: &Roster, draw: Draw) -> Option<usize> {

@@ -118,6 +118,9 @@ pub struct Failure {
     pub is_unsent: bool,
 }
 
+/// The endpoints that a call has met.
+type Tried = SmallVec<[Arc<Endpoint>; TRIES_MAX]>;
+
 /// However many endpoints there are, a call that nobody takes is told so after this many tries.
 const TRIES_MAX: usize = 3;
 
@@ -144,9 +147,14 @@ impl Upstream {
     ///
     /// As `call`.
     pub async fn attempt(&self, request: GrpcRequest) -> Result<GrpcReply, Failure> {
+        self.attempt_elsewhere(request, &mut Tried::new()).await
+    }
+
+    /// The same, at an endpoint that is none of `tried` while there is another; adds those that fail without a reply.
+    async fn attempt_elsewhere(&self, request: GrpcRequest, tried: &mut Tried) -> Result<GrpcReply, Failure> {
         let mut call = OpenCall::new(Arc::clone(self.pools.metrics()));
         let mut deadline = request.timeout.map(Deadline::after);
-        match self.open(request, &mut deadline).await {
+        match self.open(request, &mut deadline, tried).await {
             Ok((opened, attempt)) => {
                 call.follow(attempt);
                 Ok(GrpcReply::new(opened, deadline, call, self.cluster().config()))
@@ -163,6 +171,7 @@ impl Upstream {
         &self,
         mut request: GrpcRequest,
         deadline: &mut Option<Deadline>,
+        tried: &mut Tried,
     ) -> Result<(Opened, Attempt), Failure> {
         let config = self.cluster().config();
         // What a stream of messages waits for is its own client.
@@ -176,26 +185,26 @@ impl Upstream {
         let count = self.pools.endpoints_count();
         // To the only endpoint, a call may go twice: by another connection.
         let mut tries_left = count.clamp(2, TRIES_MAX);
-        let mut tried = SmallVec::<[Arc<Endpoint>; TRIES_MAX]>::new();
         loop {
-            let mut attempt = self.pools.begin(request.key, is_timed, &tried)?;
+            let mut attempt = self.pools.begin(request.key, is_timed, tried)?;
             attempt.was_patient = was_patient;
             attempt.note(request.trail.as_ref());
             tries_left -= 1;
+            let endpoint = || Arc::clone(attempt.pool().endpoint());
             let lease = match within(deadline, attempt.pool().acquire()).await {
                 Ok(lease) => lease,
-                Err(failure) if failure.is_unsent => {
+                Err(failure) => {
+                    tried.push(endpoint());
+                    if !failure.is_unsent {
+                        attempt.ended(Err(&failure.status));
+                        return Err(failure);
+                    }
                     // Who cannot be reached is known to the pool already.
                     attempt.noted.end(Err(&failure.status));
                     attempt.finish(Verdict::Silent);
                     if count > 1 && tries_left > 0 {
-                        tried.push(Arc::clone(attempt.pool().endpoint()));
                         continue;
                     }
-                    return Err(failure);
-                }
-                Err(failure) => {
-                    attempt.ended(Err(&failure.status));
                     return Err(failure);
                 }
             };
@@ -207,10 +216,10 @@ impl Upstream {
                 }
                 Err(failure) => failure,
             };
+            tried.push(endpoint());
             attempt.ended(Err(&failure.status));
             let Some(copy) = again.filter(|_| failure.is_unsent) else { return Err(failure) };
             self.pools.metrics().upstream_retries.add(1);
-            tried.push(Arc::clone(attempt.pool().endpoint()));
             request = copy;
         }
     }

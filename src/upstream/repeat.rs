@@ -8,7 +8,7 @@
 //!
 //! Only what failed before the head of a reply is repeated, as gRFC A6 has it: a refusal in the head
 //! (`Trailers-Only`) is such a failure. Whatever provably never left is sent again below this, and counts here
-//! only when that too has failed.
+//! only when that too has failed. Each attempt goes to an endpoint that the call has not met, while there is one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue};
 
 use super::passage::{self, Passage};
-use super::{Failure, GrpcReply, GrpcRequest, RequestMessages, Upstream};
+use super::{Failure, GrpcReply, GrpcRequest, RequestMessages, Tried, Upstream};
 use crate::policy::retry::{Condition, Decision, Failed, Pushback, RetryRules};
 use crate::status::Status;
 
@@ -53,14 +53,16 @@ impl Upstream {
     async fn repeated(&self, request: GrpcRequest, passage: &mut Passage) -> Result<GrpcReply, Failure> {
         let Some(mut call) = Repeatable::new(&request, passage) else { return self.attempt(request).await };
         let mut request = request;
+        let mut tried = Tried::new();
         loop {
             let again = call.prepare(&mut request);
-            let outcome = self.attempt(request).await;
+            let outcome = self.attempt_elsewhere(request, &mut tried).await;
             let Some(next) = again.filter(|_| call.attempts < call.rules.attempts_max) else {
                 return outcome;
             };
             let Some(after) = call.judge(&outcome, passage) else { return outcome };
             if let Ok(mut reply) = outcome {
+                tried.extend(reply.messages.endpoint());
                 reply.messages.discard();
             }
             passage.repeat();

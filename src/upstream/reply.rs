@@ -8,6 +8,7 @@
 //! Nothing is read ahead: DATA leaves h2's window only in [`GrpcMessages::poll_next`], so a slow
 //! reader slows the backend.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
 use super::connection::Lease;
+use super::endpoint::Endpoint;
 use super::frame::Frames;
 use super::passage::Passage;
 use super::request::{OpenCall, Opened, Sending};
@@ -171,6 +173,11 @@ impl GrpcMessages {
             State::Refused(status) => Some(status),
             State::Messages(_) | State::Trailers(_) | State::Ended => None,
         }
+    }
+
+    /// Who replies, until the end.
+    pub(super) fn endpoint(&self) -> Option<Arc<Endpoint>> {
+        self.call.endpoint()
     }
 
     /// Ends a reply that nobody will read, because the call is made again.

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use super::attempt::Attempt;
 use super::connection::Lease;
+use super::endpoint::Endpoint;
 use super::{Failure, UpstreamConfig, frame, status};
 use crate::policy::concurrency::Priority;
 use crate::policy::retry::RetryRules;
@@ -338,6 +339,11 @@ impl OpenCall {
     /// The attempt whose reply this call reads.
     pub(super) fn follow(&mut self, attempt: Attempt) {
         self.attempt = Some(attempt);
+    }
+
+    /// Where it is at.
+    pub(super) fn endpoint(&self) -> Option<Arc<Endpoint>> {
+        self.attempt.as_ref().map(|attempt| Arc::clone(attempt.pool().endpoint()))
     }
 
     /// A message of the reply is there.

@@ -1,10 +1,11 @@
 //! One endpoint of several that is reached and fails its calls, at the real door: it is left out, and comes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
+use http::HeaderValue;
 use serde_json::Value;
 
 use crate::support::backend::framed;
@@ -16,18 +17,20 @@ struct Endpoint {
     backend: Mortal,
     /// The `grpc-status` that every call has, or [`HANGS`].
     status: Arc<AtomicU32>,
-    calls: Arc<AtomicUsize>,
+    /// The ids of the requests that came.
+    seen: Arc<Mutex<Vec<HeaderValue>>>,
 }
 
 const HANGS: u32 = u32::MAX;
 
 impl Endpoint {
     async fn start(name: char, status: u32) -> Self {
-        let (status, calls) = (Arc::new(AtomicU32::new(status)), Arc::new(AtomicUsize::new(0)));
+        let status = Arc::new(AtomicU32::new(status));
+        let seen = Arc::new(Mutex::new(Vec::new()));
         let item = bytes::Bytes::from(vec![0x0a, 1, u8::try_from(name).expect("ASCII")]);
-        let (told, seen) = (Arc::clone(&status), Arc::clone(&calls));
-        let serve = serve(move |_request, mut respond| {
-            seen.fetch_add(1, Ordering::SeqCst);
+        let (told, noted) = (Arc::clone(&status), Arc::clone(&seen));
+        let serve = serve(move |request, mut respond| {
+            noted.lock().expect("no panic").extend(request.headers().get("x-request-id").cloned());
             let (status, item) = (told.load(Ordering::SeqCst), item.clone());
             async move {
                 match status {
@@ -42,11 +45,11 @@ impl Endpoint {
             }
         });
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { backend: Mortal::start(any, serve).await, status, calls }
+        Self { backend: Mortal::start(any, serve).await, status, seen }
     }
 
     fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
+        self.seen.lock().expect("no panic").len()
     }
 }
 
@@ -58,9 +61,10 @@ async fn before<const N: usize>(statuses: [u32; N], service: &str) -> (Gateway, 
     }
     let urls: Vec<_> =
         endpoints.iter().map(|endpoint| format!("\"http://{}\"", endpoint.backend.address)).collect();
+    let in_turn = if service.contains("balance:") { "" } else { "balance: round-robin\n    " };
     let file = format!(
-        "services:\n  door:\n    endpoints: {{ static: [{}] }}\n    balance: round-robin\n    slow_start: 0s\n    \
-         {service}\n",
+        "services:\n  door:\n    endpoints: {{ static: [{}] }}\n    slow_start: 0s\n    \
+         {in_turn}{service}\n",
         urls.join(", ")
     );
     let endpoints = endpoints.try_into().ok().expect("as many as statuses");
@@ -179,4 +183,23 @@ async fn a_deadline_of_the_client_convicts_nobody() {
     }
     assert_eq!(ejections(&gateway, "consecutive").await, 0);
     assert_eq!(states(&gateway).await, ["usable", "usable"]);
+}
+
+#[tokio::test]
+async fn a_retry_goes_to_an_endpoint_that_the_call_has_not_met() {
+    for balance in ["p2c-ewma", "least-requests", "weighted", "{ hash: { header: x-user } }"] {
+        // Ten retries are what the budget allows in any case.
+        for (statuses, count) in [([0, 14, 0], 100), ([14, 0, 14], 5)] {
+            let retry = "retry: { on: unavailable, attempts: 3, budget: 100%, backoff: 1ms }";
+            let (gateway, endpoints) = before(statuses, &format!("{retry}\n    balance: {balance}")).await;
+            let tally = calls(&gateway, count).await;
+            figure(format_args!("{count} calls by {balance}, endpoints answer {statuses:?}: {tally:?}"));
+            assert_eq!(tally.get("503"), None);
+            for endpoint in &endpoints {
+                let seen = endpoint.seen.lock().expect("no panic");
+                let calls: BTreeSet<_> = seen.iter().map(HeaderValue::as_bytes).collect();
+                assert_eq!(calls.len(), seen.len(), "{balance}: a call came twice");
+            }
+        }
+    }
 }

@@ -94,6 +94,23 @@ impl Roster {
         if u64::from(draw) < self.near_share { &self.near } else { &self.far }
     }
 
+    /// The same without some of the members, who are told by their places; none are left out where nobody would stay.
+    #[must_use]
+    pub fn without(&self, is_left_out: impl Fn(usize) -> bool) -> Self {
+        let kept = |tier: &Tier| {
+            let slots = tier.slots().iter().filter(|slot| !is_left_out(slot.member));
+            Tier::new(slots.copied().collect())
+        };
+        let (near, far) = (kept(&self.near), kept(&self.far));
+        let near_share = match (near.slots().is_empty(), far.slots().is_empty()) {
+            (true, true) => return self.clone(),
+            (true, false) => 0,
+            (false, true) => 1 << 32,
+            (false, false) => self.near_share,
+        };
+        Self { near, far, near_share, is_panic: self.is_panic }
+    }
+
     /// Whether so few members are usable that all are used.
     pub fn is_panic(&self) -> bool {
         self.is_panic

@@ -178,6 +178,26 @@ fn zones_spill_over_and_panic_uses_what_is_left() {
 }
 
 #[test]
+fn members_are_left_out_while_another_stays() {
+    let check = |members: &str, left_out: &[usize], expected: [&[usize]; 2]| {
+        let roster = roster(members).without(|place| left_out.contains(&place));
+        let places = [0, u32::MAX]
+            .map(|draw| -> Vec<_> { roster.tier(draw).slots().iter().map(|slot| slot.member).collect() });
+        assert_eq!(places, expected, "{members} without {left_out:?}");
+    };
+    check("nnn", &[1], [&[0, 2], &[0, 2]]);
+    check("nnn", &[0, 1, 2], [&[0, 1, 2], &[0, 1, 2]]);
+    // Who is unwell or unreachable is no better for it.
+    check("nnu", &[0], [&[1], &[1]]);
+    check("nu", &[0], [&[0], &[0]]);
+    check("nx", &[0], [&[0], &[0]]);
+    check("nuu", &[0], [&[1, 2], &[1, 2]]);
+    check("nN", &[0], [&[1], &[1]]);
+    check("nxN", &[2], [&[0], &[0]]);
+    check("nxNN", &[2], [&[0], &[3]]);
+}
+
+#[test]
 fn a_new_member_takes_its_share_by_and_by() {
     let check = |age_ms, expected: f32| {
         let share = ramp(Duration::from_millis(age_ms), Duration::from_secs(10));

@@ -1,6 +1,7 @@
 //! Lists that change, endpoints that go and come back: what is kept, and who is picked.
 
 use super::*;
+use crate::policy::balance::roster::Standing;
 use crate::policy::outlier::OutlierSettings;
 use crate::policy::verdict::Verdict;
 use crate::telemetry::{EndpointState, WorkerMetrics};
