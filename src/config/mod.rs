@@ -30,6 +30,7 @@ pub mod expression;
 pub mod fields;
 pub mod finding;
 pub mod headers;
+mod health;
 pub mod json;
 pub mod kafka;
 pub mod listeners;

@@ -12,6 +12,7 @@ use http::uri::Scheme;
 use super::balance;
 use super::endpoints::{Endpoint, Endpoints};
 use super::finding::{Position, Report};
+use super::health;
 use super::outlier;
 use super::protection::{self, Retry};
 use super::section::Section;
@@ -20,6 +21,7 @@ use super::yaml::{Node, Value};
 use crate::policy::balance::Balance;
 use crate::policy::breaker::BreakerSettings;
 use crate::policy::concurrency::ConcurrencySettings;
+use crate::policy::health::HealthSettings;
 use crate::policy::outlier::OutlierSettings;
 
 pub use tls::Tls;
@@ -59,6 +61,8 @@ pub struct Service {
     pub breaker: Option<BreakerSettings>,
     /// When one of its endpoints is left out because it fails. Default never.
     pub outlier: Option<OutlierSettings>,
+    /// How its endpoints are asked whether they work. Default never.
+    pub health: Option<HealthSettings>,
     /// Which calls are made again. Default none, but for those that provably never left.
     pub retry: Option<Retry>,
     /// When calls are refused because it has enough. Default never.
@@ -68,9 +72,6 @@ pub struct Service {
     /// Where the file names it.
     pub position: Option<Position>,
 }
-
-/// What the file format has for a service and this version does not serve.
-const LATER: &[&str] = &["health"];
 
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// More often is abuse to every server: grpc-go's own floor for clients.
@@ -98,6 +99,7 @@ impl Service {
             keepalive_timeout: Duration::from_secs(20),
             breaker: None,
             outlier: None,
+            health: None,
             retry: None,
             shed: None,
             tls: None,
@@ -130,13 +132,14 @@ impl Service {
             protection::breaker(node, report).map(Some)
         });
         section.read("outlier", &mut service.outlier, |node, report| outlier::read(node, report).map(Some));
+        section.read("health", &mut service.health, |node, report| health::read(node, report).map(Some));
         section.read("retry", &mut service.retry, |node, report| Retry::of_service(node, report).map(Some));
         section.read("shed", &mut service.shed, |node, report| protection::shed(node, report).map(Some));
         section.read("tls", &mut service.tls, |node, report| {
             Tls::read(&format!("services.{name}"), node, report)
         });
         section.require("endpoints", "write `endpoints: { static: [\"http://host:port\"] }`");
-        section.close(LATER);
+        section.close(&[]);
         service.endpoints = endpoints?;
         service.agree(report);
         Some(service)

@@ -89,6 +89,11 @@ pub(super) fn lacking(snapshot: &Snapshot) -> Lacking {
     })
 }
 
+/// Has the endpoints of the snapshot that serves from now on checked, where nobody does yet.
+pub(super) fn check(snapshot: &Snapshot, background: &Handle) {
+    backends(snapshot).for_each(|backend| backend.cluster().begin_checks(background));
+}
+
 /// Shows the endpoints of the snapshot that serves from now on.
 pub(super) fn observe(snapshot: &Snapshot, metrics: &Metrics) {
     for backend in backends(snapshot) {

@@ -210,6 +210,7 @@ impl Gateway {
         kept.auth.begin();
         clusters::begin(&catalog.current(), background.handle());
         show(&catalog, &metrics);
+        clusters::check(&catalog.current(), background.handle());
         let config_page = ConfigPage::new(reload::page(&config, 1, None));
         let runtime = background.handle().clone();
         let rooms = Rooms {

@@ -288,6 +288,7 @@ impl Serving {
         let addresses = bound.addresses();
         self.catalog.install(snapshot);
         super::show(&self.catalog, &self.metrics);
+        clusters::check(&self.catalog.current(), &Handle::current());
         self.listeners.change(bound);
         self.page.replace(page);
         self.metrics.reloads.ended(ReloadResult::Applied);

@@ -80,6 +80,7 @@ pub(super) fn upstream(service: &Service, zone: Option<&str>) -> UpstreamConfig 
         balance: service.balance.clone(),
         slow_start: service.slow_start,
         outlier: service.outlier,
+        health: service.health.clone(),
         zone: zone.map(Into::into),
         message_bytes_to_backend_max: service.request_message_bytes_max,
         message_bytes_from_backend_max: service.response_message_bytes_max,

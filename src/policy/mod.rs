@@ -22,6 +22,7 @@ pub mod deprecation;
 pub mod geo;
 pub mod glob;
 pub mod header_rules;
+pub mod health;
 pub mod host;
 pub mod identity;
 pub mod lease;

@@ -19,10 +19,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::runtime::Handle;
 
 use self::ejecting::Ejections;
 use super::UpstreamConfig;
 use super::endpoint::{Address, Endpoint, EndpointSpec};
+use super::health::Checkers;
 use super::pools::Pools;
 use crate::policy::balance::roster::{Member, Roster, ramp};
 use crate::policy::balance::{Balance, mix};
@@ -47,6 +49,8 @@ struct Changing {
     /// Those who hold connections, to be told of endpoints that are gone.
     holders: Vec<Weak<Pools>>,
     outliers: Option<Outliers>,
+    /// Who checks the endpoints, from when on somebody does.
+    checkers: Option<Checkers>,
     /// The number of the next endpoint that is new.
     next_number: u64,
 }
@@ -106,7 +110,7 @@ impl Cluster {
             config,
             started: Instant::now(),
             current: ArcSwap::from_pointee(empty),
-            changing: Mutex::new(Changing { holders: Vec::new(), outliers, next_number: 0 }),
+            changing: Mutex::new(Changing { holders: Vec::new(), outliers, checkers: None, next_number: 0 }),
             turns: AtomicU64::new(0),
             ejections: Ejections::default(),
         });
@@ -161,9 +165,23 @@ impl Cluster {
         }
         let gone: Vec<_> = known.into_values().map(|endpoint| endpoint.number).collect();
         self.let_go(&mut changing, &gone, &listed, now_ms);
+        if let Some(checkers) = &mut changing.checkers {
+            checkers.follow(&listed, &self.config);
+        }
         let after = self.assess(&changing, before.generation + 1, listed.into(), now_ms);
         self.current.store(Arc::clone(&after));
         changing.holders.retain(|pools| pools.upgrade().map(|pools| pools.follow(&after)).is_some());
+    }
+
+    /// Has the endpoints checked by tasks of this runtime, now and whoever comes, if the service asks for it.
+    pub fn begin_checks(self: &Arc<Self>, runtime: &Handle) {
+        let mut changing = self.lock();
+        let Some(settings) = self.config.health.as_ref().filter(|_| changing.checkers.is_none()) else {
+            return;
+        };
+        let mut checkers = Checkers::new(self, settings.clone(), runtime.clone());
+        checkers.follow(&self.current.load().listed, &self.config);
+        changing.checkers = Some(checkers);
     }
 
     /// Says whether an endpoint does its work, by whoever watches that; where too few do, all are used.

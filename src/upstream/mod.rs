@@ -24,6 +24,7 @@ mod connection;
 pub mod discovery;
 mod endpoint;
 mod frame;
+mod health;
 mod noted;
 mod passage;
 mod pool;
@@ -47,6 +48,7 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep};
 
 use crate::policy::balance::Balance;
+use crate::policy::health::HealthSettings;
 use crate::policy::outlier::OutlierSettings;
 use crate::policy::protection::Protection;
 use crate::policy::verdict::Verdict;
@@ -85,6 +87,8 @@ pub struct UpstreamConfig {
     pub slow_start: Duration,
     /// When an endpoint whose calls fail is left out for a while.
     pub outlier: Option<OutlierSettings>,
+    /// How endpoints are asked for their health.
+    pub health: Option<HealthSettings>,
     /// Where we are: endpoints of the same zone go first.
     pub zone: Option<Box<str>>,
     pub message_bytes_to_backend_max: usize,
@@ -245,6 +249,7 @@ impl Default for UpstreamConfig {
             balance: Balance::default(),
             slow_start: Duration::from_secs(10),
             outlier: None,
+            health: None,
             zone: None,
             message_bytes_to_backend_max: 4 << 20,
             message_bytes_from_backend_max: 16 << 20,

@@ -33,6 +33,7 @@ mod faults_in_files;
 mod fields;
 mod floods;
 mod geo;
+mod health;
 mod hostile;
 #[cfg(feature = "kafka")]
 mod kafka;
