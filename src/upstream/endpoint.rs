@@ -48,7 +48,7 @@ pub struct Endpoint {
     is_well: AtomicBool,
     /// Its number among the outliers of its cluster.
     pub(super) number: u64,
-    /// Whether it has failed since it last answered, as far as anybody watches that.
+    /// Whether the next answer is news: it has failed, or was ejected, since it last answered.
     is_suspect: AtomicBool,
     /// When it is back from being ejected, in milliseconds of its cluster; 0 where it is not ejected.
     ejected_until_ms: AtomicU64,

@@ -138,6 +138,18 @@ async fn an_ejected_endpoint_is_back_when_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_is_back_and_fails_is_out_again_after_one_call() {
+    let (gateway, [_a, b, _c]) = before([0, 14, 0], "outlier: { eject: 100ms..100ms }").await;
+    eventually("it is out for the third time", async || {
+        get(&gateway).await;
+        ejections(&gateway, "relapse").await >= 2
+    })
+    .await;
+    assert_eq!(ejections(&gateway, "consecutive").await, 1);
+    assert_eq!(b.calls(), 5 + ejections(&gateway, "relapse").await);
+}
+
+#[tokio::test]
 async fn no_more_than_the_share_is_ejected_and_never_the_last() {
     // One of three is half of them at most; the other goes on failing.
     let (gateway, [a, b, c]) = before([14, 14, 0], "outlier: {}").await;

@@ -437,3 +437,37 @@ async fn a_stalled_backend_sheds_load_and_nothing_else_waits() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_open_breaker_is_answered_by_a_stale_reply_where_there_is_one() {
+    let is_failing = Arc::new(AtomicBool::new(false));
+    let backend = Backend::start({
+        let is_failing = Arc::clone(&is_failing);
+        move |_| {
+            let mut head = HeaderMap::new();
+            // Stale when it comes.
+            head.insert("cache-control", "max-age=1, stale-if-error=600".parse().expect("a value"));
+            head.insert("age", "1".parse().expect("a value"));
+            let item = messages(&[bytes::Bytes::from_static(b"\x0a\x01x")], status(0, ""));
+            let is_failing = is_failing.load(Ordering::SeqCst);
+            std::future::ready(if is_failing { refusal(14, &[]) } else { respond(head, item) })
+        }
+    })
+    .await;
+    let surface = "surfaces: { web: { rules: [{ match: door.v1.Door.Get, cache: { ttl: origin } }] } }";
+    let gateway =
+        Gateway::configured(&backend, "", "breaker: { consecutive: 3, open: 1h..1h }", surface).await;
+    assert_eq!(get(&gateway).await.status, 200);
+    is_failing.store(true, Ordering::SeqCst);
+    eventually("open", async || {
+        is_open(&soon(http::send(gateway.address, http::request("GET", "/v1/items/8"), "")).await)
+    })
+    .await;
+    let before = backend.calls();
+    for _ in 0..10 {
+        let answer = get(&gateway).await;
+        let told = answer.header("cache-status").unwrap_or_default();
+        assert!(answer.status == 200 && told.contains("stale-if-error"), "{} {told}", answer.status);
+    }
+    assert_eq!(backend.calls(), before);
+}

@@ -7,7 +7,8 @@
 //!                the mean of all
 //! ```
 //!
-//! The share that may be ejected holds for the count after an ejection, and one endpoint always stays: an
+//! Who is back has to answer before anything else: one failure, and it is ejected again. The share that may be
+//! ejected holds for the count after an ejection, and one endpoint always stays: an
 //! ejection that would break either is not made. An interval begins with a failure: while all goes well there is
 //! nothing to judge, and nothing is due.
 
@@ -51,6 +52,8 @@ struct Endpoint {
     /// The `n` of the next ejection's time.
     ejections: u32,
     until: Option<Instant>,
+    /// It was ejected, and has not answered since.
+    is_doubtful: bool,
 }
 
 /// An endpoint is left out from now on.
@@ -66,6 +69,8 @@ pub struct Ejection {
 pub enum Reason {
     /// So many failures in a row.
     Consecutive,
+    /// A failure before it had answered, after it was ejected.
+    Relapse,
     /// Its share of failures.
     ErrorRate,
     /// Its rate of success is far below that of the others.
@@ -131,11 +136,13 @@ impl Outliers {
         self.interval_ends
     }
 
-    /// The endpoint has answered; needs not be told of one that has not failed since it last was.
-    pub fn answered(&mut self, endpoint: u64) {
-        if let Some(one) = self.endpoints.get_mut(&endpoint) {
-            one.streak = 0;
-        }
+    /// The endpoint has answered; whether nothing is left to forget of it. It needs not be told again of one of which
+    /// nothing is left, until that fails. What is answered while the endpoint is ejected began before.
+    pub fn answered(&mut self, endpoint: u64, now: Instant) -> bool {
+        let Some(one) = self.endpoints.get_mut(&endpoint) else { return true };
+        one.streak = 0;
+        one.is_doubtful &= one.is_ejected(now);
+        !one.is_doubtful
     }
 
     /// A call to the endpoint has failed; `calls` tells how many calls each endpoint has had in its life. What
@@ -147,10 +154,12 @@ impl Outliers {
         let one = self.endpoints.get_mut(&endpoint).filter(|one| !one.is_ejected(now))?;
         one.failures = one.failures.saturating_add(1);
         one.streak = one.streak.saturating_add(1);
-        if one.streak < self.settings.consecutive {
-            return None;
-        }
-        self.eject(endpoint, Reason::Consecutive, now)
+        let reason = match one.streak {
+            _ if one.is_doubtful => Reason::Relapse,
+            streak if streak >= self.settings.consecutive => Reason::Consecutive,
+            _ => return None,
+        };
+        self.eject(endpoint, reason, now)
     }
 
     /// Judges the interval when it has ended; `calls` as in [`failed`](Self::failed).
@@ -210,6 +219,7 @@ impl Outliers {
         let time = self.settings.eject_base.saturating_mul(one.ejections).min(self.settings.eject_max);
         one.until = Some(now + time);
         one.streak = 0;
+        one.is_doubtful = true;
         Some(Ejection { endpoint, reason, time })
     }
 
@@ -258,12 +268,13 @@ fn outlying(rates: &[Rate]) -> Option<f64> {
 }
 
 impl Reason {
-    pub const ALL: [Self; 3] = [Self::Consecutive, Self::ErrorRate, Self::SuccessRate];
+    pub const ALL: [Self; 4] = [Self::Consecutive, Self::Relapse, Self::ErrorRate, Self::SuccessRate];
 
     /// As metrics and logs name it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Consecutive => "consecutive",
+            Self::Relapse => "relapse",
             Self::ErrorRate => "error_rate",
             Self::SuccessRate => "success_rate",
         }

@@ -23,7 +23,7 @@ fn fail(outliers: &mut Outliers, endpoint: u64, times: u32, now: Instant) -> Opt
 fn consecutive_failures_eject_and_an_answer_forgets_them() {
     let (mut outliers, now) = outliers(OutlierSettings::default(), 3);
     assert_eq!(fail(&mut outliers, 0, 4, now), None);
-    outliers.answered(0);
+    assert!(outliers.answered(0, now));
     assert_eq!(fail(&mut outliers, 0, 4, now), None);
     assert_eq!(fail(&mut outliers, 0, 1, now), Some(30));
     assert!(outliers.is_ejected(0, now + 30 * S - S / 1000));
@@ -56,6 +56,21 @@ fn each_ejection_is_longer_until_the_most_and_good_intervals_forgive() {
         now += INTERVAL;
     }
     assert_eq!(outliers.interval_ends(), None, "all is forgiven");
+}
+
+#[test]
+fn who_is_back_has_one_failure() {
+    let (mut outliers, now) = outliers(OutlierSettings::default(), 3);
+    assert_eq!(fail(&mut outliers, 0, 5, now), Some(30));
+    // What is answered now began before.
+    assert!(!outliers.answered(0, now + S));
+    let back = now + 30 * S;
+    let ejection = outliers.failed(0, back, Calls::new);
+    assert_eq!(ejection, Some(Ejection { endpoint: 0, reason: Reason::Relapse, time: 60 * S }));
+    let back = back + 60 * S;
+    assert!(outliers.answered(0, back));
+    assert_eq!(fail(&mut outliers, 0, 4, back), None);
+    assert_eq!(fail(&mut outliers, 0, 1, back), Some(90));
 }
 
 #[test]
@@ -139,7 +154,7 @@ fn rates_far_below_the_mean_are_outliers() {
 fn an_interval_begins_with_a_failure() {
     let (mut outliers, now) =
         outliers(OutlierSettings { consecutive: 1000, ..OutlierSettings::default() }, 2);
-    outliers.answered(0);
+    outliers.answered(0, now);
     assert_eq!(outliers.interval_ends(), None);
     // A million good calls of before do not excuse fifty bad ones.
     let then = now + 3600 * S;
@@ -188,7 +203,9 @@ impl World {
             Event::Fails(member) => {
                 world.outliers.failed(*self.members.get(index(member))?, self.now, Calls::new);
             }
-            Event::Answers(member) => world.outliers.answered(*self.members.get(index(member))?),
+            Event::Answers(member) => {
+                world.outliers.answered(*self.members.get(index(member))?, self.now);
+            }
             Event::AlmostBack => world.now = until? - Duration::from_nanos(1),
             Event::Back => world.now = until?,
             Event::Interval => {

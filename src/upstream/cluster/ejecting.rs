@@ -43,9 +43,9 @@ impl Cluster {
         match verdict {
             Verdict::Alive if endpoint.is_suspect() => {
                 let mut changing = self.lock();
-                endpoint.suspect(false);
                 if let Some(outliers) = &mut changing.outliers {
-                    outliers.answered(endpoint.number);
+                    let is_clear = outliers.answered(endpoint.number, self.at(self.now_ms()));
+                    endpoint.suspect(!is_clear);
                 }
             }
             Verdict::Failed if self.config.outlier.is_some() => self.failed(endpoint, self.now_ms()),
@@ -95,6 +95,9 @@ impl Cluster {
     fn publish(&self, outliers: &Outliers, listed: &[Listed], now_ms: u64) {
         for Listed { endpoint, .. } in listed {
             let until = outliers.ejected_until(endpoint.number, self.at(now_ms));
+            if until.is_some() {
+                endpoint.suspect(true);
+            }
             if endpoint.eject(until.map(|until| self.moment(until)), now_ms) {
                 tracing::info!(service = %self.name, endpoint = %endpoint.address, "an ejected endpoint is back");
             }

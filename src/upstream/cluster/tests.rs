@@ -155,7 +155,7 @@ fn shares_of_failures_are_judged_by_whoever_calls_next() {
     assert!(cluster.tend(10_999).is_none());
     assert!(cluster.tend(11_000).is_some());
     assert_eq!([a, b].map(|endpoint| endpoint.standing()), [Standing::Unwell, Standing::Usable]);
-    assert_eq!(cluster.seen().ejections[1], ("error_rate", 1));
+    assert_eq!(cluster.seen().ejections[2], ("error_rate", 1));
 }
 
 #[test]
