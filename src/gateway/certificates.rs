@@ -1,13 +1,38 @@
-//! What of certificates will fail somebody before long: they end, or those of a listener are for other hosts.
+//! What of certificates will fail somebody before long: they end, or those of a listener are for other hosts; and when
+//! those of listeners end.
+
+use std::sync::Arc;
 
 use super::snapshot::warning;
 use crate::config::Config;
 use crate::config::finding::{Finding, Position};
 use crate::config::surfaces::Host;
-use crate::server::Shown;
+use crate::server::{ServerConfig, Shown, TlsHandle};
+use crate::telemetry::{CertificateSeen, Metrics};
 
 /// Long enough to renew by hand.
 const EXPIRY_WARNING_S: i64 = 14 * 86_400;
+
+/// Shows when the certificates end that listeners have from now on: those of the files as they were last read.
+pub(super) fn show(server: &ServerConfig, metrics: &Metrics) {
+    let publics = server.listeners.iter().map(|public| (public.name.clone(), public.tls.clone()));
+    let admin = server.admin.iter().map(|admin| (ADMIN.into(), admin.tls.clone()));
+    let all: Vec<(Arc<str>, TlsHandle)> =
+        publics.chain(admin).filter_map(|(name, tls)| Some((name, tls?))).collect();
+    metrics.observe_certificates(move || {
+        let seen = |listener: &Arc<str>, shown: &Shown| CertificateSeen {
+            listener: listener.clone(),
+            name: shown.hosts.first().map(String::as_str).unwrap_or_default().into(),
+            not_after_unix_s: shown.not_after_unix_s,
+        };
+        let of = |(listener, TlsHandle(tls)): &(Arc<str>, TlsHandle)| {
+            tls.current().certificates().iter().map(|shown| seen(listener, shown)).collect::<Vec<_>>()
+        };
+        all.iter().flat_map(of).collect()
+    });
+}
+
+const ADMIN: &str = "admin";
 
 /// Warnings about the certificates of one listener.
 pub(super) fn warnings(

@@ -211,6 +211,7 @@ impl Gateway {
         clusters::begin(&catalog.current(), background.handle());
         show(&catalog, &metrics);
         clusters::check(&catalog.current(), background.handle());
+        certificates::show(&server, &metrics);
         let config_page = ConfigPage::new(reload::page(&config, 1, None));
         let runtime = background.handle().clone();
         let rooms = Rooms {

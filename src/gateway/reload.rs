@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::certificates;
 use super::contents::{self, Contents};
 use super::snapshot::{self, Ground, Kept};
 use super::{clusters, likely_mistakes, listeners, settings};
@@ -290,6 +291,7 @@ impl Serving {
         super::show(&self.catalog, &self.metrics);
         clusters::check(&self.catalog.current(), &Handle::current());
         self.listeners.change(bound);
+        certificates::show(&server, &self.metrics);
         self.page.replace(page);
         self.metrics.reloads.ended(ReloadResult::Applied);
         audit::note_loaded(actor, config.file.as_deref(), &before, &after);

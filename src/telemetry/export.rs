@@ -104,6 +104,7 @@ impl Collector for Metrics {
         }
         self.encode_families(&mut encoder)?;
         self.encode_cache(&mut encoder)?;
+        self.certificates.encode(&mut encoder)?;
         self.keys.encode(&mut encoder)?;
         self.revoked.encode(&mut encoder)?;
         self.stats.services.encode(&mut encoder)?;

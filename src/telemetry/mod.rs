@@ -8,6 +8,7 @@ pub mod access_log;
 mod append;
 pub mod audit;
 pub mod cache;
+mod certificates;
 mod discovery;
 mod endpoints;
 mod export;
@@ -25,12 +26,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::status::Code;
+use certificates::ObservedCertificates;
 use discovery::ObservedDiscovery;
 use endpoints::ObservedEndpoints;
 use keys::ObservedKeys;
 use revoked::ObservedRevoked;
 use stats::Stats;
 
+pub use certificates::CertificateSeen;
 pub use discovery::DiscoverySeen;
 pub use endpoints::{ClusterSeen, EndpointSeen, EndpointState};
 pub use keys::KeysSeen;
@@ -64,6 +67,7 @@ pub struct Metrics {
     pub stats: Stats,
     pub reloads: Reloads,
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
+    certificates: ObservedCertificates,
     keys: ObservedKeys,
     revoked: ObservedRevoked,
     endpoints: ObservedEndpoints,
@@ -176,6 +180,11 @@ impl Metrics {
         let worker = Arc::new(WorkerMetrics::default());
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&worker));
         worker
+    }
+
+    /// Shows when the certificates of all listeners end, in the place of those of before.
+    pub fn observe_certificates(&self, read: impl Fn() -> Vec<CertificateSeen> + Send + Sync + 'static) {
+        self.certificates.observe(Box::new(read));
     }
 
     /// Shows the keys of a provider of tokens, in the place of those of before; none: nobody holds them now.

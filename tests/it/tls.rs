@@ -306,6 +306,46 @@ async fn certificates_are_read_again_under_use() {
 }
 
 #[tokio::test]
+async fn the_end_of_each_certificate_is_a_metric() {
+    let (files, authority) = (Files::new(), Authority::new("authority"));
+    let pair = |name: &str, hosts: &[&str], year| files.pair(name, &authority.host_until(hosts, year));
+    let (gateway, _backend) = gateway(&format!(
+        "tls: {{ certificates: [{{ {} }}, {{ {} }}, {{ {} }}, {{ {} }}] }} }}, admin: {{ tls: {{ {} }}, token: {:?}",
+        pair("a", &[HOST, "other.test"], 2100),
+        pair("twin", &[HOST], 2095),
+        pair("wildcard", &["*.shop.test"], 2090),
+        pair("address", &["127.0.0.1"], 2110),
+        pair("admin", &["admin.test"], 2090),
+        files.write("token", "s3cret\n"),
+    ))
+    .await;
+    let client = Client::new(&authority);
+    let ends = async || {
+        let mut stream = client.connect(gateway.admin, "admin.test").await.expect("a handshake");
+        let request = "GET /metrics HTTP/1.0\r\nauthorization: Bearer s3cret\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("open");
+        let reply = read_to_end(&mut stream).await;
+        let sample = "transom_certificate_expiry_timestamp_seconds";
+        let ends = reply.lines().filter_map(|line| line.strip_prefix(sample)).map(str::to_owned);
+        ends.collect::<Vec<_>>()
+    };
+    let expected = |twins: &str| {
+        [
+            r#"{listener="admin",name="admin.test"} 3786912000"#.to_owned(),
+            r#"{listener="public",name=""} 4417977600"#.to_owned(),
+            r#"{listener="public",name="*.shop.test"} 3786912000"#.to_owned(),
+            format!(r#"{{listener="public",name="gateway.test"}} {twins}"#),
+        ]
+    };
+    assert_eq!(ends().await, expected("3944678400"));
+    pair("twin", &[HOST], 2110);
+    // Now the other one ends first.
+    eventually("the end of the new one", async || ends().await == expected("4102444800")).await;
+    pair("a", &[HOST], 2090);
+    eventually("the end of the newest one", async || ends().await == expected("3786912000")).await;
+}
+
+#[tokio::test]
 async fn client_certificates_are_judged() {
     let files = Files::new();
     let [authority, partners, foreign] = ["authority", "partners", "foreign"].map(Authority::new);

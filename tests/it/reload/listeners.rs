@@ -8,7 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::Reloading;
 use crate::support::backend::Backend;
 use crate::support::http as client;
-use crate::support::{eventually, soon};
+use crate::support::tls::Authority;
+use crate::support::{Directory, eventually, soon};
 
 /// An address that was free a moment ago.
 async fn free() -> SocketAddr {
@@ -111,4 +112,46 @@ async fn operators_show_another_token_after_the_reload() {
     assert_eq!((answer.status.as_u16(), &answer.json()["result"]), (200, &"applied".into()));
     assert_eq!(post("first").await.status, 401);
     assert_eq!(post("second").await.json()["result"], "unchanged");
+}
+
+#[tokio::test]
+async fn ends_of_certificates_are_those_of_the_listeners_that_hold() {
+    let (backend, files, authority) =
+        (Backend::echo().await, Directory::new("tls"), Authority::new("authority"));
+    let pair = |name: &str, year: i32| {
+        let issued = authority.host_until(&["shop.test"], year);
+        let [chain, key] = [("pem", &issued.chain), ("key", &issued.key)].map(|(kind, text)| {
+            let path = files.path().join(format!("{name}.{kind}"));
+            std::fs::write(&path, text).expect("the directory is writable");
+            format!("{:?}", format!("file:{}", path.display()))
+        });
+        format!("tls: {{ certificates: [{{ cert: {chain}, key: {key} }}] }}")
+    };
+    let (first, second) = (pair("first", 2090), pair("second", 2100));
+    let with = |web: &str| format!("listeners: {{ public: {{}}, web: {{ bind: \"127.0.0.1:0\", {web} }} }}");
+    let reloading = Reloading::start(&backend, &with(&first)).await;
+    let ends = async || {
+        let metrics = reloading.page("/metrics").await.text().to_owned();
+        let samples = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix("transom_certificate_expiry_timestamp_seconds"));
+        samples.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let of = |end: u64| vec![format!("{{listener=\"web\",name=\"shop.test\"}} {end}")];
+    assert_eq!(ends().await, of(3_786_912_000));
+    // Refused for another reason: what would have been shown is never served.
+    reloading.write(&format!("{}\nsurfaces: {{ web: {{ polices: [] }} }}", with(&second)));
+    assert_eq!(reloading.post().await.status, 422);
+    assert_eq!(ends().await, of(3_786_912_000));
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = taken.local_addr().expect("an address");
+    reloading.write(
+        &with(&second).replace("public: {}", &format!("public: {{}}, api: {{ bind: \"{address}\" }}")),
+    );
+    assert_eq!(reloading.post().await.status, 422, "refused after everything was read");
+    assert_eq!(ends().await, of(3_786_912_000));
+    reloading.apply(&with(&second)).await;
+    assert_eq!(ends().await, of(4_102_444_800));
+    reloading.apply(&with("")).await;
+    assert_eq!(ends().await, Vec::<String>::new(), "without TLS nothing ends");
 }

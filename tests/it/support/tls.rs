@@ -58,6 +58,14 @@ impl Authority {
         self.issue(params)
     }
 
+    /// For hosts of these names, until a year begins.
+    pub(crate) fn host_until(&self, names: &[&str], year: i32) -> Issued {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        self.issue(params)
+    }
+
     /// For a client with this URI as its name.
     pub(crate) fn client(&self, uri: &str) -> Issued {
         let mut params = CertificateParams::default();
