@@ -29,9 +29,7 @@ use super::{
 };
 use crate::policy::secret::Secret;
 use crate::status::{Code, Status};
-use crate::telemetry::Metrics;
-
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use crate::telemetry::{Exposition, Metrics};
 
 const JSON: &str = "application/json";
 
@@ -83,7 +81,7 @@ impl Admin {
         let mut pages = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(async move || readiness(drain.step(), &lacking.now())))
-            .route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())))
+            .route("/metrics", get(move |headers: HeaderMap| ready(scrape(&metrics, &headers))))
             .route("/stats", get(move |headers: HeaderMap| ready(statistics(&stats, &headers))))
             .route("/config", get(async move || ([(CONTENT_TYPE, JSON)], config_page.json())));
         if let Some(reload) = reload {
@@ -194,12 +192,21 @@ fn shows(headers: &HeaderMap, token: digest::Digest) -> bool {
         && constant_time::verify_slices_are_equal(shown.as_ref(), token.as_ref()).is_ok()
 }
 
+/// In the format that the scraper reads.
+fn scrape(metrics: &Arc<Metrics>, headers: &HeaderMap) -> impl IntoResponse + use<> {
+    let exposition = Exposition::accepted(accepted(headers));
+    ([(CONTENT_TYPE, exposition.content_type())], metrics.expose(exposition))
+}
+
+fn accepted(headers: &HeaderMap) -> &str {
+    headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default()
+}
+
 /// For programs, unless somebody asks for what people read.
 fn statistics(metrics: &Metrics, headers: &HeaderMap) -> impl IntoResponse + use<> {
     let view = metrics.stats.view(Instant::now(), metrics.reloads.generation());
     let view = view.with_endpoints(metrics.endpoints()).with_discovery(metrics.discovery());
-    let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let mut types = accepted.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
+    let mut types = accepted(headers).split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
     let (content_type, text) = match types.find(|one| ["text/html", "text/plain", JSON].contains(one)) {
         Some("text/html") => ("text/html; charset=utf-8", view.html()),
         Some("text/plain") => ("text/plain; charset=utf-8", view.text()),

@@ -1,4 +1,4 @@
-//! A scrape: the sums of all shards as OpenMetrics text.
+//! A scrape: the sums of all shards as OpenMetrics text, or in the older text format of Prometheus.
 //!
 //! Part of `telemetry`. Counters stay plain atomics; `prometheus-client` only writes the text, through
 //! a [`Collector`] that reads the shards when asked.
@@ -13,7 +13,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{AuthVerdict, DURATION_BOUNDS_US, FILES, HTTP_NUMBERS, Metrics, Permission, WorkerMetrics};
+use super::{
+    AuthVerdict, DURATION_BOUNDS_US, FILES, HTTP_NUMBERS, Metrics, Permission, WorkerMetrics, classic,
+};
 use crate::status::Code;
 
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
@@ -68,7 +70,39 @@ const GAUGES: [Scalar; 5] = [
     ("usage_spool_bytes", "Bytes of usage events on disk", |w| w.usage_spool_bytes.value()),
 ];
 
+/// A format of a scrape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposition {
+    /// Version 1.0.0, `# EOF` included.
+    OpenMetrics,
+    /// The text format of Prometheus, version 0.0.4.
+    Classic,
+}
+
+impl Exposition {
+    /// What whoever asks can read; without a word, what everybody can.
+    pub fn accepted(accept: &str) -> Self {
+        let mut types = accept.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
+        if types.any(|one| one == "application/openmetrics-text") { Self::OpenMetrics } else { Self::Classic }
+    }
+
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
 impl Metrics {
+    /// All metrics, in a format.
+    pub fn expose(self: &Arc<Self>, exposition: Exposition) -> String {
+        match exposition {
+            Exposition::OpenMetrics => self.render(),
+            Exposition::Classic => classic::classic(&self.render()),
+        }
+    }
+
     /// All metrics as OpenMetrics text, `# EOF` included.
     pub fn render(self: &Arc<Self>) -> String {
         let mut registry = Registry::with_prefix("transom");

@@ -118,7 +118,8 @@ async fn a_backend_of_another_protocol_is_unavailable() {
 
 /// Sends a request on a connection that stays open, and reads until the reply ends as it should.
 async fn ask(socket: &mut TcpStream, target: &str, end: &str) -> String {
-    let request = format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n");
+    let accept = "application/openmetrics-text, */*";
+    let request = format!("GET {target} HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\n\r\n");
     socket.write_all(request.as_bytes()).await.expect("open");
     let mut reply = String::new();
     let mut buffer = [0; 4096];

@@ -56,6 +56,7 @@ mod resilience;
 mod retries;
 mod revoked;
 mod schema;
+mod scrape;
 mod secrets;
 mod server;
 mod set_text;

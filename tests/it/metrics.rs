@@ -6,8 +6,13 @@ use tokio::net::TcpStream;
 use crate::support::backend::Backend;
 use crate::support::{Gateway, eventually, http, soon};
 
+/// What Prometheus 2 asks for.
+const PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                          text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+
 pub(crate) async fn scrape(gateway: &Gateway) -> String {
-    let answer = http::send(gateway.admin, http::request("GET", "/metrics"), "").await;
+    let request = http::request("GET", "/metrics").header("accept", PROMETHEUS);
+    let answer = http::send(gateway.admin, request, "").await;
     assert_eq!(
         answer.header("content-type"),
         Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
