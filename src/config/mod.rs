@@ -56,6 +56,7 @@ pub mod shown;
 pub mod stores;
 pub mod surfaces;
 mod together;
+pub mod traces;
 mod value;
 mod yaml;
 

@@ -1,9 +1,10 @@
-//! `observe`: what is told of the work beside its replies: a line for each call, usage for those who bill, an audit
-//! log for those who answer for the gateway.
+//! `observe`: what is told of the work beside its replies: a line for each call, traces, usage for those who bill,
+//! an audit log for those who answer for the gateway.
 //!
 //! ```yaml
 //! observe:
 //!   access_log: { to: stdout, sample: { ok: 10%, errors: 100% } }
+//!   traces: { otlp: "http://otel:4317", sample: 5% }
 //!   usage: { http: "https://meter.example/events", token: env:METER_TOKEN, spool: /var/lib/transom/usage }
 //!   audit: { file: /var/log/transom/audit.log }
 //! ```
@@ -16,6 +17,7 @@ use super::access_log::AccessLog;
 use super::finding::Report;
 use super::kafka::{self, Kafka};
 use super::section::Section;
+use super::traces::Traces;
 use super::value::{self, GIB, MIB};
 use super::yaml::Node;
 use super::{secret, section};
@@ -25,6 +27,7 @@ use crate::policy::secret::Secret;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observe {
     pub access_log: Option<AccessLog>,
+    pub traces: Option<Traces>,
     pub usage: Option<Usage>,
     pub audit: Option<Audit>,
 }
@@ -79,9 +82,10 @@ impl Observe {
         section.read("access_log", &mut observe.access_log, |node, report| {
             AccessLog::read(node, report).map(Some)
         });
+        section.read("traces", &mut observe.traces, |node, report| Traces::read(node, report).map(Some));
         section.read("usage", &mut observe.usage, |node, report| Usage::read(node, report).map(Some));
         section.read("audit", &mut observe.audit, |node, report| Audit::read(node, report).map(Some));
-        section.close(&["traces"]);
+        section.close(&[]);
         Some(observe)
     }
 }

@@ -1,7 +1,7 @@
 //! What a reload cannot change: it is held back, and said to be, at its line.
 //!
-//! The sockets of operators and the threads are there before any configuration is loaded again; where usage and the
-//! two logs go is opened once, so that nothing of them is lost between two files.
+//! The sockets of operators and the threads are there before any configuration is loaded again; where usage, the
+//! two logs and traces go is opened once, so that nothing of them is lost between two files.
 
 use super::Config;
 use super::finding::{Finding, Severity};
@@ -13,7 +13,7 @@ struct Key {
     hold: fn(&mut Config, &Config),
 }
 
-const KEYS: [Key; 5] = [
+const KEYS: [Key; 6] = [
     Key {
         path: &["workers"],
         is_same: |one, other| one.workers == other.workers,
@@ -28,6 +28,11 @@ const KEYS: [Key; 5] = [
         path: &["observe", "access_log"],
         is_same: |one, other| one.observe.access_log == other.observe.access_log,
         hold: |next, running| next.observe.access_log = running.observe.access_log.clone(),
+    },
+    Key {
+        path: &["observe", "traces"],
+        is_same: |one, other| one.observe.traces == other.observe.traces,
+        hold: |next, running| next.observe.traces = running.observe.traces.clone(),
     },
     Key {
         path: &["observe", "usage"],

@@ -48,6 +48,8 @@ pub struct Surface {
     /// Which pages of other origins may call. Default none.
     pub cors: Option<CorsRules>,
     pub compression: Compression,
+    /// Whether its clients may say which trace their calls belong to. Default true.
+    pub trusts_traceparent: bool,
     pub deprecated: Option<Deprecated>,
     /// What is shown of replies where neither rule nor policy says it. Default: all.
     pub fields: Option<Fields>,
@@ -118,6 +120,7 @@ impl Surface {
             policies: Vec::new(),
             cors: None,
             compression: Compression::default(),
+            trusts_traceparent: true,
             deprecated: None,
             fields: None,
             rules: Vec::new(),
@@ -134,6 +137,7 @@ impl Surface {
         section.read("policies", &mut surface.policies, value::list(named));
         section.read("cors", &mut surface.cors, |node, report| cors::read(node, report).map(Some));
         section.read("compression", &mut surface.compression, compression::read);
+        section.read("trust_traceparent", &mut surface.trusts_traceparent, value::boolean);
         section.read("deprecated", &mut surface.deprecated, deprecated::of_surface);
         section.read("fields", &mut surface.fields, |node, report| Fields::read(node, report).map(Some));
         section.read("rules", &mut surface.rules, value::list(Rule::read));

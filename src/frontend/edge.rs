@@ -16,6 +16,7 @@ use crate::status::{Code, Status};
 /// Notes what every reply of a surface to this request says.
 pub(super) fn enter(exchange: &mut Exchange, surface: &Surface, request: &HeaderMap) {
     exchange.surface = Some(surface.name.clone());
+    exchange.trusts_traceparent = surface.trusts_traceparent;
     exchange.compression = surface.compression.offer(request);
     if let Some(cors) = &surface.cors {
         let mut told = HeaderMap::new();

@@ -74,6 +74,8 @@ pub struct Exchange {
     pub notes: Arc<Notes>,
     /// The name of the surface, once it is found.
     pub surface: Option<Arc<str>>,
+    /// Whether the client may say which trace its call belongs to.
+    pub trusts_traceparent: bool,
     /// The route, once it is found.
     pub binding: Option<Arc<Binding>>,
     /// Echoed in every response, forwarded in every call.
@@ -108,6 +110,7 @@ impl Exchange {
             listener,
             notes,
             surface: None,
+            trusts_traceparent: true,
             binding: None,
             request_id,
             started,

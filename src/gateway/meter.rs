@@ -17,11 +17,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::Response;
 use http::request::Parts;
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 
-use super::logged::Logged;
+use super::told::{Teller, Told};
 use crate::call::{BoundedBody, Failure, Messages, Notes, Piece, Reply, ReplyBody, ResponseBody};
 use crate::frontend::Exchange;
 use crate::policy::trail::Trail;
@@ -29,7 +29,6 @@ use crate::route::Binding;
 use crate::snapshot::Surfaces;
 use crate::status::{Code, Status};
 use crate::telemetry::Metrics;
-use crate::telemetry::access_log::Lines;
 use crate::telemetry::stats::{Outcome, Route, Shard, Stats};
 use crate::telemetry::timestamp::Timestamp;
 use crate::telemetry::usage::{Queue, Record, Usage};
@@ -39,7 +38,7 @@ use crate::telemetry::usage::{Queue, Record, Usage};
 pub(super) struct Meter {
     shard: Arc<Shard>,
     usage: Option<Arc<Queue>>,
-    log: Option<Arc<Lines>>,
+    teller: Option<Arc<Teller>>,
 }
 
 /// The routes of a snapshot by the address of their binding, which the snapshot keeps alive.
@@ -80,30 +79,29 @@ pub(super) struct Tally {
     http_number: u16,
     bytes_out: u64,
     is_finished: bool,
-    logged: Option<Box<Logged>>,
+    told: Option<Box<Told>>,
 }
 
 impl Meter {
-    pub(super) fn new(metrics: &Metrics, usage: Option<&Usage>, log: Option<Arc<Lines>>) -> Arc<Self> {
-        Arc::new(Self { shard: metrics.stats.shard(), usage: usage.map(Usage::queue), log })
+    pub(super) fn new(metrics: &Metrics, usage: Option<&Usage>, teller: Option<Teller>) -> Arc<Self> {
+        let (usage, teller) = (usage.map(Usage::queue), teller.map(Arc::new));
+        Arc::new(Self { shard: metrics.stats.shard(), usage, teller })
     }
 
     /// The notes of a new call, with its trail where that is told of.
     pub(super) fn notes(&self) -> Arc<Notes> {
-        Arc::new(Notes::on(self.log.as_ref().map(|_| Arc::<Trail>::default())))
+        Arc::new(Notes::on(self.teller.as_ref().map(|_| Arc::<Trail>::default())))
     }
 
     /// Begins to measure.
     pub(super) fn begin(self: &Arc<Self>, exchange: &Exchange, head: &Parts, listener: &Arc<str>) -> Tally {
-        let logged = self.log.as_ref().map(|lines| {
-            let client = exchange.client.address;
-            Box::new(Logged::new(lines, head, listener, client, &exchange.request_id))
-        });
+        let teller = self.teller.as_ref();
+        let told = teller.map(|teller| Box::new(Told::new(teller, exchange, head, listener)));
         Tally {
             meter: Arc::clone(self),
             notes: Arc::clone(&exchange.notes),
             started: exchange.started,
-            logged,
+            told,
             route: None,
             is_admitted: false,
             code: Code::Cancelled,
@@ -121,14 +119,17 @@ impl Tally {
             let routes = exchange.snapshot.live.get::<Routes>();
             self.route = routes.and_then(|routes| routes.0.0.get(&address(binding)).cloned());
         }
-        if let Some(logged) = &mut self.logged {
-            logged.led(exchange);
+        if let Some(told) = &mut self.told {
+            told.led(exchange);
         }
     }
 
-    /// The call goes to the stages.
-    pub(super) fn opened(&mut self) {
+    /// The call goes to the stages, and its metadata to the backend.
+    pub(super) fn opened(&mut self, metadata: &mut HeaderMap) {
         self.is_admitted = true;
+        if let Some(told) = &self.told {
+            told.propagate(metadata);
+        }
     }
 
     /// The stages and the backend have spoken.
@@ -151,8 +152,8 @@ impl Tally {
 
     fn failed(&mut self, status: &Status) {
         self.code = status.code;
-        if let Some(logged) = &mut self.logged {
-            logged.failed(status);
+        if let Some(told) = &mut self.told {
+            told.failed(status);
         }
     }
 
@@ -175,7 +176,7 @@ impl Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        if self.route.is_none() && self.logged.is_none() {
+        if self.route.is_none() && self.told.is_none() {
             return;
         }
         if !self.is_finished {
@@ -191,10 +192,10 @@ impl Drop for Tally {
             cost: if self.is_admitted { self.notes.cost() } else { 0 },
             duration: self.started.elapsed(),
         };
-        let ended = (self.logged.is_some() || self.meter.usage.is_some()).then(Timestamp::now);
+        let ended = (self.told.is_some() || self.meter.usage.is_some()).then(Timestamp::now);
         let ended = ended.unwrap_or_default();
-        if let Some(logged) = &self.logged {
-            logged.tell(ended, self.http_number, &outcome, self.started, &self.notes);
+        if let Some(told) = &self.told {
+            told.tell(ended, self.http_number, &outcome, self.started, &self.notes);
         }
         let Some(route) = self.route.take() else { return };
         let identity = self.notes.identity();

@@ -17,7 +17,6 @@ mod expressions;
 mod fields;
 mod limits;
 mod listeners;
-mod logged;
 mod meter;
 pub mod online;
 mod protection;
@@ -28,8 +27,10 @@ mod settings;
 mod snapshot;
 mod surfaces;
 mod tokens;
+mod told;
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ use crate::stage::{self, Calls, Stages};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::audit::{Audit, AuditError};
 use crate::telemetry::stats::NOTED_EVERY;
+use crate::telemetry::traces::{Traces, TracesError};
 use crate::telemetry::usage::{Usage, UsageError};
 use crate::telemetry::{Metrics, WorkerMetrics};
 use crate::transcode::Transcoder;
@@ -72,6 +74,7 @@ use meter::{Counted, Meter, Metered};
 use purge::Purger;
 use reload::Serving;
 use snapshot::{Ground, Kept};
+use told::Teller;
 
 /// A gateway that is ready to serve: everything is loaded, nothing is bound yet.
 #[derive(Debug)]
@@ -205,6 +208,8 @@ impl Gateway {
         let log = config.observe.access_log.as_ref().map(|log| settings::access_log(log, stdout.0));
         let log = log.map(|log| AccessLog::start(log, metrics.worker())).transpose();
         let log = log.map_err(GatewayError::AccessLog)?;
+        let traces = config.observe.traces.as_ref().map(|traces| settings::traces(&config, traces));
+        let traces = traces.map(|traces| Traces::start(traces, metrics.worker())).transpose()?;
         keep_past(&background, &metrics);
         show_keys(&catalog, &metrics);
         kept.auth.begin();
@@ -220,6 +225,7 @@ impl Gateway {
             metrics: metrics.clone(),
             usage,
             log,
+            traces,
             _background: background,
         };
         let (reloader, requests) = reload::queue();
@@ -278,6 +284,8 @@ pub enum GatewayError {
     #[error("the access log: {0}")]
     AccessLog(io::Error),
     #[error(transparent)]
+    Traces(#[from] TracesError),
+    #[error(transparent)]
     Usage(#[from] UsageError),
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -315,6 +323,7 @@ struct Rooms {
     usage: Option<Usage>,
     /// As that.
     log: Option<AccessLog>,
+    traces: Option<Traces>,
     _background: Background,
 }
 
@@ -327,18 +336,27 @@ struct Worker {
     meter: Arc<Meter>,
 }
 
+impl Rooms {
+    /// Whom a worker tells of its calls, if anybody.
+    fn teller(&self, metrics: &Arc<WorkerMetrics>) -> Option<Teller> {
+        let lines = self.log.as_ref().map(|log| log.lines(metrics));
+        let random = || RandomState::new().hash_one(0);
+        let tracer = self.traces.as_ref().map(|traces| traces.tracer([random(), random()], metrics));
+        (lines.is_some() || tracer.is_some()).then_some(Teller { lines, tracer })
+    }
+}
+
 impl Handler for Rooms {
     type Worker = Worker;
 
     fn worker(&self, context: &WorkerContext) -> Worker {
         let metrics = context.metrics.clone();
-        let log = self.log.as_ref().map(|log| log.lines(&metrics));
         let transcoder = Transcoder::new(upstream::Worker { index: context.index, metrics: metrics.clone() });
         Worker {
             catalog: self.catalog.clone(),
             stages: stage::stack(transcoder, &self.calls, &metrics),
             request_ids: context.request_ids.clone(),
-            meter: Meter::new(&self.metrics, self.usage.as_ref(), log),
+            meter: Meter::new(&self.metrics, self.usage.as_ref(), self.teller(&metrics)),
             metrics,
         }
     }
@@ -363,8 +381,8 @@ impl HandlerWorker for Worker {
         let opened = frontend.open(&mut exchange, head, body);
         tally.led(&exchange);
         let outcome = match opened {
-            Ok(call) => {
-                tally.opened();
+            Ok(mut call) => {
+                tally.opened(&mut call.metadata);
                 self.stages.clone().oneshot(call).await
             }
             Err(status) => Err(status.into()),

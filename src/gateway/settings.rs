@@ -9,10 +9,12 @@ use crate::config::endpoints::{self, Discovered, Endpoint, Source};
 use crate::config::finding::lines;
 use crate::config::listeners::{Admin, Limits, Public};
 use crate::config::services::Service;
+use crate::config::traces::Traces;
 use crate::config::{Config, observe};
 use crate::server::{AdminConfig, ListenerConfig, ServerConfig, ServerLimits};
 use crate::telemetry::access_log::{AccessLogConfig, Target};
 use crate::telemetry::audit::{AuditConfig, Digests};
+use crate::telemetry::traces::TracesConfig;
 use crate::telemetry::usage::{KafkaConfig, KafkaLogin, KafkaTls, Mode, SinkConfig, UsageConfig};
 use crate::upstream::discovery::dns::Question;
 use crate::upstream::discovery::etcd::EtcdTls;
@@ -108,6 +110,16 @@ pub(super) fn access_log(log: &AccessLog, stdout: Box<dyn Write + Send>) -> Acce
     }
 }
 
+pub(super) fn traces(config: &Config, traces: &Traces) -> TracesConfig {
+    TracesConfig {
+        otlp: traces.otlp.to_string(),
+        share: traces.share,
+        service: traces.service.clone(),
+        node: named(config),
+        queue_spans_max: traces.queue_spans_max,
+    }
+}
+
 pub(super) fn endpoint(endpoint: &Endpoint) -> EndpointSpec {
     let authority = endpoint.url.authority().expect("an endpoint was read as a URL");
     EndpointSpec {
@@ -191,10 +203,9 @@ pub(super) fn usage(usage: &observe::Usage) -> UsageConfig {
 
 pub(super) fn audit(config: &Config, contents: &Contents) -> Option<AuditConfig> {
     let audit = config.observe.audit.as_ref()?;
-    let named = config.observe.usage.as_ref().and_then(|usage| usage.node.clone());
     Some(AuditConfig {
         path: audit.file.clone(),
-        node: named.unwrap_or_else(node),
+        node: named(config),
         config: config.file.as_deref().map(str::to_owned),
         digests: digests(config, contents),
     })
@@ -205,6 +216,11 @@ pub(super) fn digests(config: &Config, contents: &Contents) -> Digests {
     let mut digests = config.digests();
     digests.insert("descriptors.content".to_owned(), contents.digest.clone());
     digests
+}
+
+/// What tells this process from others of its kind.
+fn named(config: &Config) -> String {
+    config.observe.usage.as_ref().and_then(|usage| usage.node.clone()).unwrap_or_else(node)
 }
 
 /// The name of the machine.

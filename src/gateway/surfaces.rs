@@ -48,6 +48,7 @@ pub(super) fn build(
                     hosts: surface.hosts.iter().map(host).collect(),
                     cors: surface.cors.as_ref().map(|rules| cors(config, rules)),
                     compression: surface.compression.clone(),
+                    trusts_traceparent: surface.trusts_traceparent,
                     routes: tree,
                 });
             }

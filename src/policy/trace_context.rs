@@ -10,12 +10,17 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::balance::mix;
+
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Its text: two digits, 32, 16 and two, with hyphens between.
 const BYTES: usize = 55;
 /// Section 3.2.2.5: the caller may have recorded its part.
-const SAMPLED: u8 = 1;
+pub const SAMPLED: u8 = 1;
+/// Level 2, section 3.2.2.5: the last seven bytes of the trace's id are random.
+pub const RANDOM: u8 = 2;
 
 /// The name of a trace, never all zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +58,22 @@ impl TraceContext {
         let [flags] = hex(known.get(53..)?)?;
         let is_named = trace_id.0 != [0; 16] && parent_id != [0; 8];
         is_named.then_some(Self { trace_id, parent_id, flags })
+    }
+
+    /// The span of an attempt of this one at an endpoint.
+    pub fn attempt(&self, number: usize) -> Self {
+        self.child(2 * number as u64)
+    }
+
+    /// The span of a stage of this one.
+    pub fn stage(&self, number: usize) -> Self {
+        self.child(2 * number as u64 + 1)
+    }
+
+    /// Whoever knows a span knows its children: none has to be remembered.
+    fn child(&self, number: u64) -> Self {
+        let id = mix(u64::from_be_bytes(self.parent_id) ^ mix(number)).max(1);
+        Self { parent_id: id.to_be_bytes(), ..*self }
     }
 
     /// Whether the sender may have recorded its part of the trace.
@@ -151,6 +172,20 @@ mod tests {
         }
         assert_eq!(read(&[]), None);
         assert_eq!(read(&[plain, plain]), None, "given twice");
+    }
+
+    #[test]
+    fn children_are_spans_of_their_own_in_the_same_trace() {
+        let text = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let parent = TraceContext::parse(text).expect("well-formed");
+        let children = (0..8).flat_map(|number| [parent.attempt(number), parent.stage(number)]);
+        let mut ids = vec![parent.parent_id];
+        for child in children {
+            assert_eq!((child.trace_id, child.flags), (parent.trace_id, parent.flags));
+            assert!(!ids.contains(&child.parent_id), "{child:?}");
+            ids.push(child.parent_id);
+        }
+        assert_eq!(parent.attempt(0), parent.attempt(0));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What a call leaves on its way, for the access log and for traces: when the stages had let it through, and each
-//! attempt at an endpoint.
+//! What a call leaves on its way, for the access log and for traces: when the stages had let it through, each
+//! attempt at an endpoint, and, of a call whose trace is sampled, its time at each stage.
 //!
 //! Made only where somebody will read it. Whoever handles the call writes here, one after the other, so that no
 //! lock is ever waited for.
@@ -10,16 +10,21 @@ use std::time::{Duration, Instant};
 use http::uri::Authority;
 use smallvec::SmallVec;
 
+use super::trace_context::TraceContext;
 use crate::status::Code;
 
 /// Attempts that are kept; of more, the last takes the place of the one before.
 const ATTEMPTS_MAX: usize = 16;
+/// There are not as many stages.
+const STAGES_MAX: usize = 16;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Trail {
     admitted: OnceLock<Instant>,
     attempts: Mutex<Attempts>,
+    sampled: OnceLock<TraceContext>,
+    stages: Mutex<Vec<Stage>>,
 }
 
 /// The attempts of a call.
@@ -33,13 +38,46 @@ pub struct Attempts {
 /// One attempt at one endpoint.
 #[derive(Clone, Debug)]
 pub struct Attempt {
+    /// From 0.
+    pub number: usize,
     pub endpoint: Authority,
     pub begun: Instant,
     /// When its reply ended or failed, and how.
     pub ended: Option<(Instant, Code)>,
 }
 
+/// A call's time at one stage.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage {
+    pub name: &'static str,
+    pub begun: Instant,
+    pub ended: Instant,
+}
+
 impl Trail {
+    /// The call's trace is sampled, and this is its span.
+    pub fn sample(&self, span: TraceContext) {
+        // A call has one span.
+        let _ = self.sampled.set(span);
+    }
+
+    /// The call's span; `None`: nobody looks at its trace.
+    pub fn sampled(&self) -> Option<&TraceContext> {
+        self.sampled.get()
+    }
+
+    /// A stage has judged.
+    pub fn judged(&self, stage: Stage) {
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        if stages.len() < STAGES_MAX {
+            stages.push(stage);
+        }
+    }
+
+    pub fn stages(&self) -> Vec<Stage> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The stages have let the call through.
     pub fn admitted(&self, now: Instant) {
         // A call is let through once.
@@ -58,8 +96,9 @@ impl Trail {
         if attempts.kept.len() == ATTEMPTS_MAX {
             attempts.kept.pop();
         }
-        attempts.kept.push(Attempt { endpoint, begun: now, ended: None });
-        attempts.count - 1
+        let number = attempts.count - 1;
+        attempts.kept.push(Attempt { number, endpoint, begun: now, ended: None });
+        number
     }
 
     /// An attempt has ended: the last one, because there is no other before that.

@@ -25,6 +25,8 @@ pub struct Surface {
     /// Which pages of other origins may call; `None`: none.
     pub cors: Option<Cors>,
     pub compression: Compression,
+    /// Whether clients may say which trace their calls belong to.
+    pub trusts_traceparent: bool,
     pub routes: RouteTree,
 }
 
@@ -153,6 +155,7 @@ mod tests {
                 .collect(),
             cors: None,
             compression: Compression::default(),
+            trusts_traceparent: true,
             routes: build(&schema, &Rules::default()).expect("no rules").0,
         };
         Surfaces::new(hosts.iter().enumerate().map(surface).collect())

@@ -7,16 +7,19 @@
 //! ```
 //!
 //! A judge that knows its verdict at once costs no allocation and no extra poll; only one that has to ask
-//! somebody boxes a future.
+//! somebody boxes a future. The clock is read for a call whose trace is sampled, and for no other.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::Stage;
-use crate::call::{Call, Failure, Reply};
+use crate::call::{Call, Failure, Notes, Reply};
+use crate::policy::trail;
 
 /// Judges calls by their heads.
 pub trait Judge {
@@ -57,11 +60,14 @@ impl<J: Judge, S: Stage + Clone> Service<Call> for Judged<J, S> {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let notes = call.notes.clone();
+        let hearing = Hearing::begin(&call.notes);
         match self.judge.judge(call) {
-            Judgement::Pass(call) => Judging::Passed { call: self.inner.call(call) },
+            Judgement::Pass(call) => {
+                hearing.end::<J>(false);
+                Judging::Passed { call: self.inner.call(call) }
+            }
             Judgement::Refuse(failure) => {
-                notes.refused_by(J::NAME);
+                hearing.end::<J>(true);
                 Judging::Refused { failure: Some(failure) }
             }
             Judgement::Later(verdict) => {
@@ -70,13 +76,34 @@ impl<J: Judge, S: Stage + Clone> Service<Call> for Judged<J, S> {
                 let inner = std::mem::replace(&mut self.inner, clone);
                 let verdict = Box::pin(async move {
                     let verdict = verdict.await;
-                    if verdict.is_err() {
-                        notes.refused_by(J::NAME);
-                    }
+                    hearing.end::<J>(verdict.is_err());
                     verdict
                 });
                 Judging::Waiting { verdict, inner }
             }
+        }
+    }
+}
+
+/// A judge at work on one call.
+struct Hearing {
+    notes: Arc<Notes>,
+    /// Where the trace of the call is sampled.
+    begun: Option<Instant>,
+}
+
+impl Hearing {
+    fn begin(notes: &Arc<Notes>) -> Self {
+        let is_sampled = notes.trail().is_some_and(|trail| trail.sampled().is_some());
+        Self { notes: Arc::clone(notes), begun: is_sampled.then(Instant::now) }
+    }
+
+    fn end<J: Judge>(self, is_refused: bool) {
+        if is_refused {
+            self.notes.refused_by(J::NAME);
+        }
+        if let (Some(begun), Some(trail)) = (self.begun, self.notes.trail()) {
+            trail.judged(trail::Stage { name: J::NAME, begun, ended: Instant::now() });
         }
     }
 }

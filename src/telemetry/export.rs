@@ -21,7 +21,7 @@ use crate::status::Code;
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
 type Scalar = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
-const COUNTERS: [Scalar; 22] = [
+const COUNTERS: [Scalar; 25] = [
     ("http_connections", "Connections accepted", |w| w.connections.value()),
     ("http_connections_refused", "Connections over the bound of an address", |w| {
         w.connections_refused.value()
@@ -59,6 +59,13 @@ const COUNTERS: [Scalar; 22] = [
     ("access_log_lines", "Lines of the access log", |w| w.access_log_lines.value()),
     ("access_log_dropped", "Lines that found no room or could not be written", |w| {
         w.access_log_dropped.value()
+    }),
+    ("trace_spans_exported", "Spans that the collector has taken", |w| w.trace_spans_exported.value()),
+    ("trace_spans_dropped", "Spans that found no room or that nobody takes", |w| {
+        w.trace_spans_dropped.value()
+    }),
+    ("trace_export_failures", "Requests that the collector did not take", |w| {
+        w.trace_export_failures.value()
     }),
 ];
 

@@ -19,6 +19,7 @@ mod reloads;
 mod revoked;
 pub mod stats;
 pub mod timestamp;
+pub mod traces;
 pub mod usage;
 
 use std::collections::BTreeMap;
@@ -124,6 +125,12 @@ pub struct WorkerMetrics {
     pub access_log_lines: Counter,
     /// Lines that found no room, or could not be written.
     pub access_log_dropped: Counter,
+    /// Spans that the collector has taken.
+    pub trace_spans_exported: Counter,
+    /// Spans that found no room, or that the collector will never take.
+    pub trace_spans_dropped: Counter,
+    /// Requests that the collector did not take.
+    pub trace_export_failures: Counter,
     auth_verdicts: [Counter; AuthVerdict::ALL.len()],
     permissions: [Counter; Permission::ALL.len()],
     replies: [Counter; HTTP_NUMBERS],
@@ -301,6 +308,9 @@ impl Default for WorkerMetrics {
             usage_spool_bytes: Gauge::default(),
             access_log_lines: Counter::default(),
             access_log_dropped: Counter::default(),
+            trace_spans_exported: Counter::default(),
+            trace_spans_dropped: Counter::default(),
+            trace_export_failures: Counter::default(),
             auth_verdicts: std::array::from_fn(|_| Counter::default()),
             permissions: std::array::from_fn(|_| Counter::default()),
             replies: std::array::from_fn(|_| Counter::default()),

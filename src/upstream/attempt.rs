@@ -12,6 +12,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+
 use super::noted::Noted;
 use super::pool::Pool;
 use crate::policy::balance::latency::Latency;
@@ -51,9 +53,9 @@ impl Attempt {
         &self.pool
     }
 
-    /// Notes it in its call's trail, where there is one.
-    pub(super) fn note(&mut self, trail: Option<&Arc<Trail>>) {
-        self.noted = Noted::begin(trail, self.pool.endpoint());
+    /// Notes it in its call's trail, where there is one, and tells the backend by its metadata.
+    pub(super) fn note(&mut self, trail: Option<&Arc<Trail>>, metadata: &mut HeaderMap) {
+        self.noted = Noted::begin(trail, self.pool.endpoint(), metadata);
     }
 
     /// The head of the reply is there.

@@ -192,7 +192,7 @@ impl Upstream {
         loop {
             let mut attempt = self.pools.begin(request.key, is_timed, tried)?;
             attempt.was_patient = was_patient;
-            attempt.note(request.trail.as_ref());
+            attempt.note(request.trail.as_ref(), &mut request.metadata);
             tries_left -= 1;
             let endpoint = || Arc::clone(attempt.pool().endpoint());
             let lease = match within(deadline, attempt.pool().acquire()).await {

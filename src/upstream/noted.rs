@@ -1,9 +1,14 @@
 //! An attempt as the trail of its call has it, where somebody reads that: begun at an endpoint, ended with a code.
+//!
+//! In a trace that is sampled each attempt is a span of its own, and the backend's span is under that.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderMap;
+
 use super::endpoint::Endpoint;
+use crate::policy::trace_context::TRACEPARENT;
 use crate::policy::trail::Trail;
 use crate::status::{Code, Status};
 
@@ -12,9 +17,13 @@ use crate::status::{Code, Status};
 pub(super) struct Noted(Option<(Arc<Trail>, usize)>);
 
 impl Noted {
-    pub(super) fn begin(trail: Option<&Arc<Trail>>, endpoint: &Endpoint) -> Self {
+    /// `metadata` tells the backend.
+    pub(super) fn begin(trail: Option<&Arc<Trail>>, endpoint: &Endpoint, metadata: &mut HeaderMap) -> Self {
         let begin = |trail: &Arc<Trail>| {
             let number = trail.begin(endpoint.address.authority.clone(), Instant::now());
+            if let Some(span) = trail.sampled() {
+                metadata.insert(TRACEPARENT, span.attempt(number).into());
+            }
             (Arc::clone(trail), number)
         };
         Self(trail.map(begin))

@@ -68,5 +68,6 @@ mod streams;
 mod support;
 mod surfaces;
 mod tls;
+mod traces;
 mod upstream;
 mod usage;

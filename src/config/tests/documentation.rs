@@ -44,6 +44,7 @@ const READERS: &[&str] = &[
     include_str!("../cors.rs"),
     include_str!("../compression.rs"),
     include_str!("../deprecated.rs"),
+    include_str!("../traces.rs"),
 ];
 
 #[test]

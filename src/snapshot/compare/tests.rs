@@ -48,6 +48,7 @@ fn surfaces(schema: &Schema, named: &[(&str, &[&str])]) -> Surfaces {
             .collect(),
         cors: None,
         compression: Compression::default(),
+        trusts_traceparent: true,
         routes: build(schema, &rules).expect("good rules").0,
     };
     Surfaces::new(named.iter().map(surface).collect())

@@ -1,4 +1,4 @@
-//! What the access log tells of a call and nobody else keeps: its head, and where it was led.
+//! What the access log and traces tell of a call and nobody else keeps: its head, where it was led, its span.
 //!
 //! Kept from the first moment, because which calls are logged is decided by how they end. Everything here is a
 //! reference to what the request holds anyway.
@@ -9,27 +9,39 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
 use crate::call::Notes;
 use crate::frontend::Exchange;
 use crate::policy::sampling::Point;
-use crate::policy::trace_context::{TraceContext, TraceId};
+use crate::policy::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 use crate::route::Binding;
 use crate::status::{Code, Status};
 use crate::telemetry::access_log::{Entry, Lines};
 use crate::telemetry::stats::Outcome;
 use crate::telemetry::timestamp::Timestamp;
+use crate::telemetry::traces::{Seen, Tracer};
 
-/// A call that may be logged.
+/// Whom one worker tells of its calls.
 #[derive(Debug)]
-pub(super) struct Logged {
-    lines: Arc<Lines>,
+pub(super) struct Teller {
+    pub(super) lines: Option<Arc<Lines>>,
+    pub(super) tracer: Option<Arc<Tracer>>,
+}
+
+/// A call that may be told of.
+#[derive(Debug)]
+pub(super) struct Told {
+    teller: Arc<Teller>,
     request_id: HeaderValue,
-    trace_id: Option<TraceId>,
+    /// The caller's span.
+    parent: Option<TraceContext>,
+    /// Its own, where there are traces.
+    span: Option<TraceContext>,
     listener: Arc<str>,
     surface: Option<Arc<str>>,
     client: IpAddr,
+    scheme: &'static str,
     user_agent: Option<HeaderValue>,
     version: Version,
     verb: Method,
@@ -40,22 +52,19 @@ pub(super) struct Logged {
     reason: Option<Box<str>>,
 }
 
-impl Logged {
-    pub(super) fn new(
-        lines: &Arc<Lines>,
-        head: &Parts,
-        listener: &Arc<str>,
-        client: IpAddr,
-        request_id: &HeaderValue,
-    ) -> Self {
+impl Told {
+    pub(super) fn new(teller: &Arc<Teller>, exchange: &Exchange, head: &Parts, listener: &Arc<str>) -> Self {
         let has_authority = head.uri.authority().is_some();
+        let parent = TraceContext::of(&head.headers);
         Self {
-            lines: Arc::clone(lines),
-            request_id: request_id.clone(),
-            trace_id: TraceContext::of(&head.headers).map(|context| context.trace_id),
+            teller: Arc::clone(teller),
+            request_id: exchange.request_id.clone(),
+            parent,
+            span: None,
             listener: Arc::clone(listener),
             surface: None,
-            client,
+            client: exchange.client.address,
+            scheme: exchange.client.scheme,
             user_agent: head.headers.get(header::USER_AGENT).cloned(),
             version: head.version,
             verb: head.method.clone(),
@@ -66,17 +75,38 @@ impl Logged {
         }
     }
 
-    /// As far as it was led.
+    /// As far as it was led; the surface says whether its clients are believed about traces.
     pub(super) fn led(&mut self, exchange: &Exchange) {
+        if !exchange.trusts_traceparent {
+            self.parent = None;
+        }
+        self.span = self.teller.tracer.as_ref().map(|tracer| tracer.span(self.parent.as_ref()));
+        if let (Some(trail), Some(span)) =
+            (exchange.notes.trail(), self.span.filter(TraceContext::is_sampled))
+        {
+            trail.sample(span);
+        }
         self.surface.clone_from(&exchange.surface);
         self.binding.clone_from(&exchange.binding);
+    }
+
+    /// Tells the backend its place in the trace. What nobody samples goes on as it came.
+    pub(super) fn propagate(&self, metadata: &mut HeaderMap) {
+        let Some(span) = self.span else { return };
+        if self.parent.is_none() {
+            // W3C Trace Context, section 3.2.2: whoever begins a trace takes over no state.
+            metadata.remove(TRACESTATE);
+        }
+        if self.parent.is_none() || span.is_sampled() {
+            metadata.insert(TRACEPARENT, span.into());
+        }
     }
 
     pub(super) fn failed(&mut self, status: &Status) {
         self.reason = status.reason().map(Into::into);
     }
 
-    /// Writes the line, if this is one of the calls that are told of.
+    /// Writes the line, if this is one of the calls that are logged, and the spans, if it is one that is sampled.
     pub(super) fn tell(
         &self,
         ended: Timestamp,
@@ -86,21 +116,24 @@ impl Logged {
         notes: &Notes,
     ) {
         let is_error = outcome.code != Code::Ok || http_number >= 400;
-        if !self.lines.wants(is_error, || self.point()) {
+        let lines = self.teller.lines.as_ref().filter(|lines| lines.wants(is_error, || self.point()));
+        let Some(trail) = notes.trail() else { return };
+        let sampled = self.teller.tracer.as_ref().zip(trail.sampled());
+        if lines.is_none() && sampled.is_none() {
             return;
         }
         let now = started + outcome.duration;
-        let (admitted, attempts) =
-            notes.trail().map(|trail| (trail.admitted_at(), trail.attempts())).unwrap_or_default();
+        let admitted = trail.admitted_at();
         let stages =
             admitted.map_or(outcome.duration, |admitted| admitted.saturating_duration_since(started));
+        let attempts = trail.attempts();
         let consumer = notes.identity().and_then(|identity| identity.consumer.as_ref());
         let binding = self.binding.as_deref();
         let host = self.host.as_ref().and_then(|host| host.to_str().ok());
-        self.lines.push(&Entry {
+        let entry = Entry {
             ended,
             request_id: self.request_id.as_bytes(),
-            trace_id: self.trace_id,
+            trace_id: self.place().map(|place| place.trace_id),
             listener: &self.listener,
             surface: self.surface.as_deref(),
             client: self.client,
@@ -127,12 +160,24 @@ impl Logged {
             attempts: attempts.count as u64,
             cache: notes.cache_result(),
             limit_left: notes.limit_left(),
-        });
+        };
+        if let Some(lines) = lines {
+            lines.push(&entry);
+        }
+        if let Some((tracer, span)) = sampled {
+            let (span, parent, scheme) = (*span, self.parent, self.scheme);
+            tracer.tell(&Seen { entry: &entry, scheme, span, parent, trail, started, ended: now });
+        }
+    }
+
+    /// Its place in a trace.
+    fn place(&self) -> Option<&TraceContext> {
+        self.span.as_ref().or(self.parent.as_ref())
     }
 
     fn point(&self) -> Point {
-        match &self.trace_id {
-            Some(trace_id) => Point::of_trace(trace_id),
+        match self.place() {
+            Some(place) => Point::of_trace(&place.trace_id),
             None => Point::of_name(self.request_id.as_bytes()),
         }
     }
