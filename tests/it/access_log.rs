@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
+use crate::metrics::{scrape, value};
 use crate::support::backend::{Backend, messages, nothing, respond, status};
 use crate::support::{Directory, Gateway, eventually, http as client, soon};
 
@@ -247,14 +248,17 @@ async fn samples_are_the_same_on_every_node() {
             let target = if number % 6 == 0 { "/nowhere" } else { "/v1/items/1" };
             logging.call("GET", target, &[("x-request-id", &id)], "").await;
         }
-        // The last of all lines: those before it have been decided on.
-        logging.call("GET", "/last", &[], "").await;
-        eventually("the last line", async || logging.lines().iter().any(|line| line["path"] == "/last"))
-            .await;
+        // A call is counted when its line has been decided on.
+        eventually("all calls have ended", async || {
+            value(&scrape(&logging.gateway).await, "transom_http_duration_seconds_count") == Some(60.0)
+        })
+        .await;
+        let lines = value(&scrape(&logging.gateway).await, "transom_access_log_lines_total");
+        logging.has(lines.expect("a counter") as usize).await;
     }
     let ids = |logging: &Logging| -> BTreeMap<String, u64> {
-        let lines = logging.lines().into_iter().filter(|line| line["path"] != "/last");
-        lines.map(|line| (line["request_id"].to_string(), line["http"].as_u64().expect("a number"))).collect()
+        let told = |line: &Value| (line["request_id"].to_string(), line["http"].as_u64().expect("a number"));
+        logging.lines().iter().map(told).collect()
     };
     assert_eq!(ids(&one), ids(&other));
     let errors = ids(&one).values().filter(|number| **number == 404).count();
