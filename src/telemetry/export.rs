@@ -1,4 +1,4 @@
-//! A scrape: the sums of all shards as OpenMetrics text, or in the older text format of Prometheus.
+//! A scrape: the sums of all shards as OpenMetrics text, and translated from that what others read.
 //!
 //! Part of `telemetry`. Counters stay plain atomics; `prometheus-client` only writes the text, through
 //! a [`Collector`] that reads the shards when asked.
@@ -13,9 +13,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{
-    AuthVerdict, DURATION_BOUNDS_US, FILES, HTTP_NUMBERS, Metrics, Permission, WorkerMetrics, classic,
-};
+use super::histogram::{DURATION_BOUNDS_US, NATIVE_BUCKETS};
+use super::protobuf::{self, Native};
+use super::{AuthVerdict, FILES, HTTP_NUMBERS, Metrics, Permission, WorkerMetrics, classic};
 use crate::status::Code;
 
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
@@ -84,29 +84,56 @@ pub enum Exposition {
     OpenMetrics,
     /// The text format of Prometheus, version 0.0.4.
     Classic,
+    /// Messages, with native histograms.
+    Protobuf,
 }
 
 impl Exposition {
-    /// What whoever asks can read; without a word, what everybody can.
+    /// What whoever asks can read, in the order of his list; without a word, what everybody can.
     pub fn accepted(accept: &str) -> Self {
-        let mut types = accept.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
-        if types.any(|one| one == "application/openmetrics-text") { Self::OpenMetrics } else { Self::Classic }
+        accept.split(',').find_map(Self::of).unwrap_or(Self::Classic)
+    }
+
+    fn of(accepted: &str) -> Option<Self> {
+        let mut parts = accepted.split(';').map(str::trim);
+        match parts.next()? {
+            "application/openmetrics-text" => Some(Self::OpenMetrics),
+            "text/plain" => Some(Self::Classic),
+            "application/vnd.google.protobuf" => {
+                let has = |wanted: &str| parts.clone().any(|part| part == wanted);
+                let is_ours = has("proto=io.prometheus.client.MetricFamily") && has("encoding=delimited");
+                is_ours.then_some(Self::Protobuf)
+            }
+            _ => None,
+        }
     }
 
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
+            Self::Protobuf => protobuf::CONTENT_TYPE,
         }
     }
 }
 
 impl Metrics {
     /// All metrics, in a format.
-    pub fn expose(self: &Arc<Self>, exposition: Exposition) -> String {
+    pub fn expose(self: &Arc<Self>, exposition: Exposition) -> Vec<u8> {
         match exposition {
-            Exposition::OpenMetrics => self.render(),
-            Exposition::Classic => classic::classic(&self.render()),
+            Exposition::OpenMetrics => self.render().into(),
+            Exposition::Classic => classic::classic(&self.render()).into(),
+            Exposition::Protobuf => protobuf::protobuf(&classic::classic(&self.render()), &self.native()),
+        }
+    }
+
+    fn native(&self) -> Native {
+        Native {
+            family: "transom_http_duration_seconds",
+            zero: self.sum(|worker| worker.duration.zero.value()),
+            counts: (0..NATIVE_BUCKETS)
+                .map(|place| self.sum(|worker| worker.duration.native[place].value()))
+                .collect(),
         }
     }
 
@@ -281,4 +308,27 @@ fn encode_results(
         ConstCounter::new(*count).encode(family.encode_family(&[("result", *result)])?)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scrapers_get_the_first_format_of_theirs_that_there_is() {
+        let check = |accept: &str, expected| assert_eq!(Exposition::accepted(accept), expected, "{accept}");
+        let protobuf =
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        check("", Exposition::Classic);
+        check("*/*", Exposition::Classic);
+        check("text/html, */*", Exposition::Classic);
+        check(protobuf, Exposition::Protobuf);
+        check(
+            &format!("{protobuf};q=0.7,application/openmetrics-text;q=0.6,*/*;q=0.1"),
+            Exposition::Protobuf,
+        );
+        check("application/vnd.google.protobuf;proto=other.Message;encoding=delimited", Exposition::Classic);
+        check("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", Exposition::OpenMetrics);
+        check("text/plain;version=0.0.4,application/openmetrics-text;q=0.5", Exposition::Classic);
+    }
 }

@@ -13,8 +13,10 @@ mod classic;
 mod discovery;
 mod endpoints;
 mod export;
+mod histogram;
 mod json;
 mod keys;
+mod protobuf;
 mod reloads;
 mod revoked;
 pub mod stats;
@@ -31,6 +33,7 @@ use crate::status::Code;
 use certificates::ObservedCertificates;
 use discovery::ObservedDiscovery;
 use endpoints::ObservedEndpoints;
+use histogram::Histogram;
 use keys::ObservedKeys;
 use revoked::ObservedRevoked;
 use stats::Stats;
@@ -42,12 +45,6 @@ pub use export::Exposition;
 pub use keys::KeysSeen;
 pub use reloads::{ReloadResult, Reloads};
 pub use revoked::RevokedSeen;
-
-/// Upper bounds of the duration histogram, in microseconds; the last bucket is unbounded.
-const DURATION_BOUNDS_US: [u64; 14] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    10_000_000, 30_000_000,
-];
 
 /// HTTP numbers 100 to 599.
 const HTTP_NUMBERS: usize = 500;
@@ -172,12 +169,6 @@ pub struct Counter(AtomicU64);
 /// A number that rises and falls.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU64);
-
-#[derive(Debug, Default)]
-struct Histogram {
-    buckets: [Counter; DURATION_BOUNDS_US.len() + 1],
-    sum_us: Counter,
-}
 
 impl Metrics {
     pub fn new() -> Arc<Self> {
@@ -372,17 +363,6 @@ impl Gauge {
 
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Histogram {
-    fn record(&self, duration: Duration) {
-        let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = DURATION_BOUNDS_US.partition_point(|bound| *bound < duration_us);
-        if let Some(counter) = self.buckets.get(bucket) {
-            counter.add(1);
-        }
-        self.sum_us.add(duration_us);
     }
 }
 
