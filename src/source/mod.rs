@@ -12,6 +12,7 @@ mod file;
 mod proto;
 mod reflection;
 pub mod watched;
+pub mod web;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

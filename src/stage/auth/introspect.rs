@@ -26,11 +26,12 @@ use super::jwt::claims;
 use super::provider::{self, Presence, Provider, Refusal, Scheme, Verdict};
 use super::revoked::{Credential, Revoked};
 use super::verdicts::{Digest, Finding, Verdicts};
-use super::{object, web};
+use super::object;
 use crate::call::Head;
 use crate::policy::identity::{Profile, Proven};
 use crate::policy::secret::Secret;
 use crate::policy::web_address::WebAddress;
+use crate::source::web;
 
 /// A token that is not active is asked for again after this.
 const REFUSED_FOR_S: u64 = 5;
@@ -98,7 +99,7 @@ struct Flight {
 ///
 /// In words, for operators.
 pub async fn probe(endpoint: &WebAddress, ca: Option<&[u8]>) -> Result<(), String> {
-    let http = web::client(endpoint, ca, PROBE_TIMEOUT)?;
+    let http = web::client(endpoint.is_encrypted(), ca, PROBE_TIMEOUT)?;
     http.head(endpoint.as_str()).send().await.map(drop).map_err(|error| web::words(&error))
 }
 
@@ -109,7 +110,8 @@ impl Introspect {
     ///
     /// In words: no TLS client can be made, or the client's name cannot be sent.
     pub fn new(settings: Settings, revoked: Arc<Revoked>, runtime: &Handle) -> Result<Self, String> {
-        let http = web::client(&settings.endpoint, settings.ca.as_deref(), settings.timeout)?;
+        let is_encrypted = settings.endpoint.is_encrypted();
+        let http = web::client(is_encrypted, settings.ca.as_deref(), settings.timeout)?;
         Ok(Self(Arc::new(Inner {
             authorization: basic(&settings.client, settings.secret.expose()),
             settings,

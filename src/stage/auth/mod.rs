@@ -21,7 +21,6 @@ mod refusal;
 mod requirement;
 pub mod revoked;
 mod verdicts;
-mod web;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::keys::KeySet;
 use crate::policy::web_address::WebAddress;
-use crate::stage::auth::web;
+use crate::source::web;
 
 /// Key sets and discovery documents have a few KiB.
 const BYTES_MAX: usize = 256 << 10;
@@ -69,7 +69,7 @@ impl Fetch {
     ///
     /// In words: no TLS client can be made.
     pub(super) fn new(origin: Origin, ca: Option<&[u8]>) -> Result<Self, String> {
-        let client = web::client(origin.address(), ca, TIMEOUT)?;
+        let client = web::client(origin.address().is_encrypted(), ca, TIMEOUT)?;
         Ok(Self { client, origin, discovered: None, etag: None })
     }
 

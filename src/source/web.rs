@@ -1,28 +1,27 @@
-//! HTTP to identity providers: bounded in time and size, and no further than where it was sent.
+//! HTTP to those whom the gateway itself asks: bounded in time and size, and no further than where it was sent.
 //!
-//! Redirects are not followed and proxies of the environment not used, because what answers decides who is
-//! let in. Errors are words for the log; they name no secret and reach no client.
+//! Redirects are not followed and proxies of the environment not used, because what answers decides who is let in,
+//! or where calls go. Errors are words for the log; they name no secret and reach no client.
 
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response};
 
-use crate::policy::web_address::WebAddress;
-
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A client for calls to `address`.
+/// A client for calls that take `timeout` at most, unless they say otherwise.
 ///
-/// `ca` are the certificates, in PEM, that the provider's must descend from; none: those of the system.
+/// `ca` are the certificates, in PEM, that the server's must descend from; none: those of the system. Without
+/// `is_encrypted` nothing but plain HTTP is asked, and certificates do not matter.
 ///
 /// # Errors
 ///
 /// In words: certificates that cannot be read, or a system without any.
-pub(super) fn client(address: &WebAddress, ca: Option<&[u8]>, timeout: Duration) -> Result<Client, String> {
+pub fn client(is_encrypted: bool, ca: Option<&[u8]>, timeout: Duration) -> Result<Client, String> {
     let builder = Client::builder()
         .user_agent(concat!("transom/", env!("CARGO_PKG_VERSION")))
-        .https_only(address.is_encrypted())
+        .https_only(is_encrypted)
         .redirect(Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT.min(timeout))
@@ -36,14 +35,18 @@ pub(super) fn client(address: &WebAddress, ca: Option<&[u8]>, timeout: Duration)
             builder.tls_certs_only(roots)
         }
         // Plain HTTP must work on a machine without certificates.
-        None if !address.is_encrypted() => builder.tls_certs_only([]),
+        None if !is_encrypted => builder.tls_certs_only([]),
         None => builder,
     };
     builder.build().map_err(|error| words(&error))
 }
 
 /// Reads a body of at most `bytes_max`.
-pub(super) async fn read(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+///
+/// In words: it is longer, or it ends before its end.
+pub async fn read(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| words(&error))? {
         if body.len() + chunk.len() > bytes_max {
@@ -55,7 +58,7 @@ pub(super) async fn read(mut response: Response, bytes_max: usize) -> Result<Vec
 }
 
 /// An error with its causes, without the URL that reqwest would add.
-pub(super) fn words(error: &reqwest::Error) -> String {
+pub fn words(error: &reqwest::Error) -> String {
     let mut words = if error.is_timeout() {
         "timed out".to_owned()
     } else if error.is_connect() {
