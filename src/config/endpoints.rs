@@ -5,8 +5,10 @@
 //! endpoints: { file: orders.yaml, empty_after: 1m }
 //! endpoints: { dns: "orders.prod.svc:50051" }
 //! endpoints: { etcd: { urls: ["http://10.0.0.5:2379"], prefix: services/orders/ } }
+//! endpoints: { consul: orders }
 //! ```
 
+mod consul;
 mod dns;
 mod etcd;
 
@@ -25,6 +27,7 @@ use super::value;
 use super::yaml::{self, Node, Value};
 use crate::policy::balance::ENDPOINTS_MAX;
 
+pub use consul::{Consistency, Consul};
 pub use dns::{Dns, Question};
 pub use etcd::Etcd;
 
@@ -54,6 +57,8 @@ pub enum Source {
     Dns(Dns),
     /// The keys under a prefix, one for each.
     Etcd(Etcd),
+    /// The healthy instances of a service that Consul knows.
+    Consul(Box<Consul>),
 }
 
 /// One server.
@@ -68,10 +73,10 @@ pub struct Endpoint {
 }
 
 /// What the file format has and this version does not serve.
-const LATER: &[&str] = &["k8s", "consul", "xds"];
+const LATER: &[&str] = &["k8s", "xds"];
 
 /// The keys of sources, in the order of the documentation.
-const SOURCES: [&str; 4] = ["static", "file", "dns", "etcd"];
+const SOURCES: [&str; 5] = ["static", "file", "dns", "etcd", "consul"];
 
 const EMPTY_AFTER: Duration = Duration::from_secs(30);
 const EMPTY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -104,6 +109,9 @@ impl Endpoints {
         });
         section.read("etcd", &mut source, |node, report| {
             Etcd::read(name, node, report).map(|etcd| Some(Source::Etcd(etcd)))
+        });
+        section.read("consul", &mut source, |node, report| {
+            Consul::read(name, node, report).map(|consul| Some(Source::Consul(Box::new(consul))))
         });
         section.read("empty_after", &mut empty_after, value::duration(Duration::ZERO..=EMPTY_AFTER_MAX));
         let named: Vec<_> = SOURCES.iter().filter(|key| section.has(key)).collect();
@@ -143,9 +151,13 @@ pub fn read_file(path: &Path, text: &str) -> Result<Vec<Endpoint>, Vec<Finding>>
 }
 
 impl Source {
-    /// Whether it is asked with a password.
+    /// Whether it is asked with a password or a token.
     pub fn has_secrets(&self) -> bool {
-        matches!(self, Self::Etcd(Etcd { login: Some(_), .. }))
+        match self {
+            Self::File(_) | Self::Dns(_) => false,
+            Self::Etcd(etcd) => etcd.login.is_some(),
+            Self::Consul(consul) => consul.token.is_some(),
+        }
     }
 }
 
@@ -159,6 +171,7 @@ impl fmt::Display for Source {
             }
             Self::Dns(Dns { question: Question::Srv(name), .. }) => write!(f, "DNS, SRV of {name}"),
             Self::Etcd(etcd) => write!(f, "etcd, keys under {}", etcd.prefix),
+            Self::Consul(consul) => write!(f, "Consul, instances of {}", consul.service),
         }
     }
 }
@@ -204,6 +217,26 @@ impl Endpoint {
         section.close(&[]);
         endpoint.url = url?;
         Some(endpoint)
+    }
+}
+
+/// `http://host` or `https://host`, with or without a port: who is asked for endpoints.
+fn registry_url(node: &Node, example: &str, report: &mut Report) -> Option<Uri> {
+    let text = value::text(node, report)?;
+    let is_whole = |url: &Uri| {
+        let authority = url.authority().map_or("", http::uri::Authority::as_str);
+        let port = authority.strip_prefix(url.host().unwrap_or_default()).unwrap_or_default();
+        let is_port = port.is_empty() || url.port_u16().is_some_and(|port| port != 0);
+        let is_known = matches!(url.scheme_str(), Some("http" | "https"));
+        is_known && is_port && !authority.starts_with(':') && url.path() == "/" && url.query().is_none()
+    };
+    if text.contains('@') {
+        // It is not repeated: findings are logged, and shown to others.
+        return value::refuse(node, report, "a URL with a user name is not accepted");
+    }
+    match text.parse().ok().filter(is_whole) {
+        Some(url) => Some(url),
+        None => value::expected(node, report, &format!("a URL such as `{example}`")),
     }
 }
 

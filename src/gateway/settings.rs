@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::contents::Contents;
 use crate::config::access_log::{AccessLog, AccessLogTarget};
-use crate::config::endpoints::{self, Discovered, Endpoint, Source};
+use crate::config::endpoints::{self, Consul, Discovered, Endpoint, Source};
 use crate::config::finding::lines;
 use crate::config::listeners::{Admin, Limits, Public};
 use crate::config::services::Service;
@@ -16,6 +16,7 @@ use crate::telemetry::access_log::{AccessLogConfig, Target};
 use crate::telemetry::audit::{AuditConfig, Digests};
 use crate::telemetry::traces::TracesConfig;
 use crate::telemetry::usage::{KafkaConfig, KafkaLogin, KafkaTls, Mode, SinkConfig, UsageConfig};
+use crate::upstream::discovery::consul::{Consistency, ConsulSettings};
 use crate::upstream::discovery::dns::Question;
 use crate::upstream::discovery::etcd::EtcdTls;
 use crate::upstream::{Address, DiscoverySettings, EndpointSpec, UpstreamConfig, discovery};
@@ -152,8 +153,28 @@ pub(super) fn discovery(service: &Service, discovered: &Discovered) -> Discovery
             login: etcd.login.as_ref().map(|(user, password)| (user.as_str().into(), password.clone())),
             tls: EtcdTls { ca: etcd.ca.clone(), identity: etcd.identity.clone() },
         }),
+        Source::Consul(settings) => discovery::Source::Consul(consul(settings)),
     };
     DiscoverySettings { source, is_tls, empty_after: discovered.empty_after }
+}
+
+fn consul(consul: &Consul) -> ConsulSettings {
+    ConsulSettings {
+        url: consul.address.clone(),
+        service: consul.service.as_str().into(),
+        tags: consul.tags.clone(),
+        datacenter: consul.datacenter.as_deref().map(Into::into),
+        namespace: consul.namespace.as_deref().map(Into::into),
+        token: consul.token.clone(),
+        consistency: match consul.consistency {
+            endpoints::Consistency::Default => Consistency::Default,
+            endpoints::Consistency::Consistent => Consistency::Consistent,
+            endpoints::Consistency::Stale => Consistency::Stale,
+        },
+        wait: consul.wait,
+        zone: consul.zone.as_str().into(),
+        ca: consul.ca.clone(),
+    }
 }
 
 /// The endpoints of a file, or what is wrong with it.

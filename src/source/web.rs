@@ -10,6 +10,9 @@ use reqwest::{Certificate, Client, Response};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Of a refusal, for the log.
+const REFUSAL_CHARS_MAX: usize = 300;
+
 /// A client for calls that take `timeout` at most, unless they say otherwise.
 ///
 /// `ca` are the certificates, in PEM, that the server's must descend from; none: those of the system. Without
@@ -55,6 +58,20 @@ pub async fn read(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, S
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// What a server says of its refusal: the status, and the beginning of the body in one line.
+pub async fn refusal(mut response: Response) -> String {
+    let status = response.status().as_u16();
+    let chunk = response.chunk().await.ok().flatten().unwrap_or_default();
+    let text: String = String::from_utf8_lossy(&chunk).chars().take(REFUSAL_CHARS_MAX).collect();
+    let words: Vec<_> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
+    let said = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    if said.is_empty() {
+        format!("the answer is {status}")
+    } else {
+        format!("the answer is {status}: {said}")
+    }
 }
 
 /// An error with its causes, without the URL that reqwest would add.

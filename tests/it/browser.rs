@@ -13,16 +13,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::backend::{Backend, messages, respond, status};
-use crate::support::tls::{Authority, Issued};
+use crate::support::tls::{Authority, Issued, acceptor};
 use crate::support::{Directory, Gateway, require, soon};
 
 /// Runs each call in turn; `null` instead of a status is what a page sees of a call that the browser refused.
@@ -68,20 +65,6 @@ impl Pages {
         let results = soon(self.results.recv()).await.expect("the server lives");
         results.as_array().expect("a list").clone()
     }
-}
-
-fn acceptor(issued: &Issued) -> TlsAcceptor {
-    let chain =
-        CertificateDer::pem_slice_iter(issued.chain.as_bytes()).collect::<Result<_, _>>().expect("PEM");
-    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("PEM");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("a pair");
-    TlsAcceptor::from(Arc::new(config))
 }
 
 async fn serve(

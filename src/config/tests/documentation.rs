@@ -19,6 +19,7 @@ const READERS: &[&str] = &[
     include_str!("../services.rs"),
     include_str!("../services/tls.rs"),
     include_str!("../endpoints.rs"),
+    include_str!("../endpoints/consul.rs"),
     include_str!("../endpoints/dns.rs"),
     include_str!("../endpoints/etcd.rs"),
     include_str!("../balance.rs"),
@@ -141,6 +142,11 @@ fn with_key(key: &str, value: &str) -> String {
             "services: {{ api: {{ endpoints: {{ dns: {{ name: \"a:1\", {key}: {value} }} }} }} }}"
         );
     }
+    if let Some(key) = key.strip_prefix("services.api.endpoints.consul.") {
+        return format!(
+            "services: {{ api: {{ endpoints: {{ consul: {{ service: a, {key}: {value} }} }} }} }}"
+        );
+    }
     if let Some(key) = key.strip_prefix("services.api.endpoints.") {
         return format!("services: {{ api: {{ endpoints: {{ file: a, {key}: {value} }} }} }}");
     }
@@ -195,6 +201,7 @@ fn without_key(key: &str) -> String {
         ("observe.usage.", "observe: { usage: { file: a } }"),
         ("surfaces.NAME.rules[].", "surfaces: { api: { rules: [{ match: a }] } }"),
         ("services.NAME.endpoints.dns.", "services: { api: { endpoints: { dns: { name: \"a:1\" } } } }"),
+        ("services.NAME.endpoints.consul.", "services: { api: { endpoints: { consul: a } } }"),
         ("services.NAME.endpoints.empty_after", "services: { api: { endpoints: { file: a } } }"),
         ("services.NAME.breaker.", &*with_section("breaker")),
         ("services.NAME.outlier.", &*with_section("outlier")),

@@ -23,10 +23,10 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::jwt::claims;
+use super::object;
 use super::provider::{self, Presence, Provider, Refusal, Scheme, Verdict};
 use super::revoked::{Credential, Revoked};
 use super::verdicts::{Digest, Finding, Verdicts};
-use super::object;
 use crate::call::Head;
 use crate::policy::identity::{Profile, Proven};
 use crate::policy::secret::Secret;

@@ -10,6 +10,8 @@
 //! leaves it alone keeps its task and its list. What nobody could find out changes nothing: a source that fails, or
 //! is gone, leaves the last list as it was. A new kind of source is a file here and a variant of [`Source`].
 
+mod asking;
+pub mod consul;
 pub mod dns;
 pub mod etcd;
 mod feed;
@@ -28,6 +30,7 @@ use super::{Cluster, EndpointSpec};
 use crate::policy::backoff::Backoff;
 use crate::telemetry::DiscoverySeen;
 
+pub use consul::ConsulSettings;
 pub use dns::DnsSettings;
 pub use etcd::EtcdSettings;
 pub use feed::Feed;
@@ -41,6 +44,7 @@ pub enum Source {
     File(FileSettings),
     Dns(DnsSettings),
     Etcd(EtcdSettings),
+    Consul(ConsulSettings),
 }
 
 /// How the endpoints of a service are found.
@@ -137,6 +141,7 @@ impl Source {
             Self::File(_) => "file",
             Self::Dns(_) => "dns",
             Self::Etcd(_) => "etcd",
+            Self::Consul(_) => "consul",
         }
     }
 
@@ -150,6 +155,7 @@ impl Source {
             Self::File(settings) => settings.read().map(|specs| specs.len()),
             Self::Dns(settings) => dns::probe(settings).await,
             Self::Etcd(settings) => etcd::probe(settings).await,
+            Self::Consul(settings) => consul::probe(settings).await,
         }
     }
 
@@ -159,6 +165,7 @@ impl Source {
             Self::File(settings) => file::run(settings, feed).await,
             Self::Dns(settings) => dns::run(settings, feed).await,
             Self::Etcd(settings) => etcd::run(settings, feed).await,
+            Self::Consul(settings) => consul::run(settings, feed).await,
         }
     }
 }

@@ -5,17 +5,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::tls::Issued;
+use crate::support::tls::{Issued, acceptor};
 use crate::support::{missing, requires_tools};
 
 /// librdkafka's cluster in a process of its own; it ends with the test.
@@ -131,18 +127,6 @@ impl Relay {
     pub(crate) fn turn(&self, way: Way) {
         self.way.send_replace(way);
     }
-}
-
-fn acceptor(certificate: &Issued) -> TlsAcceptor {
-    let chain = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![chain], key)
-        .expect("a pair");
-    TlsAcceptor::from(Arc::new(config))
 }
 
 /// SASL/PLAIN with `login`, a name and a password behind a NUL each; librdkafka's cluster has none.

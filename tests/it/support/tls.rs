@@ -12,8 +12,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use transom::policy::pem::Pem;
 use transom::server::{CurrentTls, Tickets, Tls, TlsHandle, TlsMaterial};
 
@@ -181,6 +181,13 @@ impl Client {
         let host = ServerName::try_from(host.to_owned()).expect("a host");
         super::soon(self.connector().connect(host, stream)).await
     }
+}
+
+/// TLS for a server of a test that speaks HTTP/1.1, or no HTTP at all.
+pub(crate) fn acceptor(issued: &Issued) -> TlsAcceptor {
+    let mut config = issued.serving(None);
+    config.alpn_protocols.clear();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Whether the certificate that was shown is `issued`.
