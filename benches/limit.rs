@@ -86,6 +86,7 @@ fn call(snapshot: Arc<Snapshot>, address: IpAddr) -> Call {
         client: Client::new(address, address, "http"),
     };
     Call {
+        service: 0,
         binding,
         metadata: HeaderMap::new(),
         deadline: None,

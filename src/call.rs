@@ -19,6 +19,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::policy::balance::{HashKey, hash};
 use crate::policy::certificate::ClientCertificate;
 use crate::policy::client_address::Origin;
 use crate::policy::geo::Place;
@@ -47,6 +48,8 @@ pub struct Call {
     pub limited: Option<Box<Limited>>,
     /// What is held for it until its reply has ended.
     pub held: Vec<Box<dyn Send>>,
+    /// The index of the service that is called: that of its rule, until a side has been chosen.
+    pub service: usize,
     pub payload: Payload,
 }
 
@@ -133,6 +136,24 @@ pub struct Failure {
 }
 
 impl Call {
+    /// The hash of what tells it from the calls of others; `None` where it has nothing of the kind.
+    pub fn hash_of(&self, key: &HashKey) -> Option<u64> {
+        match key {
+            HashKey::Header(name) => self.head.headers.get(name).map(|value| hash(value.as_bytes())),
+            HashKey::Consumer => Some(match &self.identity {
+                Some(identity) => match &identity.consumer {
+                    Some(consumer) => hash(consumer.name.as_bytes()),
+                    // Subjects of two providers are two people, whatever they are called.
+                    None => {
+                        hash(identity.provider.as_bytes()) ^ hash(identity.subject.as_bytes()).rotate_left(1)
+                    }
+                },
+                None => hash_of_address(self.head.client.address),
+            }),
+            HashKey::Address => Some(hash_of_address(self.head.client.address)),
+        }
+    }
+
     /// The decoded text of a field of the request message, as path or query have it.
     pub fn field_text(&self, field: &str) -> Option<Cow<'_, str>> {
         let Self { snapshot, binding, payload, .. } = self;
@@ -150,6 +171,14 @@ impl Call {
 
     fn query(&self) -> &str {
         self.head.uri.query().unwrap_or_default()
+    }
+}
+
+fn hash_of_address(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(address) => hash(&address.octets()),
+        // RFC 6177, section 2: an end site has at least a /64, among whose addresses its devices change.
+        IpAddr::V6(address) => hash(address.octets().first_chunk::<8>().expect("16 octets")),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::config::endpoints::Endpoints;
 use crate::config::explain::{Said, said};
 use crate::config::finding::Position;
 use crate::config::passes::passes;
+use crate::config::rollout::Share;
 use crate::config::{Config, Elsewhere, LoadError};
 use crate::route::{Binding, Match};
 use crate::snapshot::Snapshot;
@@ -127,7 +128,16 @@ impl File<'_> {
     fn rule(&self, out: &mut String, effective: &[Effective<'_>], binding: &Binding) {
         let rule = self.snapshot.rule(binding);
         if let Some(service) = self.config.services.get(rule.service) {
-            let text = format!("service: {}, {:?}", service.name, rule.timeout);
+            let sides = effective.get(usize::try_from(binding.rule).unwrap_or(usize::MAX));
+            let shares = sides.map_or(&[][..], |one| one.shares());
+            let name = match shares {
+                [] | [_] => service.name.clone(),
+                shares => {
+                    let side = |share: &Share| format!("{} ({})", share.service.name, share.weight);
+                    shares.iter().map(side).collect::<Vec<_>>().join(" or ")
+                }
+            };
+            let text = format!("service: {name}, {:?}", rule.timeout);
             line(out, 2, &text, &self.place(service.position));
             if let Endpoints::Discovered(discovered) = &service.endpoints {
                 let place = self.config.place(&["services", &service.name, "endpoints"]);

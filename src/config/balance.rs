@@ -5,6 +5,8 @@
 //! balance: { hash: { header: x-user } }   # hash: consumer | address
 //! ```
 
+use http::HeaderName;
+
 use super::finding::Report;
 use super::section::Section;
 use super::value;
@@ -59,6 +61,23 @@ fn read_section(name: &str, node: &Node, report: &mut Report) -> Option<Balance>
     key.map(Balance::Hash)
 }
 
+/// A header by its name.
+pub(super) fn header(node: &Node, report: &mut Report) -> Option<Option<HeaderName>> {
+    let text = value::text(node, report)?;
+    match text.parse() {
+        Ok(name) => Some(Some(name)),
+        Err(_) => value::refuse(node, report, format!("`{text}` is not the name of a header")),
+    }
+}
+
+/// A key that has a word of its own.
+pub(super) fn word(node: &Node, report: &mut Report) -> Option<HashKey> {
+    value::choice(&KEYS)(node, report).map(|whose| match whose {
+        Whose::Consumer => HashKey::Consumer,
+        Whose::Address => HashKey::Address,
+    })
+}
+
 fn read_key(name: &str, node: &Node, report: &mut Report) -> Option<HashKey> {
     if let Value::Map(_) = node.value {
         return read_header(name, node, report);
@@ -66,22 +85,13 @@ fn read_key(name: &str, node: &Node, report: &mut Report) -> Option<HashKey> {
     if let Value::Unwritten = node.value {
         read_header(name, node, report);
     }
-    value::choice(&KEYS)(node, report).map(|whose| match whose {
-        Whose::Consumer => HashKey::Consumer,
-        Whose::Address => HashKey::Address,
-    })
+    word(node, report)
 }
 
 fn read_header(name: &str, node: &Node, report: &mut Report) -> Option<HashKey> {
     let mut header = None;
     let mut section = Section::open(node, format!("services.{name}.balance.hash"), report)?;
-    section.read("header", &mut header, |node, report| {
-        let text = value::text(node, report)?;
-        match text.parse() {
-            Ok(name) => Some(Some(name)),
-            Err(_) => value::refuse(node, report, format!("`{text}` is not the name of a header")),
-        }
-    });
+    section.read("header", &mut header, self::header);
     section.require("header", "write `header: NAME`");
     section.close(&[]);
     header.map(HashKey::Header)

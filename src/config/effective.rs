@@ -13,6 +13,7 @@ use super::Config;
 use super::fields::Fields;
 use super::policies::{Clauses, Policy};
 use super::protection::Retry;
+use super::rollout::Share;
 use super::surfaces::{Named, Rule, Surface};
 
 /// The rule of a surface, or the lack of one, with the policies that hold under it.
@@ -78,12 +79,24 @@ impl<'c> Effective<'c> {
         said.or(self.surface.fields.as_ref())
     }
 
-    /// The index in `config.services` of the service that is called; `None` where a name dangles.
+    /// The index in `config.services` of the service that is called, of several that of the first; `None` where a
+    /// name dangles.
     pub fn service(&self, config: &Config) -> Option<usize> {
-        match self.rule.and_then(|rule| rule.to.as_ref()) {
-            Some(named) => config.services.iter().position(|service| service.name == named.name),
+        match self.shares().first() {
+            Some(share) => config.service(&share.service),
             None => (config.services.len() <= 1).then_some(0),
         }
+    }
+
+    /// Whether the service with this index may be called.
+    pub fn leads_to(&self, config: &Config, index: usize) -> bool {
+        let is_it = |share: &Share| config.service(&share.service) == Some(index);
+        self.service(config) == Some(index) || self.shares().iter().any(is_it)
+    }
+
+    /// The services that the rule names, with their shares.
+    pub fn shares(&self) -> &'c [Share] {
+        self.rule.map_or(&[], |rule| &rule.to)
     }
 
     /// How long a unary call may take: what the service says, or the rule where that is less.
@@ -101,6 +114,11 @@ impl<'c> Effective<'c> {
 }
 
 impl Config {
+    /// The index of a service.
+    pub fn service(&self, named: &Named) -> Option<usize> {
+        self.services.iter().position(|service| service.name == named.name)
+    }
+
     pub(super) fn policy(&self, named: &Named) -> Option<&Policy> {
         self.policies.iter().find(|policy| policy.name == named.name)
     }

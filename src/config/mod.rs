@@ -45,6 +45,7 @@ pub mod rate;
 pub mod reload;
 mod restart;
 pub mod revoked;
+pub mod rollout;
 pub mod routes;
 pub mod schema;
 mod secret;

@@ -83,13 +83,10 @@ fn services(config: &Config, root: &Node, report: &mut Report) {
             position.into_iter().for_each(|position| report.add(position, message.as_str()));
         }
         for rule in &surface.rules {
-            match &rule.to {
-                Some(named) => kind.uses(named, report),
-                None if is_choice && rule.expose => {
-                    let expected = listed(&kind.names);
-                    report.add(rule.position, format!("`to` is missing: expected {expected}"));
-                }
-                None => {}
+            rule.to.iter().for_each(|share| kind.uses(&share.service, report));
+            if rule.to.is_empty() && is_choice && rule.expose {
+                let expected = listed(&kind.names);
+                report.add(rule.position, format!("`to` is missing: expected {expected}"));
             }
         }
     }

@@ -22,10 +22,12 @@ use super::fields::Fields;
 use super::finding::{Position, Report};
 use super::policies::Clauses;
 use super::protection::Retry;
+use super::rollout::{self, Share};
 use super::section::Section;
 use super::value;
 use super::yaml::{Key, Node, Value};
 use super::{compression, cors};
+use crate::policy::balance::HashKey;
 use crate::policy::compression::Compression;
 use crate::policy::concurrency::Priority;
 use crate::policy::cors::CorsRules;
@@ -84,8 +86,10 @@ pub struct Rule {
     pub position: Position,
     /// Patterns of `package.Service.Method`; `*` stands for any text. One of them suffices.
     pub matches: Vec<Named>,
-    /// The service that is called. Default: the only one.
-    pub to: Option<Named>,
+    /// The service that is called, or several with their shares. None: the only one.
+    pub to: Vec<Share>,
+    /// Whose calls keep to one of several services. Default: nobody's.
+    pub sticky: Option<HashKey>,
     /// Whether the methods can be reached at all. Default true.
     pub expose: bool,
     /// Policies in the place of the surface's.
@@ -151,7 +155,8 @@ impl Rule {
         let mut rule = Self {
             position: node.position,
             matches: Vec::new(),
-            to: None,
+            to: Vec::new(),
+            sticky: None,
             expose: true,
             policies: None,
             timeout: None,
@@ -162,7 +167,11 @@ impl Rule {
         };
         let mut section = Section::open(node, "surfaces.NAME.rules[]", report)?;
         section.read("match", &mut rule.matches, value::one_or_more("pattern", pattern));
-        section.read("to", &mut rule.to, service);
+        section.read("to", &mut rule.to, rollout::to);
+        section.read("sticky", &mut rule.sticky, |node, report| rollout::sticky(node, report).map(Some));
+        if section.has("sticky") && rule.to.len() < 2 {
+            section.forbid("sticky", "there is one side to keep: give `to` several services");
+        }
         section.read("expose", &mut rule.expose, value::boolean);
         section
             .read("policies", &mut rule.policies, |node, report| value::list(named)(node, report).map(Some));
@@ -174,7 +183,7 @@ impl Rule {
         section.read("deprecated", &mut rule.deprecated, deprecated::of_rule);
         rule.clauses = Clauses::read(&mut section);
         section.require("match", "name methods, such as `shop.v1.Orders.*`");
-        section.close(&["mirror", "sticky"]);
+        section.close(&["mirror"]);
         Some(rule)
     }
 }
@@ -235,11 +244,4 @@ fn pattern(node: &Node, report: &mut Report) -> Option<Named> {
         Ok(_) => Some(pattern),
         Err(error) => value::refuse(node, report, error.to_string()),
     }
-}
-
-fn service(node: &Node, report: &mut Report) -> Option<Option<Named>> {
-    if let Value::Map(_) = node.value {
-        return value::refuse(node, report, "weights between services are not served by this version");
-    }
-    named(node, report).map(Some)
 }

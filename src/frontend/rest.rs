@@ -58,8 +58,10 @@ impl Frontend for Rest {
             &exchange.request_id,
         );
         exchange.dropped_headers += dropped;
+        let service = snapshot.rule(&binding).service;
         Ok(Call {
             binding,
+            service,
             metadata,
             deadline: timeout.and_then(|timeout| exchange.started.checked_add(timeout)),
             payload: Payload { captures, body },

@@ -11,10 +11,12 @@ use crate::config::Config;
 use crate::config::auth::Kind;
 use crate::config::effective::Effective;
 use crate::config::finding::Finding;
+use crate::config::rollout::Share;
 use crate::config::surfaces::{self as file, Host, Named};
 use crate::policy::cors::{Cors, CorsRules};
 use crate::policy::deprecation::Notice;
 use crate::policy::glob::Glob;
+use crate::policy::rollout::{Side, Split};
 use crate::route::{self, Conflicts, Rules};
 use crate::schema::Schema;
 use crate::snapshot::{HostPattern, Rule, Surface, Surfaces};
@@ -110,6 +112,7 @@ pub(super) fn rules(config: &Config, effective: &[Effective<'_>]) -> Box<[Rule]>
         let service = config.services.get(index);
         Rule {
             service: index,
+            split: split(config, effective),
             timeout: effective.timeout(config).unwrap_or(Rule::default().timeout),
             stream_idle: service.map_or(Rule::default().stream_idle, |service| service.stream_idle_timeout),
             retry: effective.retry(config).map(|retry| Arc::new(retry.rules.clone())),
@@ -118,6 +121,17 @@ pub(super) fn rules(config: &Config, effective: &[Effective<'_>]) -> Box<[Rule]>
         }
     };
     effective.iter().map(rule).collect()
+}
+
+/// The services among which the calls of a rule are shared; `None` where it names one.
+fn split(config: &Config, effective: &Effective<'_>) -> Option<Arc<Split>> {
+    let shares = effective.shares();
+    let side = |share: &Share| {
+        let service = config.service(&share.service)?;
+        Some(Side { service, name: share.service.name.as_str().into(), weight: share.weight })
+    };
+    let sticky = effective.rule.and_then(|rule| rule.sticky.clone());
+    (shares.len() > 1).then(|| Arc::new(Split::new(shares.iter().filter_map(side).collect(), sticky)))
 }
 
 /// Which methods a surface shows, while its routes are built.

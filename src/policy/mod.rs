@@ -37,6 +37,7 @@ pub mod protection;
 pub mod quota;
 pub mod request_id;
 pub mod retry;
+pub mod rollout;
 pub mod sampling;
 pub mod secret;
 pub mod strip;

@@ -18,6 +18,7 @@ use crate::policy::client_address::TrustedProxies;
 use crate::policy::concurrency::Priority;
 use crate::policy::metadata::MetadataPolicy;
 use crate::policy::retry::RetryRules;
+use crate::policy::rollout::Split;
 use crate::policy::strip::Strip;
 use crate::route::{Binding, BindingOptions};
 use crate::schema::Schema;
@@ -50,8 +51,10 @@ pub struct Snapshot {
 /// What holds for the methods of one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Index of the service that is called.
+    /// Index of the service that is called; where there are several, the first.
     pub service: usize,
+    /// The services of which one is called, where there are several.
+    pub split: Option<Arc<Split>>,
     /// A unary call as a whole; the client may ask for less, never for more.
     pub timeout: Duration,
     /// How long a stream may go without a message in either direction.
@@ -99,6 +102,7 @@ impl Default for Rule {
     fn default() -> Self {
         Self {
             service: 0,
+            split: None,
             timeout: Duration::from_secs(30),
             stream_idle: Duration::from_secs(300),
             retry: None,

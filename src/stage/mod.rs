@@ -14,6 +14,7 @@ mod in_flight;
 pub mod judge;
 pub mod limit;
 mod protect;
+mod rollout;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ use in_flight::InFlight;
 use judge::Judged;
 use limit::{ByAddress, ByIdentity, Limiter};
 use protect::{Breaker, Shed};
+use rollout::Rollout;
 
 pub use deprecated::Notices;
 pub use in_flight::Calls;
@@ -40,7 +42,10 @@ pub type Stages<S> =
     Judged<Doorkeeper, Judged<Deprecated, Judged<ByAddress, Judged<Authenticate, Known<S>>>>>;
 
 /// The stages of a call of which it is known whose it is.
-type Known<S> = Judged<Authorize, Judged<ByIdentity, Cached<Judged<Shed, Judged<Breaker, InFlight<S>>>>>>;
+type Known<S> = Judged<
+    Authorize,
+    Judged<ByIdentity, Judged<Rollout, Cached<Judged<Shed, Judged<Breaker, InFlight<S>>>>>>,
+>;
 
 /// Puts the stages around `inner`; `calls` is what all workers count together, `metrics` what one counts.
 pub fn stack<S>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> Stages<S>
@@ -51,7 +56,8 @@ where
     let limiter = Limiter::new(metrics.clone());
     let in_flight = InFlight::new(inner, calls.clone());
     let protected = Judged::new(Shed, Judged::new(Breaker, in_flight));
-    let by_identity = Judged::new(ByIdentity(limiter.clone()), Cached::new(protected));
+    let routed = Judged::new(Rollout, Cached::new(protected));
+    let by_identity = Judged::new(ByIdentity(limiter.clone()), routed);
     let authorize = Judged::new(Authorize::new(metrics.clone()), by_identity);
     let authenticate = Judged::new(Authenticate::new(metrics.clone()), authorize);
     let deprecated = Judged::new(Deprecated, Judged::new(ByAddress(limiter), authenticate));

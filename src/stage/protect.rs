@@ -60,5 +60,5 @@ impl Judge for Breaker {
 
 fn protection(call: &Call) -> Option<&Protection> {
     let Protections(services) = call.snapshot.live.get::<Protections>()?;
-    services.get(call.snapshot.rule(&call.binding).service).map(Arc::as_ref)
+    services.get(call.service).map(Arc::as_ref)
 }

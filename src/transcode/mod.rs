@@ -8,7 +8,6 @@
 //! whatever the stages refuse costs no reading.
 
 mod http_body;
-mod key;
 mod message;
 mod streaming;
 mod unary;
@@ -21,9 +20,10 @@ use std::time::{Duration, Instant};
 use tower::Service;
 
 use crate::call::{Call, Failure, Reply};
+use crate::policy::balance::Balance;
 use crate::route::Binding;
 use crate::snapshot::Snapshot;
-use crate::upstream::{Backends, Terms, Worker};
+use crate::upstream::{Backends, Terms, Upstream, Worker};
 
 /// Carries the calls of one worker to the backends of their snapshots.
 #[derive(Clone)]
@@ -50,8 +50,7 @@ impl Service<Call> for Transcoder {
         if let Some(trail) = call.notes.trail() {
             trail.admitted(Instant::now());
         }
-        let service = call.snapshot.rule(&call.binding).service;
-        let backend = call.snapshot.live.get::<Backends>().and_then(|backends| backends.get(service));
+        let backend = call.snapshot.live.get::<Backends>().and_then(|backends| backends.get(call.service));
         let backend = backend.expect("a rule leads to a service of its snapshot");
         let upstream = backend.upstream(&self.worker).clone();
         if call.binding.client_streaming || call.binding.server_streaming {
@@ -59,6 +58,14 @@ impl Service<Call> for Transcoder {
         } else {
             Box::pin(unary::transcode(upstream, call))
         }
+    }
+}
+
+/// The hash of what keeps calls together at one endpoint, where the service deals them by that.
+fn key(upstream: &Upstream, call: &Call) -> Option<u64> {
+    match &upstream.cluster().config().balance {
+        Balance::Hash(key) => call.hash_of(key),
+        _ => None,
     }
 }
 

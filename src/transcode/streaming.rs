@@ -22,7 +22,7 @@ use http::header::CONTENT_TYPE;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::http_body::{self, HttpBody};
-use super::{key, message, unary};
+use super::{message, unary};
 use crate::call::{Call, ClientBody, Failure, Head, Messages, Payload, Piece, Reply, ReplyBody};
 use crate::codec::records::Records;
 use crate::route::{Binding, Body, Captures};
@@ -31,7 +31,7 @@ use crate::status::{Code, Status};
 use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream};
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
-    let key = key::of(&upstream.cluster().config().balance, &call);
+    let key = super::key(&upstream, &call);
     let Call { snapshot, binding, metadata, deadline, head, payload, notes, .. } = call;
     let session = Arc::new(Session::new(snapshot, binding));
     let (snapshot, binding) = (&session.snapshot, &session.binding);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use tokio::time::timeout_at;
 
-use super::{http_body, key, message};
+use super::{http_body, message};
 use crate::call::{Call, Failure, Head, Payload, Reply, ReplyBody};
 use crate::route::Binding;
 use crate::snapshot::Snapshot;
@@ -14,7 +14,7 @@ use crate::status::{Code, Status};
 use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream, protocol_error};
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
-    let key = key::of(&upstream.cluster().config().balance, &call);
+    let key = super::key(&upstream, &call);
     let Call { snapshot, binding, metadata, deadline, head, payload, notes, .. } = call;
     let messages = request(&snapshot, &binding, &head, payload, deadline).await?;
     let timeout = time_left(deadline)?;

@@ -55,6 +55,7 @@ mod reload;
 mod resilience;
 mod retries;
 mod revoked;
+mod rollout;
 mod schema;
 mod scrape;
 mod secrets;

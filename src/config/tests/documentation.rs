@@ -23,6 +23,7 @@ const READERS: &[&str] = &[
     include_str!("../endpoints/dns.rs"),
     include_str!("../endpoints/etcd.rs"),
     include_str!("../balance.rs"),
+    include_str!("../rollout.rs"),
     include_str!("../routes.rs"),
     include_str!("../json.rs"),
     include_str!("../headers.rs"),

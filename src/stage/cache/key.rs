@@ -1,7 +1,7 @@
 //! What a reply is found by: everything that the backend is told, but for what is known to be none of its matter.
 //!
 //! ```text
-//! Key = fingerprint, surface, method, binding, captured fields, query, metadata, partition
+//! Key = fingerprint, surface, method, binding, captured fields, query, metadata, side, partition
 //! ```
 //!
 //! Captured fields are decoded, so that spellings of one path are one key, and no suffix of a path makes another.
@@ -58,6 +58,10 @@ pub(super) fn words(call: &Call, rule: &Rule) -> Words {
             put(&mut words, b'n', name.as_str().as_bytes());
             put(&mut words, b'w', value.as_bytes());
         }
+    }
+    // What one side says is not what the other does.
+    if call.snapshot.rule(&call.binding).split.is_some() {
+        put(&mut words, b'r', &call.service.to_be_bytes());
     }
     if rule.by_consumer {
         put_partition(&mut words, call);

@@ -358,6 +358,7 @@ fn again(call: &Call) -> Call {
         notes: Arc::default(),
         limited: None,
         held: Vec::new(),
+        service: call.service,
         payload: crate::call::Payload {
             captures: call.payload.captures.clone(),
             body: crate::call::ClientBody::empty(),

@@ -1,0 +1,77 @@
+//! `to` and `sticky` of a rule: the service that is called, or several with their shares, and who keeps a side.
+//!
+//! ```yaml
+//! to: orders
+//! to: { orders: 95, orders-next: 5 }
+//! sticky: consumer                       # consumer | address | { header: NAME }
+//! ```
+
+use super::balance;
+use super::finding::Report;
+use super::section::Section;
+use super::surfaces::{Named, named};
+use super::value;
+use super::yaml::{Key, Node, Value};
+use crate::policy::balance::HashKey;
+use crate::policy::rollout::WEIGHT_MAX;
+
+/// A service and its share of the calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub service: Named,
+    /// Against the others'. 0: nobody goes there yet.
+    pub weight: u32,
+}
+
+/// More versions than are rolled out at once.
+const SERVICES_MAX: usize = 16;
+
+/// What shares are of, where the file does not say anything else.
+const WHOLE: u32 = 100;
+
+/// The services of a rule, at least one with a weight.
+pub(super) fn to(node: &Node, report: &mut Report) -> Option<Vec<Share>> {
+    let share = |key: &Key, node: &Node, report: &mut Report| {
+        let service = Named { name: key.name.clone(), position: Some(key.position) };
+        value::integer(0..=WEIGHT_MAX)(node, report).map(|weight| Share { service, weight })
+    };
+    match &node.value {
+        Value::Map(entries) => {
+            let shares = value::by_name("weights", share)(node, report)?;
+            if shares.len() < entries.len() {
+                return None;
+            }
+            if shares.len() > SERVICES_MAX || shares.iter().all(|share| share.weight == 0) {
+                let message =
+                    format!("expected 1 to {SERVICES_MAX} services, of which one has a weight above 0");
+                return value::refuse(node, report, message);
+            }
+            let sum: u32 = shares.iter().map(|share| share.weight).sum();
+            if sum != WHOLE {
+                report.warn(node.position, format!("the weights sum to {sum}, and not to {WHOLE}"));
+            }
+            Some(shares)
+        }
+        Value::Unwritten => {
+            value::text(node, report);
+            value::by_name("weights", share)(node, report);
+            None
+        }
+        _ => named(node, report).map(|service| vec![Share { service, weight: WHOLE }]),
+    }
+}
+
+/// What tells callers apart that keep their side.
+pub(super) fn sticky(node: &Node, report: &mut Report) -> Option<HashKey> {
+    if let Value::Map(_) | Value::Unwritten = node.value {
+        let mut header = None;
+        let mut section = Section::open(node, "surfaces.NAME.rules[].sticky", report)?;
+        section.read("header", &mut header, balance::header);
+        section.require("header", "write `header: NAME`");
+        section.close(&[]);
+        if let Value::Map(_) = node.value {
+            return header.map(HashKey::Header);
+        }
+    }
+    balance::word(node, report)
+}

@@ -1,0 +1,143 @@
+//! Which of several services a call goes to: shares of all calls, and the same side for who is to keep it.
+//!
+//! ```text
+//! a key ─▶ rendezvous by weight: the same side in every process, and a weight that rises only draws callers to it
+//! none  ─▶ each in its turn, as often as its weight says; all workers count together
+//! ```
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::balance::tier::{Slot, Tier};
+use super::balance::{HashKey, hash};
+
+/// The most that a weight says.
+pub const WEIGHT_MAX: u32 = 10_000;
+
+/// The services of a rule and their shares.
+#[derive(Debug)]
+pub struct Split {
+    sides: Box<[Side]>,
+    sticky: Option<HashKey>,
+    tier: Tier,
+    turns: AtomicU64,
+}
+
+/// A service and its share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// Its index among all services.
+    pub service: usize,
+    /// By which callers keep to it: an index is another after the next change.
+    pub name: Box<str>,
+    /// Against the others'; 0: nobody goes there yet.
+    pub weight: u32,
+}
+
+impl Split {
+    /// Sides of which at least one has a weight, and what tells callers apart that keep theirs.
+    pub fn new(sides: Vec<Side>, sticky: Option<HashKey>) -> Self {
+        let weighty = sides.iter().enumerate().filter(|(_, side)| side.weight > 0);
+        let slot = |(member, side): (usize, &Side)| Slot {
+            member,
+            hash: hash(side.name.as_bytes()),
+            // Weights are small enough to be exact.
+            weight: side.weight.min(WEIGHT_MAX) as f32,
+        };
+        let tier = Tier::new(weighty.map(slot).collect());
+        Self { sides: sides.into(), sticky, tier, turns: AtomicU64::new(0) }
+    }
+
+    /// What tells callers apart that keep their side.
+    pub fn sticky(&self) -> Option<&HashKey> {
+        self.sticky.as_ref()
+    }
+
+    /// The index of the service for a call with this key, or for the next one without.
+    pub fn choose(&self, key: Option<u64>) -> Option<usize> {
+        let side = match key {
+            Some(key) => self.tier.by_hash(key),
+            None => self.tier.in_turn(|| self.turns.fetch_add(1, Ordering::Relaxed)),
+        };
+        self.sides.get(side?).map(|side| side.service)
+    }
+}
+
+/// The same sides for the same callers, however many turns have been taken.
+impl PartialEq for Split {
+    fn eq(&self, other: &Self) -> bool {
+        self.sides == other.sides && self.sticky == other.sticky
+    }
+}
+
+impl Eq for Split {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(weights: &[(&str, u32)]) -> Split {
+        let side = |(service, (name, weight)): (usize, &(&str, u32))| Side {
+            service,
+            name: (*name).into(),
+            weight: *weight,
+        };
+        Split::new(weights.iter().enumerate().map(side).collect(), Some(HashKey::Consumer))
+    }
+
+    fn caller(number: u32) -> Option<u64> {
+        Some(hash(format!("caller {number}").as_bytes()))
+    }
+
+    #[test]
+    fn turns_are_taken_as_often_as_weights_say() {
+        let check = |weights: &[(&str, u32)], expected: &[usize]| {
+            let split = split(weights);
+            let mut counts = vec![0; weights.len()];
+            (0..2000).for_each(|_| counts[split.choose(None).expect("a side")] += 1);
+            let is_near = |(count, expected): (&usize, &usize)| count.abs_diff(*expected) <= 4;
+            assert!(counts.iter().zip(expected).all(is_near), "{weights:?}: {counts:?}");
+        };
+        check(&[("a", 80), ("b", 20)], &[1600, 400]);
+        check(&[("a", 95), ("b", 5)], &[1900, 100]);
+        check(&[("a", 1), ("b", 1)], &[1000, 1000]);
+        check(&[("a", 1), ("b", 2), ("c", 1)], &[500, 1000, 500]);
+        check(&[("a", 0), ("b", 7)], &[0, 2000]);
+        check(&[("a", 9999), ("b", 1)], &[2000, 0]);
+        assert_eq!(split(&[("a", 0)]).choose(None), None);
+    }
+
+    #[test]
+    fn callers_keep_their_side_in_about_their_share() {
+        let split = split(&[("a", 80), ("b", 20)]);
+        let count = (0..10_000).filter(|number| split.choose(caller(*number)) == Some(1)).count();
+        assert!((1_800..2_200).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn sides_are_the_same_in_every_process() {
+        let split = split(&[("orders", 95), ("orders-next", 5)]);
+        let next: Vec<_> = (0..100).filter(|number| split.choose(caller(*number)) == Some(1)).collect();
+        assert_eq!(next, SIDES);
+    }
+
+    /// Pinned: who finds another list here moves callers of everybody.
+    const SIDES: [u32; 4] = [10, 56, 60, 77];
+
+    #[test]
+    fn weights_that_rise_move_only_whom_they_must() {
+        let weights = [0, 1, 5, 20, 50, 90, 100];
+        for pair in weights.windows(2) {
+            let [before, after] = [pair[0], pair[1]].map(|next| split(&[("a", 100 - next), ("b", next)]));
+            for number in 0..2000 {
+                let sides = [&before, &after].map(|split| split.choose(caller(number)));
+                assert!(sides[0] == sides[1] || sides == [Some(0), Some(1)], "{pair:?} {number} {sides:?}");
+            }
+        }
+        // Where another comes, nobody changes between those that are there, whatever their order.
+        let [before, after] = [split(&[("a", 3), ("b", 1)]), split(&[("a", 3), ("b", 1), ("c", 1)])];
+        for number in 0..2000 {
+            let sides = [&before, &after].map(|split| split.choose(caller(number)));
+            assert!(sides[0] == sides[1] || sides[1] == Some(2), "{number} {sides:?}");
+        }
+    }
+}

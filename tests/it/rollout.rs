@@ -1,0 +1,103 @@
+//! Services that share the calls of a rule, at the real door: how many each gets, and who keeps a side.
+
+use std::collections::BTreeMap;
+
+use hyper::header::HeaderValue;
+use hyper::{HeaderMap, Request};
+use tokio::task::JoinSet;
+
+use crate::support::backend::{Backend, messages, respond, status};
+use crate::support::{Gateway, figure, http};
+
+/// A backend that tells its name with every reply.
+async fn side(name: &'static str) -> Backend {
+    Backend::start(move |_: Request<hyper::body::Incoming>| async move {
+        let mut metadata = HeaderMap::new();
+        metadata.insert("side", HeaderValue::from_static(name));
+        respond(metadata, messages(&[bytes::Bytes::new()], status(0, "")))
+    })
+    .await
+}
+
+/// A gateway whose rule has these keys.
+async fn before(old: &Backend, new: &Backend, rule: &str) -> Gateway {
+    let (old, new) = (old.url(), new.url());
+    Gateway::with_file(&format!(
+        "services:\n  old: {{ endpoints: {{ static: [{old:?}] }} }}\n  \
+         new: {{ endpoints: {{ static: [{new:?}] }} }}\n\
+         surfaces: {{ web: {{ rules: [{{ match: door.v1.Door.*, {rule} }}] }} }}\n"
+    ))
+    .await
+}
+
+/// The side that answers this caller.
+async fn answered(gateway: std::net::SocketAddr, user: Option<&str>) -> String {
+    let mut request = http::request("GET", "/v1/items/1");
+    if let Some(user) = user {
+        request = request.header("x-user", user);
+    }
+    let answer = http::send(gateway, request, "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.header("grpc-metadata-side").expect("a name").to_owned()
+}
+
+/// The sides of some callers.
+async fn sides(gateway: &Gateway) -> BTreeMap<u32, String> {
+    let mut sides = BTreeMap::new();
+    for number in 0..60 {
+        sides.insert(number, answered(gateway.address, Some(&format!("user-{number}"))).await);
+    }
+    sides
+}
+
+#[tokio::test]
+async fn calls_are_shared_by_weight() {
+    let (old, new) = (side("old").await, side("new").await);
+    let gateway = before(&old, &new, "to: { old: 80, new: 20 }").await;
+    let mut callers = JoinSet::new();
+    for _ in 0..8 {
+        let address = gateway.address;
+        callers.spawn(async move {
+            for _ in 0..250 {
+                answered(address, None).await;
+            }
+        });
+    }
+    callers.join_all().await;
+    figure(format_args!("of 2000 calls at 80 to 20: {} to {}", old.calls(), new.calls()));
+    assert_eq!(old.calls() + new.calls(), 2000);
+    assert!(new.calls().abs_diff(400) <= 40, "{} of 2000", new.calls());
+}
+
+#[tokio::test]
+async fn sticky_callers_keep_their_side_across_processes() {
+    let (old, new) = (side("old").await, side("new").await);
+    let rule = "to: { old: 50, new: 50 }, sticky: { header: x-user }";
+    let first = before(&old, &new, rule).await;
+    let before_it = sides(&first).await;
+    assert_eq!(sides(&first).await, before_it);
+    let count = before_it.values().filter(|side| *side == "new").count();
+    assert!((10..50).contains(&count), "{count} of 60");
+    // Another process, with its services the other way round.
+    drop(first);
+    let other = "to: { new: 50, old: 50 }, sticky: { header: x-user }";
+    assert_eq!(sides(&before(&old, &new, other).await).await, before_it);
+    // Who is new already stays so, when there is more of it.
+    let more = sides(&before(&old, &new, "to: { old: 20, new: 80 }, sticky: { header: x-user }").await).await;
+    assert!(before_it.iter().all(|(user, side)| side == "old" || more[user] == "new"), "{more:?}");
+    assert!(more.values().filter(|side| *side == "new").count() > count);
+}
+
+#[tokio::test]
+async fn callers_without_the_key_take_turns_and_weight_0_gets_nobody() {
+    let (old, new) = (side("old").await, side("new").await);
+    let gateway = before(&old, &new, "to: { old: 50, new: 50 }, sticky: { header: x-user }").await;
+    for _ in 0..20 {
+        answered(gateway.address, None).await;
+    }
+    assert_eq!((old.calls(), new.calls()), (10, 10));
+    let gateway = before(&old, &new, "to: { old: 100, new: 0 }, sticky: address").await;
+    for _ in 0..20 {
+        assert_eq!(answered(gateway.address, None).await, "old");
+    }
+}
