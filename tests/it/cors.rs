@@ -69,7 +69,7 @@ async fn preflights_are_answered_without_the_backend() {
     check("api.test", "/v1/any/7", SHOP, "REPORT", &granted("REPORT")).await;
     check("api.test", "/v1/items/7", "https://evil.example", "DELETE", "403").await;
     check("api.test", "/v1/items/7", "null", "DELETE", "403").await;
-    let exposes = "exposes=allow,content-disposition,deprecation,etag,grpc-message,grpc-status,\
+    let exposes = "exposes=age,allow,cache-status,content-disposition,deprecation,etag,grpc-message,grpc-status,\
         grpc-status-details-bin,link,ratelimit,ratelimit-policy,retry-after,sunset,www-authenticate,\
         x-request-id,x-shop";
     let not_found = format!("404 origin={SHOP} credentials=true {exposes}");
