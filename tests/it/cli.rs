@@ -78,7 +78,7 @@ fn findings_have_their_place_and_exit_code_1() {
     assert_eq!((outcome.code, outcome.stderr.as_str()), (1, ""));
     let expected = format!(
         "{path}:4:16: expected `json` or `proto`, found `snake`\n\
-         {path}:5:12: `observe.traces` is not served by this version\n",
+         {path}:5:20: `observe.traces.otlp` is missing: name a collector such as `http://otel:4317`\n",
         path = file.path()
     );
     assert_eq!(outcome.stdout, expected);
