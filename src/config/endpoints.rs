@@ -6,11 +6,13 @@
 //! endpoints: { dns: "orders.prod.svc:50051" }
 //! endpoints: { etcd: { urls: ["http://10.0.0.5:2379"], prefix: services/orders/ } }
 //! endpoints: { consul: orders }
+//! endpoints: { k8s: "shop/orders:grpc" }
 //! ```
 
 mod consul;
 mod dns;
 mod etcd;
+mod k8s;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,7 @@ use crate::policy::balance::ENDPOINTS_MAX;
 pub use consul::{Consistency, Consul};
 pub use dns::{Dns, Question};
 pub use etcd::Etcd;
+pub use k8s::{K8s, K8sPort, K8sService};
 
 /// Where the endpoints of a service come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub enum Source {
     Etcd(Etcd),
     /// The healthy instances of a service that Consul knows.
     Consul(Box<Consul>),
+    /// The EndpointSlices of a service in Kubernetes.
+    K8s(Box<K8s>),
 }
 
 /// One server.
@@ -73,10 +78,10 @@ pub struct Endpoint {
 }
 
 /// What the file format has and this version does not serve.
-const LATER: &[&str] = &["k8s", "xds"];
+const LATER: &[&str] = &["xds"];
 
 /// The keys of sources, in the order of the documentation.
-const SOURCES: [&str; 5] = ["static", "file", "dns", "etcd", "consul"];
+const SOURCES: [&str; 6] = ["static", "file", "dns", "etcd", "consul", "k8s"];
 
 const EMPTY_AFTER: Duration = Duration::from_secs(30);
 const EMPTY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -112,6 +117,9 @@ impl Endpoints {
         });
         section.read("consul", &mut source, |node, report| {
             Consul::read(name, node, report).map(|consul| Some(Source::Consul(Box::new(consul))))
+        });
+        section.read("k8s", &mut source, |node, report| {
+            K8s::read(name, node, report).map(|k8s| Some(Source::K8s(Box::new(k8s))))
         });
         section.read("empty_after", &mut empty_after, value::duration(Duration::ZERO..=EMPTY_AFTER_MAX));
         let named: Vec<_> = SOURCES.iter().filter(|key| section.has(key)).collect();
@@ -157,6 +165,7 @@ impl Source {
             Self::File(_) | Self::Dns(_) => false,
             Self::Etcd(etcd) => etcd.login.is_some(),
             Self::Consul(consul) => consul.token.is_some(),
+            Self::K8s(k8s) => k8s.token.is_some() || k8s.server.is_none(),
         }
     }
 }
@@ -172,6 +181,9 @@ impl fmt::Display for Source {
             Self::Dns(Dns { question: Question::Srv(name), .. }) => write!(f, "DNS, SRV of {name}"),
             Self::Etcd(etcd) => write!(f, "etcd, keys under {}", etcd.prefix),
             Self::Consul(consul) => write!(f, "Consul, instances of {}", consul.service),
+            Self::K8s(k8s) => {
+                write!(f, "Kubernetes, slices of {}/{}", k8s.service.namespace, k8s.service.name)
+            }
         }
     }
 }

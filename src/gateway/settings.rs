@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::contents::Contents;
 use crate::config::access_log::{AccessLog, AccessLogTarget};
-use crate::config::endpoints::{self, Consul, Discovered, Endpoint, Source};
+use crate::config::endpoints::{self, Consul, Discovered, Endpoint, K8s, K8sPort, Source};
 use crate::config::finding::lines;
 use crate::config::listeners::{Admin, Limits, Public};
 use crate::config::services::Service;
@@ -19,6 +19,7 @@ use crate::telemetry::usage::{KafkaConfig, KafkaLogin, KafkaTls, Mode, SinkConfi
 use crate::upstream::discovery::consul::{Consistency, ConsulSettings};
 use crate::upstream::discovery::dns::Question;
 use crate::upstream::discovery::etcd::EtcdTls;
+use crate::upstream::discovery::kubernetes::{KubernetesSettings, Port};
 use crate::upstream::{Address, DiscoverySettings, EndpointSpec, UpstreamConfig, discovery};
 
 pub(super) fn server(config: &Config) -> ServerConfig {
@@ -154,8 +155,24 @@ pub(super) fn discovery(service: &Service, discovered: &Discovered) -> Discovery
             tls: EtcdTls { ca: etcd.ca.clone(), identity: etcd.identity.clone() },
         }),
         Source::Consul(settings) => discovery::Source::Consul(consul(settings)),
+        Source::K8s(settings) => discovery::Source::Kubernetes(kubernetes(settings)),
     };
     DiscoverySettings { source, is_tls, empty_after: discovered.empty_after }
+}
+
+fn kubernetes(k8s: &K8s) -> KubernetesSettings {
+    let K8s { service, server, token, ca } = k8s;
+    KubernetesSettings {
+        namespace: service.namespace.as_str().into(),
+        service: service.name.as_str().into(),
+        port: match &service.port {
+            K8sPort::Name(name) => Port::Name(name.as_str().into()),
+            K8sPort::Number(number) => Port::Number(*number),
+        },
+        server: server.clone(),
+        token: token.clone(),
+        ca: ca.clone(),
+    }
 }
 
 fn consul(consul: &Consul) -> ConsulSettings {

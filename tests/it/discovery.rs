@@ -6,6 +6,7 @@ mod consul;
 mod dns;
 mod etcd;
 mod file;
+mod k8s;
 mod stand_in;
 
 use std::collections::BTreeMap;
@@ -173,11 +174,13 @@ async fn check_asks_every_source_and_explain_names_it() {
     let dns = format!("dns: {{ srv: _grpc._tcp.api.test, resolvers: [\"{nobody}\"] }}");
     let etcd = format!("etcd: {{ urls: [\"http://{nobody}\"], prefix: orders/ }}");
     let consul = format!("consul: {{ service: orders, address: \"http://{nobody}\" }}");
+    let k8s = format!("k8s: {{ service: \"shop/orders:grpc\", server: \"http://{nobody}\" }}");
     for (source, named, reason) in [
         ("file: none.yaml", "file none.yaml", "No such file"),
         (&dns, "DNS, SRV of _grpc._tcp.api.test", ""),
         (&etcd, "etcd, keys under orders/", "Connection refused"),
         (&consul, "Consul, instances of orders", "Connection refused"),
+        (&k8s, "Kubernetes, slices of shop/orders", "Connection refused"),
     ] {
         write(&file, &configuration(&directory, source, ""));
         let (code, printed) = run(&["explain", "/v1/items/7"]).await;

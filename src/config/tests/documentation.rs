@@ -22,6 +22,7 @@ const READERS: &[&str] = &[
     include_str!("../endpoints/consul.rs"),
     include_str!("../endpoints/dns.rs"),
     include_str!("../endpoints/etcd.rs"),
+    include_str!("../endpoints/k8s.rs"),
     include_str!("../balance.rs"),
     include_str!("../rollout.rs"),
     include_str!("../routes.rs"),

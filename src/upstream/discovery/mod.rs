@@ -16,6 +16,7 @@ pub mod dns;
 pub mod etcd;
 mod feed;
 mod file;
+pub mod kubernetes;
 mod listing;
 
 use std::convert::Infallible;
@@ -35,6 +36,7 @@ pub use dns::DnsSettings;
 pub use etcd::EtcdSettings;
 pub use feed::Feed;
 pub use file::FileSettings;
+pub use kubernetes::KubernetesSettings;
 
 use feed::Shared;
 
@@ -45,6 +47,7 @@ pub enum Source {
     Dns(DnsSettings),
     Etcd(EtcdSettings),
     Consul(ConsulSettings),
+    Kubernetes(KubernetesSettings),
 }
 
 /// How the endpoints of a service are found.
@@ -142,6 +145,7 @@ impl Source {
             Self::Dns(_) => "dns",
             Self::Etcd(_) => "etcd",
             Self::Consul(_) => "consul",
+            Self::Kubernetes(_) => "k8s",
         }
     }
 
@@ -156,6 +160,7 @@ impl Source {
             Self::Dns(settings) => dns::probe(settings).await,
             Self::Etcd(settings) => etcd::probe(settings).await,
             Self::Consul(settings) => consul::probe(settings).await,
+            Self::Kubernetes(settings) => kubernetes::probe(settings).await,
         }
     }
 
@@ -166,6 +171,7 @@ impl Source {
             Self::Dns(settings) => dns::run(settings, feed).await,
             Self::Etcd(settings) => etcd::run(settings, feed).await,
             Self::Consul(settings) => consul::run(settings, feed).await,
+            Self::Kubernetes(settings) => kubernetes::run(settings, feed).await,
         }
     }
 }
