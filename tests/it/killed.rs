@@ -211,7 +211,9 @@ async fn streams_of_a_killed_backend_end_with_an_error_and_the_next_call_finds_i
 #[tokio::test]
 async fn one_of_three_killed_costs_no_call_that_may_run_twice() {
     let (a, b, c) = tokio::join!(Process::start(), Process::start(), Process::start());
-    let gateway = Arc::new(before(&[a.address, b.address, c.address], "retry: {}, slow_start: 0s").await);
+    let gateway = Arc::new(
+        before(&[a.address, b.address, c.address], "retry: {}, slow_start: 0s, balance: round-robin").await,
+    );
     let load = tokio::spawn({
         let gateway = Arc::clone(&gateway);
         async move { calls(&gateway, 2000, 8).await }
