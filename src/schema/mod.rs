@@ -10,6 +10,7 @@
 
 mod built_in;
 mod check;
+pub mod comments;
 mod editions;
 mod error;
 mod features;
@@ -35,6 +36,7 @@ pub use error::{PROBLEMS_MAX, Problem, SchemaError};
 pub use load::{load, load_within};
 pub use read::{Input, Limits};
 
+use comments::{Comments, Declaration};
 use originals::Originals;
 use plan::{EnumId, EnumPlan, MessageId, MessagePlan};
 
@@ -106,6 +108,11 @@ impl Schema {
         (!rule.is_empty()).then_some(rule)
     }
 
+    /// What people wrote beside a declaration; nothing in a set that was made without source information.
+    pub fn comments(&self, declaration: &impl Declaration) -> Comments {
+        self.originals.comments(declaration.file().name(), declaration.path())
+    }
+
     /// Whether a method says, by its `idempotency_level`, that it may run twice.
     pub fn is_idempotent(&self, method: &MethodDescriptor) -> bool {
         matches!(self.idempotency_level(method), Some(1 | 2))
@@ -122,8 +129,12 @@ impl Schema {
     }
 
     fn method_options(&self, method: &MethodDescriptor) -> Bytes {
-        let original = self.originals.method_options(method.parent_file().name(), method.path());
-        original.unwrap_or_else(|| method.options().encode_to_vec().into())
+        self.options(method).unwrap_or_else(|| method.options().encode_to_vec().into())
+    }
+
+    /// The serialized options of a declaration as they came; `None` for a pool that was not loaded from files.
+    fn options<D: Declaration>(&self, declaration: &D) -> Option<Bytes> {
+        self.originals.options(declaration.file().name(), declaration.path(), D::OPTIONS_NUMBER)
     }
 
     /// The message type called `full_name` (no leading dot).
@@ -170,7 +181,7 @@ mod tests {
     use super::*;
 
     /// A `FileDescriptorSet` of one compiled proto text and its imports, options preserved.
-    fn compile(text: &str, imports: bool) -> Bytes {
+    pub(super) fn compile(text: &str, imports: bool, source_info: bool) -> Bytes {
         use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
         struct One(String);
         impl FileResolver for One {
@@ -186,7 +197,11 @@ mod tests {
         resolver.add(IncludeFileResolver::new(concat!(env!("CARGO_MANIFEST_DIR"), "/proto").into()));
         resolver.add(GoogleFileResolver::new());
         let mut compiler = protox::Compiler::with_file_resolver(resolver);
-        compiler.include_imports(imports).open_file("t.proto").expect("the text compiles");
+        compiler
+            .include_imports(imports)
+            .include_source_info(source_info)
+            .open_file("t.proto")
+            .expect("the text compiles");
         compiler.encode_file_descriptor_set().into()
     }
 
@@ -202,7 +217,7 @@ mod tests {
               rpc Get(M) returns (M) { option (google.api.http) = { get: "/v1/m" }; }
             }"#;
         for imports in [true, false] {
-            let bytes = compile(text, imports);
+            let bytes = compile(text, imports, false);
             let schema = load(&[Input { name: "t".into(), bytes }]).expect("the set is valid");
             let service = schema.pool().get_service_by_name("t.S").expect("t.S");
             let rules: Vec<_> = service.methods().map(|method| schema.http_rule(&method)).collect();
@@ -223,7 +238,7 @@ mod tests {
               rpc Read(M) returns (M) { option idempotency_level = NO_SIDE_EFFECTS; }
               rpc Put(M) returns (M) { option idempotency_level = IDEMPOTENT; }
             }"#;
-        let bytes = compile(text, true);
+        let bytes = compile(text, true, false);
         let pool = DescriptorPool::decode(bytes.clone()).expect("the set is valid");
         let loaded = load(&[Input { name: "t".into(), bytes }]).expect("the set is valid");
         for schema in [loaded, Schema::new(pool, Traits::default())] {
@@ -242,7 +257,7 @@ mod tests {
             import "google/api/annotations.proto";
             message M {}
             service S { rpc Get(M) returns (M) { option (google.api.http) = { get: "/m" }; } }"#;
-        let pool = DescriptorPool::decode(compile(text, true)).expect("the set is valid");
+        let pool = DescriptorPool::decode(compile(text, true, false)).expect("the set is valid");
         let schema = Schema::new(pool, Traits::default());
         let method = schema.pool().services().next().and_then(|service| service.methods().next());
         let rule = schema.http_rule(&method.expect("one method"));
