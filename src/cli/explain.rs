@@ -11,7 +11,7 @@ use crate::config::caller::{Caller, Standing};
 use crate::config::consumers::Plan;
 use crate::config::effective::{Effective, Origin};
 use crate::config::endpoints::Endpoints;
-use crate::config::explain::{Said, said};
+use crate::config::explain::{Said, protecting, said};
 use crate::config::finding::Position;
 use crate::config::passes::passes;
 use crate::config::rollout::Share;
@@ -142,6 +142,9 @@ impl File<'_> {
             if let Endpoints::Discovered(discovered) = &service.endpoints {
                 let place = self.config.place(&["services", &service.name, "endpoints"]);
                 line(out, 3, &format!("endpoints by {}", discovered.source), &self.place(place));
+            }
+            for Said { key, value, position, .. } in protecting(self.text, &service.name) {
+                line(out, 3, &format!("{key}: {value}"), &self.place(Some(position)));
             }
         }
         let Some(one) = usize::try_from(binding.rule).ok().and_then(|index| effective.get(index)) else {

@@ -21,6 +21,19 @@ pub struct Said {
 /// The key that a surface itself may say, for where neither rule nor policy does.
 const FIELDS: &str = "fields";
 
+/// The keys that keep a service and its callers from harm.
+const PROTECTING: [&str; 6] = ["breaker", "endpoint_breaker", "outlier", "health", "retry", "shed"];
+
+/// What protects a service, in the order of the file.
+///
+/// `text` is a file that [`Config::parse`](super::Config::parse) has accepted.
+pub fn protecting(text: &str, service: &str) -> Vec<Said> {
+    let Ok(root) = yaml::parse(text) else { return Vec::new() };
+    let service = root.get("services").and_then(|services| services.get(service));
+    let said = service.into_iter().flat_map(|service| entries(service, None));
+    said.filter(|said| PROTECTING.contains(&said.key.as_str())).collect()
+}
+
 /// What holds under a rule of a surface, or without one: the rule's own keys first, then those of the policies.
 ///
 /// `text` is a file that [`Config::parse`](super::Config::parse) has accepted.

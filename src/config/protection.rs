@@ -1,4 +1,4 @@
-//! `breaker`, `retry` and `shed` of a service, and `retry` of a rule: what keeps a failing backend from harm.
+//! `breaker`, `endpoint_breaker`, `retry` and `shed` of a service, and `retry` of a rule: what keeps a failing backend from harm.
 //!
 //! ```yaml
 //! breaker: { consecutive: 5, error_rate: 50%, window: 10s, min_requests: 20, open: 5s..60s }
@@ -38,11 +38,11 @@ const MS: Duration = Duration::from_millis(1);
 const S: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Reads `breaker`.
-pub(super) fn breaker(node: &Node, report: &mut Report) -> Option<BreakerSettings> {
+/// Reads `breaker` or `endpoint_breaker`: one machine, of the service or of each of its endpoints.
+pub(super) fn breaker(breaker: &str, node: &Node, report: &mut Report) -> Option<BreakerSettings> {
     let mut settings = BreakerSettings::default();
     let mut open = settings.open_min..=settings.open_max;
-    let mut section = Section::open(node, "services.NAME.breaker", report)?;
+    let mut section = Section::open(node, format!("services.NAME.{breaker}"), report)?;
     section.read("consecutive", &mut settings.consecutive, value::integer(1..=1_000_000));
     section.read("error_rate", &mut settings.error_percent, value::percent(1..=100));
     section.read("window", &mut settings.window, value::duration(S..=HOUR));

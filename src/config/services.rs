@@ -59,6 +59,8 @@ pub struct Service {
     pub keepalive_timeout: Duration,
     /// When it is left alone because it fails. Default never.
     pub breaker: Option<BreakerSettings>,
+    /// When one of its endpoints is left alone because it fails. Default never.
+    pub endpoint_breaker: Option<BreakerSettings>,
     /// When one of its endpoints is left out because it fails. Default never.
     pub outlier: Option<OutlierSettings>,
     /// How its endpoints are asked whether they work. Default never.
@@ -98,6 +100,7 @@ impl Service {
             keepalive: None,
             keepalive_timeout: Duration::from_secs(20),
             breaker: None,
+            endpoint_breaker: None,
             outlier: None,
             health: None,
             retry: None,
@@ -129,7 +132,10 @@ impl Service {
         });
         section.read("keepalive_timeout", &mut service.keepalive_timeout, timeouts());
         section.read("breaker", &mut service.breaker, |node, report| {
-            protection::breaker(node, report).map(Some)
+            protection::breaker("breaker", node, report).map(Some)
+        });
+        section.read("endpoint_breaker", &mut service.endpoint_breaker, |node, report| {
+            protection::breaker("endpoint_breaker", node, report).map(Some)
         });
         section.read("outlier", &mut service.outlier, |node, report| outlier::read(node, report).map(Some));
         section.read("health", &mut service.health, |node, report| health::read(node, report).map(Some));

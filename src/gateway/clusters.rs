@@ -37,9 +37,7 @@ pub(super) fn build(
         let origin = origin(service, before);
         let found =
             previous.and_then(|previous| previous.find(&service.name, &settings, &origin, protection));
-        found.unwrap_or_else(|| {
-            Arc::new(Backend::new(&*service.name, settings, origin, Arc::clone(protection), workers))
-        })
+        found.unwrap_or_else(|| Arc::new(Backend::new(settings, origin, Arc::clone(protection), workers)))
     };
     Backends(config.services.iter().zip(&**protections).zip(tls).map(backend).collect())
 }

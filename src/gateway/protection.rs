@@ -1,4 +1,4 @@
-//! From the configuration's `breaker`, `retry` and `shed` to the protection of each service.
+//! From the configuration's `breaker`, `endpoint_breaker`, `retry` and `shed` to the protection of each service.
 //!
 //! What a breaker knows, what a budget has spent and how much room there is outlive a reload: a service whose name
 //! and settings stay goes on with what it has.
@@ -31,6 +31,7 @@ pub(super) fn build(
         let percent = service.retry.as_ref().map_or(BUDGET_PERCENT, |retry| retry.budget_percent);
         let settings = ProtectionSettings {
             breaker: service.breaker,
+            endpoint_breaker: service.endpoint_breaker,
             retry_percent: is_retried.then_some(percent),
             shed: service.shed,
         };

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! call ─▶ gate (is there room?) ─▶ breaker (is it open?) ─▶ attempt ─▶ again? (budget) ─▶ verdict ─▶ breaker, gate
+//!                                                             └ at an endpoint whose own breaker is not open
 //! ```
 //!
 //! Each part is there only where the configuration asks for it. What happens is counted here, where whoever
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::breaker::{BreakerSettings, Circuit, Trip};
+use super::breaker::{BreakerSettings, Circuit, EndpointBreakers, Refused, Trip};
 use super::concurrency::{ConcurrencySettings, Gate};
 use super::retry::Condition;
 use super::retry::budget::SharedBudget;
@@ -20,6 +21,8 @@ use super::retry::budget::SharedBudget;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProtectionSettings {
     pub breaker: Option<BreakerSettings>,
+    /// Of each endpoint.
+    pub endpoint_breaker: Option<BreakerSettings>,
     /// Of a hundred calls, those that may be made again; `None`: none are.
     pub retry_percent: Option<u32>,
     pub shed: Option<ConcurrencySettings>,
@@ -30,6 +33,7 @@ pub struct ProtectionSettings {
 pub struct Protection {
     pub service: Arc<str>,
     pub breaker: Option<Circuit>,
+    pub endpoint_breakers: Option<EndpointBreakers>,
     pub retries: Option<SharedBudget>,
     pub gate: Option<Gate>,
     settings: ProtectionSettings,
@@ -70,6 +74,7 @@ impl Protection {
         Self {
             service: service.into(),
             breaker: settings.breaker.map(|breaker| Circuit::new(breaker, threads, now)),
+            endpoint_breakers: settings.endpoint_breaker.map(|breaker| EndpointBreakers::new(breaker, now)),
             retries: settings.retry_percent.map(|percent| SharedBudget::new(percent, threads, now)),
             gate: settings.shed.map(|shed| Gate::new(shed, now)),
             settings,
@@ -81,12 +86,24 @@ impl Protection {
         &self.settings
     }
 
+    /// How long calls are refused from now on, by the breaker of the service or by those of all its endpoints;
+    /// `None` where one would be let through.
+    pub fn refuses(&self, now: Instant) -> Option<Refused> {
+        let by_service = self.breaker.as_ref().and_then(|breaker| breaker.refuses(now));
+        by_service.or_else(|| self.endpoint_breakers.as_ref()?.refuses(now))
+    }
+
+    /// Whether there is a breaker that may refuse a call.
+    pub fn has_breaker(&self) -> bool {
+        self.breaker.is_some() || self.endpoint_breakers.is_some()
+    }
+
     /// Counts an opening of the breaker.
     pub fn opened(&self, trip: Trip) {
         count(self.counts.openings.get(trip.index()));
     }
 
-    /// Counts a call that the breaker refused.
+    /// Counts a call that a breaker refused.
     pub fn refused(&self) {
         count(Some(&self.counts.refused));
     }
@@ -116,7 +133,7 @@ impl Protection {
         Condition::ALL.into_iter().zip(&self.counts.retries).map(|((name, _), count)| (name, value(count)))
     }
 
-    /// Calls that the breaker refused, calls that found no room, retries that the budget did not allow.
+    /// Calls that a breaker refused, calls that found no room, retries that the budget did not allow.
     pub fn refusals(&self) -> [u64; 3] {
         let Counts { refused, shed, unaffordable, .. } = &self.counts;
         [refused, shed, unaffordable].map(value)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! shed: no room for the call's priority ─▶ 503 OVERLOADED
-//! breaker: open, or its probe is out    ─▶ 503 BREAKER_OPEN, Retry-After
+//! breaker: open, or its probe is out    ─▶ 503 BREAKER_OPEN, Retry-After; so where those of all endpoints are
 //! ```
 //!
 //! Both only look. Who holds a place, and who is the probe, is decided in room 7 when the call is made: a client
@@ -47,7 +47,7 @@ impl Judge for Breaker {
 
     fn judge(&self, call: Call) -> Judgement {
         let refused = protection(&call).and_then(|protection| {
-            let refused = protection.breaker.as_ref()?.refuses(Instant::now())?;
+            let refused = protection.has_breaker().then(|| protection.refuses(Instant::now()))??;
             protection.refused();
             Some(refused)
         });

@@ -13,6 +13,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
 
+use crate::policy::breaker::{State, Trip};
+
 /// Endpoints of one service with a label of their own.
 const ENDPOINTS_MAX: usize = if cfg!(test) { 2 } else { 100 };
 
@@ -25,6 +27,8 @@ pub struct ClusterSeen {
     pub endpoints: Vec<EndpointSeen>,
     /// Ejections by their reason.
     pub ejections: Vec<(&'static str, u64)>,
+    /// Openings of the breakers of endpoints by their reason; none where these have no breaker.
+    pub openings: Vec<(&'static str, u64)>,
 }
 
 /// One endpoint.
@@ -41,6 +45,21 @@ pub struct EndpointSeen {
     pub connections: u64,
     /// What a reply is expected to take. It means nothing for the only endpoint of a service.
     pub latency_ms: f64,
+    /// Where the service asks for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<BreakerSeen>,
+}
+
+/// A breaker, as it is now.
+#[derive(Clone, Debug, Serialize)]
+pub struct BreakerSeen {
+    pub state: &'static str,
+    /// 0 closed, 1 half-open, 2 open.
+    #[serde(skip)]
+    pub number: u64,
+    /// What opened it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What may be done with an endpoint.
@@ -54,14 +73,34 @@ pub enum EndpointState {
     Ejected,
     /// No connection can be opened.
     Unreachable,
+    /// Its breaker is open, or its probe is out.
+    Open,
+}
+
+impl BreakerSeen {
+    pub fn of(state: State, trip: Option<Trip>) -> Self {
+        let (number, state) = match state {
+            State::Closed => (0, "closed"),
+            State::HalfOpen { .. } => (1, "half-open"),
+            State::Open { .. } => (2, "open"),
+        };
+        Self { state, number, reason: trip.map(|trip| trip.to_string()) }
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let Self { state, reason, .. } = self;
+        reason.as_ref().map_or_else(|| (*state).to_owned(), |why| format!("{state}, last opened by {why}"))
+    }
 }
 
 impl EndpointState {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Usable, "usable"),
         (Self::Unwell, "unwell"),
         (Self::Ejected, "ejected"),
         (Self::Unreachable, "unreachable"),
+        (Self::Open, "open"),
     ];
 
     /// Its name in metrics and tables.
@@ -140,6 +179,7 @@ impl ObservedEndpoints {
                 }
             }
         }
+        encode_breakers(&seen, encoder)?;
         let help = "Endpoints left out for a while, by why";
         let mut family = encoder.encode_descriptor("outlier_ejections", help, None, MetricType::Counter)?;
         for (service, ClusterSeen { ejections, .. }) in &seen {
@@ -150,6 +190,35 @@ impl ObservedEndpoints {
         }
         Ok(())
     }
+}
+
+fn encode_breakers(
+    seen: &BTreeMap<Box<str>, ClusterSeen>,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let help = "The breaker of an endpoint: 0 closed, 1 half-open, 2 open; of the others, the highest";
+    let mut family = encoder.encode_descriptor("endpoint_breaker_state", help, None, MetricType::Gauge)?;
+    for (service, ClusterSeen { endpoints, .. }) in seen {
+        let number = |endpoint: &EndpointSeen| endpoint.breaker.as_ref().map(|breaker| breaker.number);
+        let own = endpoints.iter().take(ENDPOINTS_MAX);
+        let own = own.filter_map(|endpoint| Some((endpoint.address.as_str(), number(endpoint)?)));
+        let others = endpoints.iter().skip(ENDPOINTS_MAX).filter_map(number).max();
+        for (endpoint, value) in own.chain(others.map(|value| (OTHER, value))) {
+            let labels = [("service", &**service), ("endpoint", endpoint)];
+            let value = i64::try_from(value).unwrap_or(i64::MAX);
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let help = "Openings of the breakers of endpoints by reason";
+    let name = "endpoint_breaker_openings";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (service, ClusterSeen { openings, .. }) in seen {
+        for (reason, count) in openings {
+            let labels = [("service", &**service), ("reason", *reason)];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Debug for ObservedEndpoints {
@@ -174,8 +243,16 @@ mod tests {
             in_flight: 10 * place,
             connections: 1,
             latency_ms: 1.0,
+            breaker: Some(match place {
+                4 => BreakerSeen::of(State::HalfOpen { is_probing: true }, Some(Trip::Probe)),
+                _ => BreakerSeen::of(State::Closed, None),
+            }),
         };
-        let cluster = |endpoints| ClusterSeen { endpoints, ejections: vec![("consecutive", 3)] };
+        let cluster = |endpoints| ClusterSeen {
+            endpoints,
+            ejections: vec![("consecutive", 3)],
+            openings: vec![("probe", 1)],
+        };
         let two = cluster(vec![endpoint(1), endpoint(2)]);
         metrics.observe_endpoints("small", move || Some(two.clone()));
         let four = cluster((1..=4).map(endpoint).collect());
@@ -187,6 +264,9 @@ mod tests {
             "transom_upstream_endpoints{service=\"large\",state=\"usable\"} 3",
             "transom_upstream_endpoints{service=\"large\",state=\"unreachable\"} 1",
             "transom_outlier_ejections_total{service=\"small\",reason=\"consecutive\"} 3",
+            "transom_endpoint_breaker_state{service=\"large\",endpoint=\"http://b:1\"} 0",
+            "transom_endpoint_breaker_state{service=\"large\",endpoint=\"other\"} 1",
+            "transom_endpoint_breaker_openings_total{service=\"small\",reason=\"probe\"} 1",
             "transom_upstream_endpoint_calls_total{service=\"large\",endpoint=\"http://b:2\"} 2",
             "transom_upstream_endpoint_calls_total{service=\"large\",endpoint=\"other\"} 7",
             "transom_upstream_endpoint_calls_open{service=\"large\",endpoint=\"other\"} 70",

@@ -40,7 +40,7 @@ use stats::Stats;
 
 pub use certificates::CertificateSeen;
 pub use discovery::DiscoverySeen;
-pub use endpoints::{ClusterSeen, EndpointSeen, EndpointState};
+pub use endpoints::{BreakerSeen, ClusterSeen, EndpointSeen, EndpointState};
 pub use export::Exposition;
 pub use keys::KeysSeen;
 pub use reloads::{ReloadResult, Reloads};

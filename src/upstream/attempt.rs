@@ -6,8 +6,8 @@
 //!                            └─ dropped: the caller gave up, which says nothing good of the endpoint
 //! ```
 //!
-//! Outlier detection takes the first message of a reply for its end, as the breaker does; a stream may last for
-//! hours, and is no failure of its endpoint when it breaks off after that.
+//! Outlier detection and the endpoint's breaker take the first message of a reply for its end, as the breaker of the
+//! service does; a stream may last for hours, and is no failure of its endpoint when it breaks off after that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 
 use super::noted::Noted;
+use super::passage::random;
 use super::pool::Pool;
 use crate::policy::balance::latency::Latency;
+use crate::policy::breaker::Ticket;
 use crate::policy::trail::Trail;
 use crate::policy::verdict::Verdict;
 use crate::status::Status;
@@ -25,6 +27,8 @@ use crate::status::Status;
 #[derive(Debug)]
 pub(super) struct Attempt {
     pool: Arc<Pool>,
+    /// Where the endpoint has a breaker, until that has been told.
+    ticket: Option<Ticket>,
     /// Absent where nobody would make use of the time: an endpoint without others has no clock read for it.
     begun: Option<Instant>,
     /// Whether the deadline is long enough for the endpoint to be blamed for it.
@@ -37,10 +41,11 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn begin(pool: Arc<Pool>, begun: Option<Instant>) -> Self {
+    pub(super) fn begin(pool: Arc<Pool>, ticket: Option<Ticket>, begun: Option<Instant>) -> Self {
         pool.endpoint().begin();
         Self {
             pool,
+            ticket,
             begun,
             was_patient: false,
             noted: Noted::default(),
@@ -77,6 +82,14 @@ impl Attempt {
         self.finish(outcome.map_or_else(verdict, |()| Verdict::Alive));
     }
 
+    /// It ended before it had a connection. Who cannot be reached is known to the pool already, and no outlier for
+    /// it; to the breaker it is a call that failed.
+    pub(super) fn unreached(&mut self, status: &Status) {
+        self.noted.end(Err(status));
+        self.settle(Verdict::of(status, self.was_patient));
+        self.finish(Verdict::Silent);
+    }
+
     /// Tells how it ended; only the first word counts.
     pub(super) fn finish(&mut self, verdict: Verdict) {
         if std::mem::replace(&mut self.is_finished, true) {
@@ -102,8 +115,16 @@ impl Attempt {
     }
 
     fn judge(&mut self, verdict: Verdict) {
+        self.settle(verdict);
         if !std::mem::replace(&mut self.is_judged, true) {
             self.pool.cluster().ended(self.pool.endpoint(), verdict);
+        }
+    }
+
+    fn settle(&mut self, verdict: Verdict) {
+        if let Some(ticket) = self.ticket.take() {
+            let cluster = self.pool.cluster();
+            cluster.settle(self.pool.endpoint(), ticket, verdict, Instant::now(), random);
         }
     }
 

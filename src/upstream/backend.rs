@@ -75,19 +75,14 @@ impl Backends {
 }
 
 impl Backend {
-    /// A backend that `workers` threads will call; connects with the first call of each.
-    pub fn new(
-        name: impl Into<Arc<str>>,
-        config: UpstreamConfig,
-        origin: Origin,
-        protection: Arc<Protection>,
-        workers: usize,
-    ) -> Self {
+    /// The backend of the service that is protected so, which `workers` threads will call; connects with the first call of each.
+    pub fn new(config: UpstreamConfig, origin: Origin, protection: Arc<Protection>, workers: usize) -> Self {
         let upstreams = (0..workers).map(|_| OnceLock::new()).collect();
+        let of_service = Arc::clone(&protection);
         let cluster = match &origin {
-            Origin::Fixed(specs) => Cluster::new(name, config, specs.clone()),
+            Origin::Fixed(specs) => Cluster::protected(of_service, config, specs.clone()),
             Origin::Discovered(discovery) => {
-                let cluster = Cluster::new(name, config, Vec::new());
+                let cluster = Cluster::protected(of_service, config, Vec::new());
                 discovery.lead(&cluster);
                 cluster
             }

@@ -3,7 +3,8 @@
 //! ```text
 //! update(list) ──────────┐                                  ┌▶ pick: one load, no lock
 //! connected, unreachable ┼▶ (lock) new Endpoints, one swap ─┤
-//! judge, failures ───────┘                                  └▶ what is due: probes, endpoints that are back
+//! judge, failures,       │                                  └▶ what is due: probes, endpoints that are back
+//! breakers ──────────────┘
 //! ```
 //!
 //! Whatever finds endpoints hands whole lists to [`Cluster::update`]; it knows nothing of workers, and they nothing
@@ -11,6 +12,7 @@
 //! it goes, has one connection tried beside it: no call has to find out. A moment is a number of milliseconds since
 //! the cluster was made.
 
+mod breaking;
 mod ejecting;
 
 use std::collections::{HashMap, HashSet};
@@ -28,14 +30,16 @@ use super::health::Checkers;
 use super::pools::Pools;
 use crate::policy::balance::roster::{Member, Roster, ramp};
 use crate::policy::balance::{Balance, mix};
+use crate::policy::breaker::EndpointBreakers;
 use crate::policy::outlier::Outliers;
+use crate::policy::protection::{Protection, ProtectionSettings};
 use crate::telemetry::ClusterSeen;
 
 /// A service's endpoints.
 #[derive(Debug)]
 pub struct Cluster {
-    name: Arc<str>,
     config: UpstreamConfig,
+    protection: Arc<Protection>,
     started: Instant,
     current: ArcSwap<Endpoints>,
     /// Held while something changes; never while a call is dealt.
@@ -62,7 +66,8 @@ pub(super) struct Endpoints {
     pub(super) generation: u64,
     pub(super) listed: Arc<[Listed]>,
     roster: Roster,
-    /// When weights that grow have grown enough to count anew, an ejected endpoint is back, or failures are judged.
+    /// When weights that grow have grown enough to count anew, an ejected endpoint is back, a breaker lets a probe
+    /// through, or failures are judged.
     stale_ms: u64,
     /// When the first of the unreachable ones may be tried again.
     probe_ms: u64,
@@ -95,8 +100,18 @@ const PROBE_SLACK: Duration = Duration::from_secs(1);
 const NEVER: u64 = u64::MAX;
 
 impl Cluster {
-    /// A cluster of these endpoints, none of which is new.
+    /// A cluster of these endpoints, none of which is new, whose service has no protection.
     pub fn new(name: impl Into<Arc<str>>, config: UpstreamConfig, specs: Vec<EndpointSpec>) -> Arc<Self> {
+        let protection = Protection::new(name, ProtectionSettings::default(), 1, Instant::now());
+        Self::protected(Arc::new(protection), config, specs)
+    }
+
+    /// The same for a service with this protection, of which it gives each endpoint its part.
+    pub fn protected(
+        protection: Arc<Protection>,
+        config: UpstreamConfig,
+        specs: Vec<EndpointSpec>,
+    ) -> Arc<Self> {
         let empty = Endpoints {
             generation: 0,
             listed: Arc::new([]),
@@ -106,8 +121,8 @@ impl Cluster {
         };
         let outliers = config.outlier.map(Outliers::new);
         let cluster = Arc::new(Self {
-            name: name.into(),
             config,
+            protection,
             started: Instant::now(),
             current: ArcSwap::from_pointee(empty),
             changing: Mutex::new(Changing { holders: Vec::new(), outliers, checkers: None, next_number: 0 }),
@@ -119,7 +134,7 @@ impl Cluster {
     }
 
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.protection.service
     }
 
     pub fn config(&self) -> &UpstreamConfig {
@@ -151,7 +166,10 @@ impl Cluster {
             }
             let endpoint = match known.remove(&address) {
                 Some(endpoint) => Arc::clone(endpoint),
-                None => Arc::new(Endpoint::new(address, changing.join(), now_ms)),
+                None => {
+                    let breaker = self.breakers().map(|breakers| breakers.circuit(self.at(now_ms)));
+                    Arc::new(Endpoint::new(address, changing.join(), breaker, now_ms))
+                }
             };
             if before.listed.is_empty() {
                 endpoint.establish();
@@ -190,7 +208,7 @@ impl Cluster {
         let endpoints = self.current.load_full();
         let found = endpoints.listed.iter().find(|listed| listed.endpoint.address == *address);
         if found.is_some_and(|listed| listed.endpoint.judge(is_well, self.now_ms())) {
-            self.reassess(&changing, &endpoints);
+            self.reassess(&changing, &endpoints, self.now_ms());
         }
     }
 
@@ -201,6 +219,7 @@ impl Cluster {
         ClusterSeen {
             endpoints: endpoints.listed.iter().map(|listed| listed.endpoint.seen(now_ms)).collect(),
             ejections: self.ejections.seen(),
+            openings: self.breakers().map(|breakers| breakers.openings().collect()).unwrap_or_default(),
         }
     }
 
@@ -274,30 +293,32 @@ impl Cluster {
             endpoint.leave_alone(claimed_until_ms);
         }
         self.review(&mut changing, &endpoints, now_ms);
-        self.reassess(&changing, &endpoints);
+        self.reassess(&changing, &endpoints, now_ms);
         Some(due)
     }
 
     /// A worker has a connection to an endpoint.
     pub(super) fn connected(&self, endpoint: &Endpoint) {
         let changing = self.lock();
-        if endpoint.connected(self.now_ms()) {
-            self.reassess(&changing, &self.current.load_full());
+        let now_ms = self.now_ms();
+        if endpoint.connected(now_ms) {
+            self.reassess(&changing, &self.current.load_full(), now_ms);
         }
     }
 
     /// A worker cannot connect to an endpoint, and tries again after `delay`.
     pub(super) fn unreachable(&self, endpoint: &Endpoint, delay: Duration) {
         let changing = self.lock();
-        if endpoint.leave_alone(self.now_ms() + milliseconds(delay)) {
-            self.reassess(&changing, &self.current.load_full());
+        let now_ms = self.now_ms();
+        if endpoint.leave_alone(now_ms + milliseconds(delay)) {
+            self.reassess(&changing, &self.current.load_full(), now_ms);
         }
     }
 
     /// The same list anew.
-    fn reassess(&self, changing: &Changing, endpoints: &Endpoints) {
+    fn reassess(&self, changing: &Changing, endpoints: &Endpoints, now_ms: u64) {
         let listed = Arc::clone(&endpoints.listed);
-        self.current.store(self.assess(changing, endpoints.generation, listed, self.now_ms()));
+        self.current.store(self.assess(changing, endpoints.generation, listed, now_ms));
     }
 
     fn assess(
@@ -307,13 +328,14 @@ impl Cluster {
         listed: Arc<[Listed]>,
         now_ms: u64,
     ) -> Arc<Endpoints> {
+        let open_ms = self.ask_breakers(&listed, now_ms);
         let members: Vec<_> = listed.iter().map(|listed| self.member(listed, now_ms)).collect();
         let is_growing =
             self.ramps() && listed.iter().any(|listed| listed.endpoint.age(now_ms) < self.config.slow_start);
         let step = milliseconds(self.config.slow_start / RAMP_STEPS).max(1);
         let grown_ms = is_growing.then_some(now_ms + step);
         let back_ms = listed.iter().filter_map(|listed| listed.endpoint.ejected_until_ms()).min();
-        let stale_ms = [grown_ms, back_ms, self.judged_ms(changing)].into_iter().flatten().min();
+        let stale_ms = [grown_ms, back_ms, open_ms, self.judged_ms(changing)].into_iter().flatten().min();
         let probe_ms = listed.iter().filter_map(|listed| listed.endpoint.retry_ms()).min();
         Arc::new(Endpoints {
             generation,
@@ -339,6 +361,14 @@ impl Cluster {
     /// Keys that belong to a new endpoint belong to it at once: they would move twice.
     fn ramps(&self) -> bool {
         !matches!(self.config.balance, Balance::Hash(_))
+    }
+
+    fn breakers(&self) -> Option<&EndpointBreakers> {
+        self.protection.endpoint_breakers.as_ref()
+    }
+
+    fn at(&self, now_ms: u64) -> Instant {
+        self.started + Duration::from_millis(now_ms)
     }
 
     fn lock(&self) -> MutexGuard<'_, Changing> {

@@ -13,7 +13,8 @@ use super::pool::Proofs;
 use crate::policy::balance;
 use crate::policy::balance::latency::Latency;
 use crate::policy::balance::roster::Standing;
-use crate::telemetry::{Counter, EndpointSeen, EndpointState};
+use crate::policy::breaker::Circuit;
+use crate::telemetry::{BreakerSeen, Counter, EndpointSeen, EndpointState};
 
 /// Where an endpoint is: `http://host:port`, or `https://host:port` by TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +53,10 @@ pub struct Endpoint {
     is_suspect: AtomicBool,
     /// When it is back from being ejected, in milliseconds of its cluster; 0 where it is not ejected.
     ejected_until_ms: AtomicU64,
+    /// Where the service asks for one.
+    pub(super) breaker: Option<Circuit>,
+    /// Until when its breaker leaves it out, in milliseconds of its cluster; 0 where it takes calls.
+    refuses_until_ms: AtomicU64,
     /// When it came, or came back, in milliseconds of its cluster; [`ALWAYS`] for those of the first list.
     since_ms: AtomicU64,
 }
@@ -100,7 +105,7 @@ impl EndpointSpec {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: Address, number: u64, now_ms: u64) -> Self {
+    pub(super) fn new(address: Address, number: u64, breaker: Option<Circuit>, now_ms: u64) -> Self {
         let hash = balance::hash(address.to_string().as_bytes());
         Self {
             address,
@@ -115,6 +120,8 @@ impl Endpoint {
             number,
             is_suspect: AtomicBool::new(false),
             ejected_until_ms: AtomicU64::new(0),
+            breaker,
+            refuses_until_ms: AtomicU64::new(0),
             since_ms: AtomicU64::new(now_ms),
         }
     }
@@ -132,7 +139,12 @@ impl Endpoint {
                 Standing::Unwell if self.ejected_until_ms().is_some() => EndpointState::Ejected,
                 Standing::Unwell => EndpointState::Unwell,
                 Standing::Unreachable => EndpointState::Unreachable,
+                Standing::Refusing => EndpointState::Open,
             },
+            breaker: self.breaker.as_ref().map(|breaker| {
+                let (state, trip) = breaker.state();
+                BreakerSeen::of(state, trip)
+            }),
             calls: self.calls(),
             failures: self.failures.value(),
             in_flight: self.in_flight(),
@@ -169,7 +181,9 @@ impl Endpoint {
     }
 
     pub(super) fn standing(&self) -> Standing {
-        if self.retry_ms.load(Ordering::Relaxed) != 0 {
+        if self.refuses_until_ms().is_some() {
+            Standing::Refusing
+        } else if self.retry_ms.load(Ordering::Relaxed) != 0 {
             Standing::Unreachable
         } else if self.is_well.load(Ordering::Relaxed) && self.ejected_until_ms().is_none() {
             Standing::Usable
@@ -184,6 +198,10 @@ impl Endpoint {
 
     pub(super) fn ejected_until_ms(&self) -> Option<u64> {
         Some(self.ejected_until_ms.load(Ordering::Relaxed)).filter(|until_ms| *until_ms != 0)
+    }
+
+    pub(super) fn refuses_until_ms(&self) -> Option<u64> {
+        Some(self.refuses_until_ms.load(Ordering::Relaxed)).filter(|until_ms| *until_ms != 0)
     }
 
     pub(super) fn age(&self, now_ms: u64) -> Duration {
@@ -251,6 +269,16 @@ impl Endpoint {
             self.since_ms.store(now_ms, Ordering::Relaxed);
         }
         is_back
+    }
+
+    /// Its breaker leaves it out until a moment, or no longer.
+    pub(super) fn refuse(&self, until_ms: Option<u64>) {
+        self.refuses_until_ms.store(until_ms.map_or(0, |until_ms| until_ms.max(1)), Ordering::Relaxed);
+    }
+
+    /// Its breaker has closed: it takes its share by and by.
+    pub(super) fn recovered(&self, now_ms: u64) {
+        self.since_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// It has been there for as long as anybody asks.

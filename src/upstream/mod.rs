@@ -51,7 +51,6 @@ use crate::policy::balance::Balance;
 use crate::policy::health::HealthSettings;
 use crate::policy::outlier::OutlierSettings;
 use crate::policy::protection::Protection;
-use crate::policy::verdict::Verdict;
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 
@@ -189,8 +188,11 @@ impl Upstream {
         let count = self.pools.endpoints_count();
         // To the only endpoint, a call may go twice: by another connection.
         let mut tries_left = count.clamp(2, TRIES_MAX);
+        let mut failed = None;
         loop {
-            let mut attempt = self.pools.begin(request.key, is_timed, tried)?;
+            // Where nobody is left to try, what the last one said is news.
+            let begun = self.pools.begin(request.key, is_timed, tried);
+            let mut attempt = begun.map_err(|refused| failed.take().unwrap_or(refused))?;
             attempt.was_patient = was_patient;
             attempt.note(request.trail.as_ref(), &mut request.metadata);
             tries_left -= 1;
@@ -203,10 +205,9 @@ impl Upstream {
                         attempt.ended(Err(&failure.status));
                         return Err(failure);
                     }
-                    // Who cannot be reached is known to the pool already.
-                    attempt.noted.end(Err(&failure.status));
-                    attempt.finish(Verdict::Silent);
+                    attempt.unreached(&failure.status);
                     if count > 1 && tries_left > 0 {
+                        failed = Some(failure);
                         continue;
                     }
                     return Err(failure);
@@ -224,6 +225,7 @@ impl Upstream {
             attempt.ended(Err(&failure.status));
             let Some(copy) = again.filter(|_| failure.is_unsent) else { return Err(failure) };
             self.pools.metrics().upstream_retries.add(1);
+            failed = Some(failure);
             request = copy;
         }
     }

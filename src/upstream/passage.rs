@@ -105,11 +105,11 @@ impl Passage {
         &self.guard
     }
 
-    /// Whether the call may be made again: a probe is one call, and what is open takes none.
+    /// Whether the call may be made again: the probe of a service is one call, and what is open takes none. That of
+    /// an endpoint may, elsewhere: its own breaker is open again before.
     pub(super) fn may_repeat(&self, now: Instant) -> bool {
         let is_probe = self.ticket.as_ref().is_some_and(Ticket::is_probe);
-        let breaker = self.guard.protection.breaker.as_ref();
-        !is_probe && breaker.is_none_or(|breaker| breaker.refuses(now).is_none())
+        !is_probe && self.guard.protection.refuses(now).is_none()
     }
 
     /// The call is made again: its time is no longer that of one attempt.

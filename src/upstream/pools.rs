@@ -14,6 +14,7 @@ use super::cluster::{Cluster, Draw, Endpoints};
 use super::endpoint::Endpoint;
 use super::pool::{self, Pool};
 use crate::policy::balance::mix;
+use crate::status::Status;
 use crate::telemetry::WorkerMetrics;
 
 /// What one thread holds of a cluster.
@@ -58,7 +59,7 @@ impl Pools {
     ///
     /// # Errors
     ///
-    /// There is no endpoint.
+    /// There is no endpoint, or none whose breaker takes calls.
     pub(super) fn begin(
         self: &Arc<Self>,
         key: Option<u64>,
@@ -67,26 +68,42 @@ impl Pools {
     ) -> Result<Attempt, Failure> {
         loop {
             let endpoints = self.cluster.current();
-            let (place, begun) = match endpoints.listed.len() {
-                0 => return Err(pool::no_endpoints()),
+            let count = endpoints.listed.len();
+            if count == 0 {
+                return Err(pool::no_endpoints());
+            }
+            let (place, now) = if count == 1 && !self.cluster.has_breakers() {
                 // Nothing to choose, nothing to compare.
-                1 => (0, None),
-                _ => {
-                    let now = Instant::now();
-                    let now_ms = self.cluster.moment(now);
-                    if endpoints.is_due(now_ms) && self.tend(now_ms) {
-                        continue;
-                    }
-                    let random = mix(self.draws.fetch_add(1, Ordering::Relaxed));
-                    let place = self.cluster.pick(&endpoints, Draw { now_ms, random, key }, tried);
-                    (place.ok_or_else(pool::unreachable_backend)?, is_timed.then_some(now))
+                (0, None)
+            } else {
+                let now = Instant::now();
+                let now_ms = self.cluster.moment(now);
+                if endpoints.is_due(now_ms) && self.tend(now_ms) {
+                    continue;
+                }
+                let random = mix(self.draws.fetch_add(1, Ordering::Relaxed));
+                match self.cluster.pick(&endpoints, Draw { now_ms, random, key }, tried) {
+                    Some(place) => (place, Some(now)),
+                    None => return Err(self.refusal(now)),
                 }
             };
-            if let Some(pool) = self.pool(&endpoints, place) {
-                return Ok(Attempt::begin(pool, begun));
-            }
-            // There is a newer list already.
+            // `None`: there is a newer list already.
+            let Some(pool) = self.pool(&endpoints, place) else { continue };
+            let ticket = match now.map(|now| self.cluster.admit(pool.endpoint(), now)) {
+                None => None,
+                Some(Ok(ticket)) => ticket,
+                // There is a newer roster already.
+                Some(Err(_)) => continue,
+            };
+            return Ok(Attempt::begin(pool, ticket, now.filter(|_| is_timed)));
         }
+    }
+
+    /// Nobody may be picked.
+    fn refusal(&self, now: Instant) -> Failure {
+        let Some(refused) = self.cluster.refuses(now) else { return pool::unreachable_backend() };
+        self.cluster.refused();
+        Failure::unsent(Status::breaker_open(refused.retry))
     }
 
     /// Puts the pools in the order of a new list.

@@ -168,6 +168,25 @@ surfaces:
     assert_eq!((outcome.code, outcome.stderr.trim()), (1, "no surface shows `/v1/none`"));
 }
 
+#[test]
+fn explain_tells_what_protects_the_service() {
+    let set = Path::new(env!("CARGO_MANIFEST_DIR")).join(LIBRARY);
+    let text = format!(
+        "version: 1\ndescriptors: [{{ file: {} }}]\nservices:\n  api:\n    \
+         endpoints: {{ static: [\"http://127.0.0.1:1\"] }}\n    \
+         endpoint_breaker: {{ open: 5s..60s }}\n    outlier: {{}}\n",
+        set.display()
+    );
+    let file = Configuration::new("explain-protection", &text);
+    let lines = told(&transom(&["explain", "library.v1.LibraryService.GetBook", "-c", file.path()]));
+    for line in [
+        format!("endpoint_breaker: {{ open: 5s..60s }} {}:6", file.path()),
+        format!("outlier: {{}} {}:7", file.path()),
+    ] {
+        assert!(lines.contains(&line), "no `{line}` in {lines:?}");
+    }
+}
+
 /// The lines that are told, with single blanks.
 fn told(outcome: &Outcome) -> Vec<String> {
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);

@@ -27,6 +27,7 @@ mod dice;
 mod discovery;
 mod drain;
 mod editions;
+mod endpoint_breaker;
 mod etcd;
 mod faults;
 mod faults_in_files;

@@ -7,24 +7,30 @@ use std::sync::{Arc, Mutex};
 
 use http::HeaderValue;
 use serde_json::Value;
+use tokio::net::TcpListener;
 
 use crate::support::backend::framed;
 use crate::support::raw::{Mortal, head, reply, serve};
 use crate::support::{Gateway, eventually, figure, http as door, soon};
 
 /// A backend that answers with its name, or as it is told.
-struct Endpoint {
-    backend: Mortal,
+pub(crate) struct Endpoint {
+    pub(crate) backend: Mortal,
     /// The `grpc-status` that every call has, or [`HANGS`].
-    status: Arc<AtomicU32>,
+    pub(crate) status: Arc<AtomicU32>,
     /// The ids of the requests that came.
-    seen: Arc<Mutex<Vec<HeaderValue>>>,
+    pub(crate) seen: Arc<Mutex<Vec<HeaderValue>>>,
 }
 
-const HANGS: u32 = u32::MAX;
+pub(crate) const HANGS: u32 = u32::MAX;
 
 impl Endpoint {
     async fn start(name: char, status: u32) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::on(TcpListener::bind(any).await.expect("a free port"), name, status)
+    }
+
+    pub(crate) fn on(listener: TcpListener, name: char, status: u32) -> Self {
         let status = Arc::new(AtomicU32::new(status));
         let seen = Arc::new(Mutex::new(Vec::new()));
         let item = bytes::Bytes::from(vec![0x0a, 1, u8::try_from(name).expect("ASCII")]);
@@ -44,40 +50,44 @@ impl Endpoint {
                 }
             }
         });
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { backend: Mortal::start(any, serve).await, status, seen }
+        Self { backend: Mortal::on(listener, serve), status, seen }
     }
 
-    fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.seen.lock().expect("no panic").len()
     }
 }
 
 /// Endpoints `a`, `b`, `c`, … with these answers, in turn, and a gateway before them.
-async fn before<const N: usize>(statuses: [u32; N], service: &str) -> (Gateway, [Endpoint; N]) {
+pub(crate) async fn before<const N: usize>(statuses: [u32; N], service: &str) -> (Gateway, [Endpoint; N]) {
     let mut endpoints = Vec::new();
     for (name, status) in ('a'..).zip(statuses) {
         endpoints.push(Endpoint::start(name, status).await);
     }
-    let urls: Vec<_> =
-        endpoints.iter().map(|endpoint| format!("\"http://{}\"", endpoint.backend.address)).collect();
+    let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.backend.address).collect();
+    let endpoints = endpoints.try_into().ok().expect("as many as statuses");
+    (in_front_of(&addresses, service).await, endpoints)
+}
+
+/// A gateway before what listens there, in turn.
+pub(crate) async fn in_front_of(addresses: &[SocketAddr], service: &str) -> Gateway {
+    let urls: Vec<_> = addresses.iter().map(|address| format!("\"http://{address}\"")).collect();
     let in_turn = if service.contains("balance:") { "" } else { "balance: round-robin\n    " };
     let file = format!(
         "services:\n  door:\n    endpoints: {{ static: [{}] }}\n    slow_start: 0s\n    \
          {in_turn}{service}\n",
         urls.join(", ")
     );
-    let endpoints = endpoints.try_into().ok().expect("as many as statuses");
-    (Gateway::with_file(&file).await, endpoints)
+    Gateway::with_file(&file).await
 }
 
 /// The name in the reply, or the HTTP number.
-async fn get(gateway: &Gateway) -> String {
+pub(crate) async fn get(gateway: &Gateway) -> String {
     let answer = soon(door::send(gateway.address, door::request("GET", "/v1/items/7"), "")).await;
     answer.json()["name"].as_str().map_or_else(|| answer.status.as_u16().to_string(), str::to_owned)
 }
 
-async fn calls(gateway: &Gateway, count: usize) -> BTreeMap<String, usize> {
+pub(crate) async fn calls(gateway: &Gateway, count: usize) -> BTreeMap<String, usize> {
     let mut tally = BTreeMap::new();
     for _ in 0..count {
         *tally.entry(get(gateway).await).or_default() += 1;
@@ -85,7 +95,7 @@ async fn calls(gateway: &Gateway, count: usize) -> BTreeMap<String, usize> {
     tally
 }
 
-async fn states(gateway: &Gateway) -> Vec<String> {
+pub(crate) async fn states(gateway: &Gateway) -> Vec<String> {
     let stats = soon(door::send(gateway.admin, door::request("GET", "/stats"), "")).await.json();
     let endpoints = stats["endpoints"]["door"].as_array().expect("a list");
     endpoints.iter().filter_map(|endpoint| Value::as_str(&endpoint["state"]).map(str::to_owned)).collect()

@@ -105,10 +105,14 @@ fn keys_read(source: &str) -> Vec<String> {
             if std::mem::take(&mut is_read) {
                 paths.clear();
             }
-            // `allow` has the keys of `deny`, `revoked` the same for every kind of provider, and `retry` of a rule
-            // those of a service.
+            // `allow` has the keys of `deny`, `revoked` the same for every kind of provider, `retry` of a rule
+            // those of a service, and the breaker of an endpoint those of its service's.
             let path = quoted(call).replace("{name}", "NAME").replace("{side}", "deny");
-            paths.push(path.replace("{kind}", "jwt").replace("{owner}", "services.NAME"));
+            let path = path.replace("{kind}", "jwt").replace("{owner}", "services.NAME");
+            if path.contains("{breaker}") {
+                paths.push(path.replace("{breaker}", "endpoint_breaker"));
+            }
+            paths.push(path.replace("{breaker}", "breaker"));
         } else if let Some(call) = rest.strip_prefix(".read(") {
             is_read = true;
             if call.trim_start().starts_with('"') {
@@ -206,6 +210,7 @@ fn without_key(key: &str) -> String {
         ("services.NAME.endpoints.consul.", "services: { api: { endpoints: { consul: a } } }"),
         ("services.NAME.endpoints.empty_after", "services: { api: { endpoints: { file: a } } }"),
         ("services.NAME.breaker.", &*with_section("breaker")),
+        ("services.NAME.endpoint_breaker.", &*with_section("endpoint_breaker")),
         ("services.NAME.outlier.", &*with_section("outlier")),
         ("services.NAME.health.", &*with_section("health")),
         ("services.NAME.retry.", &*with_section("retry")),

@@ -1,12 +1,14 @@
 //! Who may be picked: the members that are reachable and well, those of our own zone before the others.
 //!
 //! ```text
-//! all ─ unreachable ones left out ─┬ half of all are well ─▶ the well ones ─▶ own zone first, others by its lack
-//!                                  └ fewer: panic         ─▶ every reachable one, whatever its zone
+//! all ─ refusing ones left out ─ unreachable ones left out ─┬ half of all are well ─▶ the well ones ─▶ own zone
+//!                                                           │                       first, others by its lack
+//!                                                           └ fewer: panic ─▶ the reachable ones of any zone
 //! ```
 //!
 //! When most are unwell, the verdict on them is likelier wrong than right, and the few that are left would go
-//! under. What cannot be reached is no matter of opinion: it is left out as long as anything can be.
+//! under. What cannot be reached is no matter of opinion: it is left out as long as anything can be. What refuses is
+//! left out whatever the others are: of nothing but refusing members, nobody is picked.
 
 use std::time::Duration;
 
@@ -41,6 +43,8 @@ pub enum Standing {
     Unwell,
     /// Nothing can be sent there.
     Unreachable,
+    /// Nothing is to be sent there: its breaker is open.
+    Refusing,
 }
 
 /// Who may be picked until a member changes.
@@ -57,7 +61,8 @@ impl Roster {
     /// From the members in the order of their places.
     pub fn new(members: &[Member]) -> Self {
         let count_of = |standing| members.iter().filter(|member| member.standing == standing).count();
-        let (usable, unreachable) = (count_of(Standing::Usable), count_of(Standing::Unreachable));
+        let [usable, unreachable, refusing] =
+            [Standing::Usable, Standing::Unreachable, Standing::Refusing].map(count_of);
         let tier = |takes: &dyn Fn(&Member) -> bool| {
             let taken = members.iter().enumerate().filter(|(_, member)| takes(member));
             Tier::new(
@@ -67,12 +72,14 @@ impl Roster {
             )
         };
         let whole = |near: Tier, is_panic| Self { near, far: Tier::default(), near_share: 1 << 32, is_panic };
-        if unreachable == members.len() {
+        if unreachable + refusing == members.len() {
             // A call must meet some refusal, or find that one of them is back.
-            return whole(tier(&|_| true), false);
+            return whole(tier(&|member| member.standing == Standing::Unreachable), false);
         }
         if (usable as f32) < PANIC_SHARE * members.len() as f32 {
-            return whole(tier(&|member| member.standing != Standing::Unreachable), true);
+            let is_left_out =
+                |member: &Member| matches!(member.standing, Standing::Unreachable | Standing::Refusing);
+            return whole(tier(&|member| !is_left_out(member)), true);
         }
         let is_usable = |member: &Member| member.standing == Standing::Usable;
         let near = tier(&|member| is_usable(member) && member.is_near);

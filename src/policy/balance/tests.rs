@@ -121,7 +121,7 @@ fn hashes_are_the_same_everywhere() {
     assert_eq!(owners, [0, 3, 0, 0].map(Some));
 }
 
-/// `n`: near and usable, `u`: near and unwell, `x`: near and unreachable; capitals: far.
+/// `n`: near and usable, `u`: near and unwell, `x`: near and unreachable, `o`: near and refusing; capitals: far.
 fn roster(members: &str) -> Roster {
     let member = |letter: char| Member {
         hash: 0,
@@ -130,6 +130,7 @@ fn roster(members: &str) -> Roster {
         standing: match letter.to_ascii_lowercase() {
             'n' => Standing::Usable,
             'u' => Standing::Unwell,
+            'o' => Standing::Refusing,
             _ => Standing::Unreachable,
         },
     };
@@ -174,6 +175,13 @@ fn zones_spill_over_and_panic_uses_what_is_left() {
     // What is unreachable is picked only when nothing else is there.
     check("nxx", &[0], &[], 1.0, true);
     check("xxX", &[0, 1, 2], &[], 1.0, false);
+    // What refuses is never picked, in panic neither.
+    check("noN", &[0], &[2], 0.714, false);
+    check("nnoO", &[0, 1], &[], 1.0, false);
+    check("nuo", &[0, 1], &[], 1.0, true);
+    check("uoo", &[0], &[], 1.0, true);
+    check("xoO", &[0], &[], 1.0, false);
+    check("ooO", &[], &[], 1.0, false);
     check("", &[], &[], 1.0, false);
 }
 

@@ -59,6 +59,14 @@ impl Circuit {
         (shared.breaker.state(), shared.breaker.trip())
     }
 
+    /// See [`Breaker::refuses_until`].
+    pub fn refuses_until(&self) -> Option<Instant> {
+        if self.calm.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        self.lock().breaker.refuses_until()
+    }
+
     /// See [`Breaker::refuses`].
     pub fn refuses(&self, now: Instant) -> Option<Refused> {
         if self.calm.load(Ordering::Relaxed) != 0 {

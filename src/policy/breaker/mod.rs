@@ -13,9 +13,11 @@
 //! The time that it stays open doubles from the least to the most with each probe that fails, with a jitter that
 //! never leaves these two. A probe of which nothing is heard for a minute, or for the most if that is longer, gives
 //! way to another. A [`Ticket`] remembers in which phase a call began: what began before the breaker
-//! opened decides nothing about the probe. [`Circuit`] is the same machine, shared by threads.
+//! opened decides nothing about the probe. [`Circuit`] is the same machine, shared by threads, and
+//! [`EndpointBreakers`] what those of the endpoints of one service have in common.
 
 mod circuit;
+mod endpoints;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +27,7 @@ use super::verdict::Verdict;
 use super::window::{Counts, Window};
 
 pub use circuit::Circuit;
+pub use endpoints::EndpointBreakers;
 
 /// When it opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +96,7 @@ impl Ticket {
 }
 
 /// The call is not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refused {
     /// When another one may be.
     pub retry: Duration,
@@ -150,15 +153,20 @@ impl Breaker {
         self.trip
     }
 
+    /// Until when calls are refused if nothing is heard of a probe before, maybe in the past; `None`: they are not.
+    pub fn refuses_until(&self) -> Option<Instant> {
+        match self.state {
+            State::Open { until } => Some(until),
+            State::HalfOpen { is_probing: true } => Some(self.probe_until),
+            State::Closed | State::HalfOpen { is_probing: false } => None,
+        }
+    }
+
     /// How long calls are refused from now on; `None` where one would be let through.
     pub fn refuses(&self, now: Instant) -> Option<Refused> {
-        match self.state {
-            State::Open { until } if now < until => Some(Refused { retry: until - now }),
-            State::HalfOpen { is_probing: true } if now < self.probe_until => {
-                Some(Refused { retry: PROBE_RETRY })
-            }
-            State::Closed | State::Open { .. } | State::HalfOpen { .. } => None,
-        }
+        let until = self.refuses_until().filter(|until| now < *until)?;
+        let is_probing = self.state == State::HalfOpen { is_probing: true };
+        Some(Refused { retry: if is_probing { PROBE_RETRY } else { until - now } })
     }
 
     /// Asks to make a call.

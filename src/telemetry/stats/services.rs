@@ -13,8 +13,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
 
-use crate::policy::breaker::State;
+use crate::policy::breaker::Circuit;
 use crate::policy::protection::Protection;
+use crate::telemetry::BreakerSeen;
 
 /// The protections of all services.
 #[derive(Debug, Default)]
@@ -34,10 +35,9 @@ pub(super) struct Row {
 
 #[derive(Debug, Serialize)]
 struct BreakerRow {
-    state: &'static str,
-    /// What opened it last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    #[serde(flatten)]
+    seen: BreakerSeen,
+    /// Where endpoints have breakers, by these too.
     refused: u64,
 }
 
@@ -56,10 +56,10 @@ const FAMILIES: [Family; 6] = [
         "breaker_state",
         "The breaker of a service: 0 closed, 1 half-open, 2 open",
         MetricType::Gauge,
-        |protection| protection.breaker.as_ref().map(|breaker| shown(breaker.state().0).0),
+        |protection| protection.breaker.as_ref().map(|breaker| seen(breaker).number),
     ),
-    ("breaker_refused", "Calls that the breaker of a service refused", MetricType::Counter, |protection| {
-        protection.breaker.is_some().then(|| protection.refusals()[0])
+    ("breaker_refused", "Calls that the breakers of a service refused", MetricType::Counter, |protection| {
+        protection.has_breaker().then(|| protection.refusals()[0])
     }),
     ("shed", "Calls for which a service had no room", MetricType::Counter, |protection| {
         protection.gate.is_some().then(|| protection.refusals()[1])
@@ -127,22 +127,15 @@ impl Services {
     }
 }
 
-/// The number and the name of a breaker's state.
-fn shown(state: State) -> (u64, &'static str) {
-    match state {
-        State::Closed => (0, "closed"),
-        State::HalfOpen { .. } => (1, "half-open"),
-        State::Open { .. } => (2, "open"),
-    }
+fn seen(breaker: &Circuit) -> BreakerSeen {
+    let (state, trip) = breaker.state();
+    BreakerSeen::of(state, trip)
 }
 
 impl Row {
     fn of(protection: &Protection) -> Self {
         let [refused, shed, _] = protection.refusals();
-        let breaker = protection.breaker.as_ref().map(|breaker| {
-            let (state, trip) = breaker.state();
-            BreakerRow { state: shown(state).1, reason: trip.map(|trip| trip.to_string()), refused }
-        });
+        let breaker = protection.breaker.as_ref().map(|breaker| BreakerRow { seen: seen(breaker), refused });
         let load = protection.gate.as_ref();
         Self {
             breaker,
@@ -154,12 +147,8 @@ impl Row {
     /// On one line, for people.
     pub(super) fn text(&self) -> String {
         let mut out = String::new();
-        if let Some(BreakerRow { state, reason, refused }) = &self.breaker {
-            let _ = write!(out, "breaker {state}");
-            if let Some(reason) = reason {
-                let _ = write!(out, ", last opened by {reason}");
-            }
-            let _ = write!(out, ", {refused} calls refused; ");
+        if let Some(BreakerRow { seen, refused }) = &self.breaker {
+            let _ = write!(out, "breaker {}, {refused} calls refused; ", seen.text());
         }
         if let Some(LoadRow { in_flight, limit, shed }) = &self.load {
             let _ = write!(out, "{in_flight} of {limit} calls, {shed} shed; ");

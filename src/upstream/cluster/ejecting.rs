@@ -8,8 +8,6 @@
 //!
 //! The machine is [`Outliers`]; what it decides is written to the endpoints, where picks read it.
 
-use std::time::{Duration, Instant};
-
 use super::{Changing, Cluster, Endpoint, Endpoints, Listed};
 use crate::policy::outlier::{Calls, Ejection, Outliers, Reason};
 use crate::policy::verdict::Verdict;
@@ -66,7 +64,7 @@ impl Cluster {
             self.publish(outliers, &endpoints.listed, now_ms);
         }
         if ejection.is_some() || has_interval_begun {
-            self.reassess(&changing, &endpoints);
+            self.reassess(&changing, &endpoints, now_ms);
         }
     }
 
@@ -99,7 +97,7 @@ impl Cluster {
                 endpoint.suspect(true);
             }
             if endpoint.eject(until.map(|until| self.moment(until)), now_ms) {
-                tracing::info!(service = %self.name, endpoint = %endpoint.address, "an ejected endpoint is back");
+                tracing::info!(service = %self.name(), endpoint = %endpoint.address, "an ejected endpoint is back");
             }
         }
     }
@@ -111,13 +109,9 @@ impl Cluster {
         }
         let found = listed.iter().find(|listed| listed.endpoint.number == endpoint);
         if let Some(Listed { endpoint, .. }) = found {
-            let (service, endpoint, reason) = (&*self.name, &endpoint.address, reason.name());
+            let (service, endpoint, reason) = (&**self.name(), &endpoint.address, reason.name());
             tracing::warn!(service, %endpoint, reason, eject_ms = time.as_millis(), "an endpoint is ejected");
         }
-    }
-
-    fn at(&self, now_ms: u64) -> Instant {
-        self.started + Duration::from_millis(now_ms)
     }
 }
 

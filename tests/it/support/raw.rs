@@ -81,7 +81,10 @@ pub(crate) struct Mortal {
 
 impl Mortal {
     pub(crate) async fn start(address: SocketAddr, serve: Serve) -> Self {
-        let listener = TcpListener::bind(address).await.expect("a free address");
+        Self::on(TcpListener::bind(address).await.expect("a free address"), serve)
+    }
+
+    pub(crate) fn on(listener: TcpListener, serve: Serve) -> Self {
         let address = listener.local_addr().expect("bound");
         let life = tokio::spawn(async move {
             let mut connections = JoinSet::new();
