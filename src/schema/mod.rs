@@ -8,6 +8,7 @@
 //! a [`MessagePlan`] is the compiled form of one message type, made on its first use,
 //! and is all that the codec ever looks at.
 
+mod behavior;
 mod built_in;
 mod check;
 pub mod comments;
@@ -31,6 +32,7 @@ use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DescriptorPool, EnumDescriptor, MessageDescriptor, MethodDescriptor};
 
+pub use behavior::Usage;
 pub use built_in::built_in;
 pub use error::{PROBLEMS_MAX, Problem, SchemaError};
 pub use load::{load, load_within};

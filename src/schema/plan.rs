@@ -316,7 +316,8 @@ impl FieldPlan {
 }
 
 impl Kind {
-    fn of(schema: &Schema, kind: &Reflected, is_group: bool) -> Self {
+    /// The kind of a field, as its descriptor tells it.
+    pub fn of(schema: &Schema, kind: &Reflected, is_group: bool) -> Self {
         match kind {
             Reflected::Double => Self::Double,
             Reflected::Float => Self::Float,
@@ -377,7 +378,8 @@ impl Kind {
 }
 
 impl WellKnown {
-    fn of(message: &prost_reflect::MessageDescriptor) -> Self {
+    /// What a message type is, by its name.
+    pub fn of(message: &prost_reflect::MessageDescriptor) -> Self {
         if message.is_map_entry() {
             return Self::MapEntry;
         }
