@@ -17,7 +17,7 @@ use crate::policy::cors::{Cors, CorsRules};
 use crate::policy::deprecation::Notice;
 use crate::policy::glob::Glob;
 use crate::policy::rollout::{Side, Split};
-use crate::route::{self, Conflicts, Rules};
+use crate::route::{self, Conflicts, Exposed, Rules};
 use crate::schema::Schema;
 use crate::snapshot::{HostPattern, Rule, Surface, Surfaces};
 use crate::stage::Notices;
@@ -35,11 +35,14 @@ pub(super) fn build(
     let mut surfaces = Vec::with_capacity(config.surfaces.len());
     for (index, surface) in config.surfaces.iter().enumerate() {
         let shown = Shown::new(surface, effective, index);
+        let mut methods = Vec::new();
         let built = route::build_shown(schema, routes, |method| {
             let rule = shown.select(method.full_name())?;
             let effective = effective.get(usize::try_from(rule).ok()?)?;
             let selection = effective.fields().and_then(|fields| masks.selection(fields, method));
-            Some(route::Shown { rule, selection })
+            let shown = route::Shown { rule, selection };
+            methods.push(Exposed { method: method.clone(), shown: shown.clone() });
+            Some(shown)
         });
         match built {
             Ok((tree, warnings)) => {
@@ -52,6 +55,7 @@ pub(super) fn build(
                     compression: surface.compression.clone(),
                     trusts_traceparent: surface.trusts_traceparent,
                     routes: tree,
+                    methods: methods.into(),
                 });
             }
             Err(errors) => {

@@ -81,6 +81,13 @@ pub struct Shown {
     pub selection: Option<Arc<Selection>>,
 }
 
+/// A method that is shown, whether or not a rule leads to it.
+#[derive(Clone, Debug)]
+pub struct Exposed {
+    pub method: MethodDescriptor,
+    pub shown: Shown,
+}
+
 /// Builds all routes of a schema.
 pub fn build(schema: &Schema, rules: &Rules) -> Result<(RouteTree, Vec<Warning>), Vec<RouteError>> {
     build_shown(schema, rules, |_| Some(Shown::default()))

@@ -29,7 +29,7 @@ mod tests;
 mod tree;
 
 pub use binding::{Binding, Body};
-pub use build::{Conflicts, RouteError, Rules, Shown, Warning, build, build_shown};
+pub use build::{Conflicts, Exposed, RouteError, Rules, Shown, Warning, build, build_shown};
 pub use captures::Captures;
 pub use field_text::{Head, Source};
 pub use path::BadPath;

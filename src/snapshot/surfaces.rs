@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::policy::compression::Compression;
 use crate::policy::cors::Cors;
 use crate::policy::host;
-use crate::route::{Match, RouteTree};
+use crate::route::{Exposed, Match, RouteTree};
 
 /// One front end.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Surface {
     /// Whether clients may say which trace their calls belong to.
     pub trusts_traceparent: bool,
     pub routes: RouteTree,
+    /// Every method that it shows, with a route or without, in the order of the descriptors.
+    pub methods: Box<[Exposed]>,
 }
 
 /// A host name, lower-case, or every name below one.
@@ -157,6 +159,7 @@ mod tests {
             compression: Compression::default(),
             trusts_traceparent: true,
             routes: build(&schema, &Rules::default()).expect("no rules").0,
+            methods: Box::default(),
         };
         Surfaces::new(hosts.iter().enumerate().map(surface).collect())
     }

@@ -50,6 +50,7 @@ fn surfaces(schema: &Schema, named: &[(&str, &[&str])]) -> Surfaces {
         compression: Compression::default(),
         trusts_traceparent: true,
         routes: build(schema, &rules).expect("good rules").0,
+        methods: Box::default(),
     };
     Surfaces::new(named.iter().map(surface).collect())
 }
