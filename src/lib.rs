@@ -36,6 +36,7 @@ pub mod upstream;
 
 // Pure: bytes in, bytes out.
 pub mod codec;
+pub mod graphql;
 pub mod policy;
 pub mod route;
 pub mod schema;

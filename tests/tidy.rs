@@ -34,6 +34,7 @@ const ROOMS: &[Room] = &[
     Room { name: "schema", rooms: &[], forbidden: PURE },
     Room { name: "codec", rooms: &["status", "schema"], forbidden: PURE },
     Room { name: "route", rooms: &["status", "schema", "codec"], forbidden: PURE },
+    Room { name: "graphql", rooms: &["schema", "route"], forbidden: PURE },
     Room { name: "policy", rooms: &["status", "codec"], forbidden: PURE },
     Room { name: "snapshot", rooms: &["schema", "codec", "route", "policy"], forbidden: PURE },
     Room { name: "call", rooms: &["status", "policy", "route", "snapshot"], forbidden: PURE },
@@ -83,7 +84,7 @@ const ROOMS: &[Room] = &[
     Room { name: "demo", rooms: &[], forbidden: SHELL },
     Room {
         name: "cli",
-        rooms: &["codec", "route", "policy", "snapshot", "config", "gateway", "demo", "telemetry"],
+        rooms: &["codec", "route", "graphql", "policy", "snapshot", "config", "gateway", "demo", "telemetry"],
         forbidden: &[SERVING],
     },
 ];

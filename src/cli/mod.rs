@@ -1,4 +1,5 @@
-//! The command line: `transom serve | demo | check | key | routes | explain | schema | audit`, one file a subcommand.
+//! The command line: `transom serve | demo | check | key | routes | graphql | explain | schema | audit`, one file a
+//! subcommand.
 //!
 //! Flags become a [`Config`], which [`gateway`](crate::gateway) turns into a running
 //! gateway. What a program may read goes to standard output, everything else to standard error.
@@ -8,6 +9,7 @@ mod check;
 mod demo;
 mod explain;
 mod flags;
+mod graphql;
 mod key;
 mod routes;
 mod schema;
@@ -39,6 +41,7 @@ enum Command {
     Check(check::Check),
     Key(key::Key),
     Routes(routes::Routes),
+    Graphql(graphql::Graphql),
     Explain(explain::Explain),
     Schema(schema::Schema),
     Audit(audit::Audit),
@@ -53,6 +56,7 @@ pub fn run() -> ExitCode {
         Command::Audit(audit) => audit.run(),
         Command::Key(key) => key.run(),
         Command::Routes(routes) => routes.run(),
+        Command::Graphql(graphql) => graphql.run(),
         Command::Explain(explain) => explain.run(),
         Command::Schema(schema) => schema.run(),
     };

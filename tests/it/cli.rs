@@ -279,3 +279,43 @@ fn losses_are_told_against_a_configuration_and_against_a_set() {
     let place = format!("{}:5:28: clients would lose", refusing.path());
     assert!(outcome.stdout.contains(&place), "{}", outcome.stdout);
 }
+
+#[test]
+fn graphql_prints_the_schema_of_a_surface() {
+    let outcome = transom(&["graphql", "--descriptors", LIBRARY]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+    for line in ["type Query {", "type Mutation {", "  watchBooks(", "scalar DateTime @specifiedBy("] {
+        assert!(outcome.stdout.contains(line), "{line}: {}", outcome.stdout);
+    }
+    let outcome = transom(&["graphql", "--descriptors", LIBRARY, "--why"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "every method is in the schema\n"));
+}
+
+#[test]
+fn graphql_has_what_the_surface_shows() {
+    let rules = "surfaces:
+  all: {}
+  some: { hosts: [some.example.com], rules: [{ match: library.v1.LibraryService.Get* }] }
+";
+    let file = Configuration::of_library("graphql", rules);
+    let graphql = |more: &[&str]| transom(&[&["graphql", "-c", file.path()], more].concat());
+    let outcome = graphql(&[]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""));
+    assert!(
+        outcome.stderr.contains("several surfaces: name one of `all`, `some` with --surface"),
+        "{}",
+        outcome.stderr
+    );
+    let outcome = graphql(&["--surface", "any"]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("no surface `any`, expected one of `all`, `some`"), "{}", outcome.stderr);
+    let outcome = graphql(&["--surface", "some"]);
+    assert!(
+        outcome.stdout.contains("  getBook(") && !outcome.stdout.contains("listBooks"),
+        "{}",
+        outcome.stdout
+    );
+    let outcome = graphql(&["--surface", "some", "--why"]);
+    let hidden = "library.v1.LibraryService.ListBooks    no rule of the surface shows it\n";
+    assert!(outcome.stdout.contains(hidden), "{}", outcome.stdout);
+}

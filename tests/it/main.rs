@@ -34,6 +34,7 @@ mod faults_in_files;
 mod fields;
 mod floods;
 mod geo;
+mod graphql;
 mod health;
 mod hostile;
 #[cfg(feature = "kafka")]

@@ -1,0 +1,11 @@
+//! GraphQL without a schema written by hand: the methods of a surface are the root fields, their messages the types.
+//!
+//! ```text
+//! exposed methods + schema → Model → SDL
+//! ```
+//!
+//! May import `schema` and `route`. Never calls a backend, and never sees a header: what a client sends is a
+//! document and its variables.
+
+pub mod model;
+pub mod sdl;
