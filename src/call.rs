@@ -109,6 +109,7 @@ pub struct Notes {
     place: OnceLock<Place>,
     cost: AtomicU64,
     cache: OnceLock<&'static str>,
+    fallback: OnceLock<&'static str>,
     /// One more than that; 0: there is no such limit.
     limit_left: AtomicU64,
     trail: Option<Arc<Trail>>,
@@ -268,6 +269,15 @@ impl Notes {
 
     pub fn cache_result(&self) -> Option<&'static str> {
         self.cache.get().copied()
+    }
+
+    /// Keeps why the call got the static reply of its rule.
+    pub fn fell_back(&self, reason: &'static str) {
+        let _ = self.fallback.set(reason);
+    }
+
+    pub fn fallback(&self) -> Option<&'static str> {
+        self.fallback.get().copied()
     }
 
     /// Keeps what is left of the limit that the client is told of; the last word counts.

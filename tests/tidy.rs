@@ -53,7 +53,7 @@ const ROOMS: &[Room] = &[
     Room { name: "upstream", rooms: &["status", "codec", "policy", "telemetry", "source"], forbidden: SHELL },
     Room {
         name: "transcode",
-        rooms: &["status", "codec", "route", "policy", "snapshot", "call", "upstream"],
+        rooms: &["status", "schema", "codec", "route", "policy", "snapshot", "call", "upstream"],
         forbidden: SHELL,
     },
     Room { name: "server", rooms: &["status", "policy", "telemetry"], forbidden: &[PRINTING] },

@@ -27,6 +27,7 @@ pub mod effective;
 pub mod endpoints;
 pub mod explain;
 pub mod expression;
+pub mod fallback;
 pub mod fields;
 pub mod finding;
 pub mod headers;

@@ -18,6 +18,7 @@
 use std::time::Duration;
 
 use super::deprecated::{self, Deprecated};
+use super::fallback::Fallback;
 use super::fields::Fields;
 use super::finding::{Position, Report};
 use super::policies::Clauses;
@@ -98,6 +99,8 @@ pub struct Rule {
     pub timeout: Option<Duration>,
     /// Which calls are made again, in the place of what the service says.
     pub retry: Option<Retry>,
+    /// What clients get where the service cannot be called. Default: that it cannot.
+    pub fallback: Option<Fallback>,
     /// Which calls are shed first.
     pub priority: Priority,
     /// What holds for these methods in the place of what the surface says.
@@ -161,6 +164,7 @@ impl Rule {
             policies: None,
             timeout: None,
             retry: None,
+            fallback: None,
             priority: Priority::default(),
             deprecated: None,
             clauses: Clauses::default(),
@@ -179,6 +183,7 @@ impl Rule {
             value::duration(TIMEOUT_MIN..=TIMEOUT_MAX)(node, report).map(Some)
         });
         section.read("retry", &mut rule.retry, |node, report| Retry::of_rule(node, report).map(Some));
+        section.read("fallback", &mut rule.fallback, |node, report| Fallback::read(node, report).map(Some));
         section.read("priority", &mut rule.priority, value::choice(&Priority::ALL));
         section.read("deprecated", &mut rule.deprecated, deprecated::of_rule);
         rule.clauses = Clauses::read(&mut section);

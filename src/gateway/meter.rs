@@ -137,6 +137,8 @@ impl Tally {
         match outcome {
             Ok(reply) => {
                 self.code = Code::Ok;
+                // Nobody pays for a reply that no backend has given.
+                self.is_admitted &= self.notes.fallback().is_none();
                 Ok(self.count_messages(reply))
             }
             Err(failure) => {

@@ -14,6 +14,7 @@ mod certificates;
 mod clusters;
 mod contents;
 mod expressions;
+mod fallback;
 mod fields;
 mod limits;
 mod listeners;

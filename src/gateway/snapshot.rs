@@ -9,7 +9,9 @@ use tokio::runtime::Handle;
 use super::backend_tls::Handles;
 use super::contents::{self, Contents};
 use super::expressions::Expressions;
-use super::{access, auth, authorization, backend_tls, cache, clusters, limits, meter, protection, surfaces};
+use super::{
+    access, auth, authorization, backend_tls, cache, clusters, fallback, limits, meter, protection, surfaces,
+};
 use crate::config::Config;
 use crate::config::effective::Effective;
 use crate::config::finding::{Finding, Position, Severity};
@@ -73,6 +75,7 @@ pub(super) fn build(
     let effective = Effective::all(config);
     let (surfaces, mut warnings) = surfaces::build(config, &effective, &schema, &rules)?;
     warnings.extend(protection::doubtful(config, &effective, &surfaces));
+    warnings.extend(fallback::doubtful(config, &effective, &surfaces));
     let before = ground.previous.and_then(|(config, before)| Some((config, before.live.get()?)));
     let (tls, of_tls) = backend_tls::build(config, ground.background, before)?;
     warnings.extend(of_tls);
@@ -128,6 +131,10 @@ fn live(
     let ground = cache::Ground { background, metrics: &metrics.stats.cache, previous: caching };
     if let Some(caching) = cache::build(config, effective, schema, shown, ground)? {
         live.insert(Arc::new(caching));
+    }
+    let fallbacks = fallback::build(config, effective, schema, shown)?;
+    if !fallbacks.0.is_empty() {
+        live.insert(Arc::new(fallbacks));
     }
     surfaces::notices(effective).map(|notices| live.insert(notices));
     live.insert(access::build(config, effective, background, &kept.lists)?);

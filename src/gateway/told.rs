@@ -159,6 +159,7 @@ impl Told {
             endpoint: attempts.kept.last().map(|last| last.endpoint.as_str()),
             attempts: attempts.count as u64,
             cache: notes.cache_result(),
+            fallback: notes.fallback(),
             limit_left: notes.limit_left(),
         };
         if let Some(lines) = lines {

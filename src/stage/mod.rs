@@ -10,6 +10,7 @@ pub mod authorize;
 pub mod cache;
 mod deprecated;
 mod facts;
+pub mod fallback;
 mod in_flight;
 pub mod judge;
 pub mod limit;
@@ -28,6 +29,7 @@ use auth::Authenticate;
 use authorize::Authorize;
 use cache::Cached;
 use deprecated::Deprecated;
+use fallback::FallenBack;
 use in_flight::InFlight;
 use judge::Judged;
 use limit::{ByAddress, ByIdentity, Limiter};
@@ -44,7 +46,7 @@ pub type Stages<S> =
 /// The stages of a call of which it is known whose it is.
 type Known<S> = Judged<
     Authorize,
-    Judged<ByIdentity, Judged<Rollout, Cached<Judged<Shed, Judged<Breaker, InFlight<S>>>>>>,
+    Judged<ByIdentity, Judged<Rollout, FallenBack<Cached<Judged<Shed, Judged<Breaker, InFlight<S>>>>>>>,
 >;
 
 /// Puts the stages around `inner`; `calls` is what all workers count together, `metrics` what one counts.
@@ -56,7 +58,8 @@ where
     let limiter = Limiter::new(metrics.clone());
     let in_flight = InFlight::new(inner, calls.clone());
     let protected = Judged::new(Shed, Judged::new(Breaker, in_flight));
-    let routed = Judged::new(Rollout, Cached::new(protected));
+    let kept = FallenBack::new(Cached::new(protected), metrics.clone());
+    let routed = Judged::new(Rollout, kept);
     let by_identity = Judged::new(ByIdentity(limiter.clone()), routed);
     let authorize = Judged::new(Authorize::new(metrics.clone()), by_identity);
     let authenticate = Judged::new(Authenticate::new(metrics.clone()), authorize);

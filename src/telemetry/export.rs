@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::histogram::{DURATION_BOUNDS_US, NATIVE_BUCKETS};
 use super::protobuf::{self, Native};
-use super::{AuthVerdict, FILES, HTTP_NUMBERS, Metrics, Permission, WorkerMetrics, classic};
+use super::{AuthVerdict, FILES, Fallback, HTTP_NUMBERS, Metrics, Permission, WorkerMetrics, classic};
 use crate::status::Code;
 
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
@@ -281,7 +281,14 @@ impl Metrics {
             (name, self.sum(|worker| worker.permissions[permission as usize].value()))
         });
         let help = "Calls that conditions or scopes were asked of, by what came of it";
-        encode_results(encoder, "permissions", help, &permissions)
+        encode_results(encoder, "permissions", help, &permissions)?;
+        let help = "Calls that got the static reply of their rule, by why";
+        let mut family = encoder.encode_descriptor("fallbacks", help, None, MetricType::Counter)?;
+        for reason in Fallback::ALL {
+            let count = self.sum(|worker| worker.fallbacks[reason as usize].value());
+            ConstCounter::new(count).encode(family.encode_family(&[("reason", reason.name())])?)?;
+        }
+        Ok(())
     }
 
     fn encode_duration(&self, mut metric: MetricEncoder<'_>) -> fmt::Result {

@@ -130,6 +130,7 @@ pub struct WorkerMetrics {
     pub trace_export_failures: Counter,
     auth_verdicts: [Counter; AuthVerdict::ALL.len()],
     permissions: [Counter; Permission::ALL.len()],
+    fallbacks: [Counter; Fallback::ALL.len()],
     replies: [Counter; HTTP_NUMBERS],
     upstream_calls: [Counter; Code::ALL.len()],
     duration: Histogram,
@@ -160,6 +161,17 @@ pub enum Permission {
     Scope,
     /// Nobody has said who is calling.
     Anonymous,
+}
+
+/// Why a call got the static reply of its rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// The breaker of its service is open, or those of all endpoints are.
+    Breaker,
+    /// Nobody knows where its service is.
+    NoEndpoints,
+    /// Its service is unavailable in any other way.
+    Unavailable,
 }
 
 /// A number that only grows.
@@ -261,6 +273,13 @@ impl WorkerMetrics {
         }
     }
 
+    /// Counts a static reply.
+    pub fn fell_back(&self, reason: Fallback) {
+        if let Some(counter) = self.fallbacks.get(reason as usize) {
+            counter.add(1);
+        }
+    }
+
     /// Counts one finished call to a backend.
     pub fn upstream_called(&self, code: Code) {
         if let Some(counter) = self.upstream_calls.get(usize::from(code.number())) {
@@ -304,6 +323,7 @@ impl Default for WorkerMetrics {
             trace_export_failures: Counter::default(),
             auth_verdicts: std::array::from_fn(|_| Counter::default()),
             permissions: std::array::from_fn(|_| Counter::default()),
+            fallbacks: std::array::from_fn(|_| Counter::default()),
             replies: std::array::from_fn(|_| Counter::default()),
             upstream_calls: std::array::from_fn(|_| Counter::default()),
             duration: Histogram::default(),
@@ -322,6 +342,19 @@ impl AuthVerdict {
         (Self::Unavailable, "unavailable"),
         (Self::Denied, "denied"),
     ];
+}
+
+impl Fallback {
+    const ALL: [Self; 3] = [Self::Breaker, Self::NoEndpoints, Self::Unavailable];
+
+    /// As metrics, logs and clients are told.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Breaker => "breaker",
+            Self::NoEndpoints => "no-endpoints",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 impl Permission {

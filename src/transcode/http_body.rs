@@ -5,7 +5,7 @@ use http::HeaderValue;
 
 use crate::codec::wire::{WireError, each_len};
 use crate::route::Binding;
-use crate::snapshot::Snapshot;
+use crate::schema::Schema;
 use crate::status::Status;
 use crate::upstream::protocol_error;
 
@@ -17,12 +17,12 @@ pub(super) struct HttpBody {
 }
 
 /// Reads the `HttpBody` that a reply message is, or that its `response_body` field holds.
-pub(super) fn read(snapshot: &Snapshot, binding: &Binding, wire: &Bytes) -> Result<HttpBody, Status> {
+pub(super) fn read(schema: &Schema, binding: &Binding, wire: &Bytes) -> Result<HttpBody, Status> {
     let mut body = HttpBody::default();
     let outcome = match binding.response_body {
         None => body.merge(wire),
         Some(field) => {
-            let number = snapshot.schema.message(binding.output).fields[field].number;
+            let number = schema.message(binding.output).fields[field].number;
             each_len(wire, number, |value| body.merge(&wire.slice_ref(value)))
         }
     };

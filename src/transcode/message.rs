@@ -4,7 +4,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::codec;
+use crate::codec::options::JsonOptions;
 use crate::route::{Binding, Captures, Request, RequestBody};
+use crate::schema::Schema;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 use crate::upstream::put_frame;
@@ -44,8 +46,12 @@ pub(super) fn frame(
 const BINDING_BYTES: usize = 64;
 
 /// A reply message, or its `response_body` field, as JSON: what the field mask of its surface leaves of it.
-pub(super) fn json(snapshot: &Snapshot, binding: &Binding, wire: &[u8]) -> Result<Bytes, Status> {
-    let (schema, options) = (&snapshot.schema, &snapshot.json);
+pub(super) fn json(
+    schema: &Schema,
+    options: &JsonOptions,
+    binding: &Binding,
+    wire: &[u8],
+) -> Result<Bytes, Status> {
     let selection = binding.selection.as_deref();
     // JSON is seldom twice as long as its wire form; what is costs a reallocation.
     let mut out = Vec::with_capacity(2 * wire.len() + 64);

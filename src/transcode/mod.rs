@@ -25,6 +25,8 @@ use crate::route::Binding;
 use crate::snapshot::Snapshot;
 use crate::upstream::{Backends, Terms, Upstream, Worker};
 
+pub use unary::{Rendered, rendered};
+
 /// Carries the calls of one worker to the backends of their snapshots.
 #[derive(Clone)]
 pub struct Transcoder {

@@ -149,9 +149,10 @@ impl ReplyStream {
     fn render(&self, wire: &Bytes) -> Result<HttpBody, Status> {
         let Session { snapshot, binding, .. } = &*self.session;
         if binding.raw_response {
-            return http_body::read(snapshot, binding, wire);
+            return http_body::read(&snapshot.schema, binding, wire);
         }
-        Ok(HttpBody { content_type: None, data: message::json(snapshot, binding, wire)? })
+        let data = message::json(&snapshot.schema, &snapshot.json, binding, wire)?;
+        Ok(HttpBody { content_type: None, data })
     }
 }
 

@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use tokio::time::timeout_at;
 
 use super::{http_body, message};
 use crate::call::{Call, Failure, Head, Payload, Reply, ReplyBody};
+use crate::codec::options::JsonOptions;
 use crate::route::Binding;
+use crate::schema::Schema;
 use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
 use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream, protocol_error};
@@ -70,13 +73,40 @@ pub(super) async fn reply(
         Ok(wire) => wire,
         Err(status) => return Err(Failure::told(status, metadata, &trailers)),
     };
-    let body = if binding.raw_response {
-        let http_body::HttpBody { content_type, data } = http_body::read(snapshot, binding, &wire)?;
-        ReplyBody::Raw { content_type, body: data, trailers }
-    } else {
-        ReplyBody::Unary { json: message::json(snapshot, binding, &wire)?, trailers }
+    let body = match rendered(&snapshot.schema, &snapshot.json, binding, &wire)? {
+        Rendered::Json(json) => ReplyBody::Unary { json, trailers },
+        Rendered::Raw { content_type, data } => ReplyBody::Raw { content_type, body: data, trailers },
     };
     Ok(Reply { metadata, body })
+}
+
+/// A reply message as its clients read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rendered {
+    Json(Bytes),
+    /// `google.api.HttpBody`.
+    Raw {
+        content_type: Option<HeaderValue>,
+        data: Bytes,
+    },
+}
+
+/// Renders the reply message of a unary method.
+///
+/// # Errors
+///
+/// The bytes are not that message, or it has no JSON form.
+pub fn rendered(
+    schema: &Schema,
+    json: &JsonOptions,
+    binding: &Binding,
+    wire: &Bytes,
+) -> Result<Rendered, Status> {
+    if binding.raw_response {
+        let http_body::HttpBody { content_type, data } = http_body::read(schema, binding, wire)?;
+        return Ok(Rendered::Raw { content_type, data });
+    }
+    message::json(schema, json, binding, wire).map(Rendered::Json)
 }
 
 async fn only_message(messages: &mut GrpcMessages) -> Result<Bytes, Status> {

@@ -29,6 +29,7 @@ mod drain;
 mod editions;
 mod endpoint_breaker;
 mod etcd;
+mod fallback;
 mod faults;
 mod faults_in_files;
 mod fields;

@@ -43,6 +43,7 @@ const READERS: &[&str] = &[
     include_str!("../protection.rs"),
     include_str!("../outlier.rs"),
     include_str!("../health.rs"),
+    include_str!("../fallback.rs"),
     include_str!("../surfaces.rs"),
     include_str!("../cors.rs"),
     include_str!("../compression.rs"),
@@ -167,6 +168,9 @@ fn with_key(key: &str, value: &str) -> String {
     if let Some(key) = key.strip_prefix("surfaces.api.cors.") {
         return format!("surfaces: {{ api: {{ cors: {{ origins: [\"*\"], {key}: {value} }} }} }}");
     }
+    if let Some(key) = key.strip_prefix("surfaces.api.rules[].fallback.") {
+        return format!("surfaces: {{ api: {{ rules: [{{ match: a, fallback: {{ {key}: {value} }} }}] }} }}");
+    }
     if let Some(key) = key.strip_prefix("surfaces.api.rules[].") {
         return format!("surfaces: {{ api: {{ rules: [{{ match: a, {key}: {value} }}] }} }}");
     }
@@ -205,6 +209,7 @@ fn without_key(key: &str) -> String {
     for (prefix, around) in [
         ("descriptors", "descriptors: [{ proto: a }]"),
         ("observe.usage.", "observe: { usage: { file: a } }"),
+        ("surfaces.NAME.rules[].fallback.", "surfaces: { api: { rules: [{ match: a, fallback: {} }] } }"),
         ("surfaces.NAME.rules[].", "surfaces: { api: { rules: [{ match: a }] } }"),
         ("services.NAME.endpoints.dns.", "services: { api: { endpoints: { dns: { name: \"a:1\" } } } }"),
         ("services.NAME.endpoints.consul.", "services: { api: { endpoints: { consul: a } } }"),

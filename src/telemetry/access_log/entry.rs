@@ -61,6 +61,8 @@ pub struct Entry<'c> {
     pub attempts: u64,
     /// What the cache of replies did.
     pub cache: Option<&'static str>,
+    /// Why the client got the static reply of the rule, where it did.
+    pub fallback: Option<&'static str>,
     /// What is left of the limit that the client is told of.
     pub limit_left: Option<u64>,
 }
@@ -122,6 +124,7 @@ impl Entry<'_> {
         text(line, "endpoint", self.endpoint);
         line.number("attempts", self.attempts);
         text(line, "cache", self.cache);
+        text(line, "fallback", self.fallback);
         number(line, "limit_left", self.limit_left);
     }
 }
@@ -208,6 +211,7 @@ pub(super) mod tests {
             endpoint: None,
             attempts: 0,
             cache: None,
+            fallback: None,
             limit_left: None,
         }
     }
@@ -225,7 +229,7 @@ pub(super) mod tests {
         assert_eq!((&line["time"], &line["http"]), (&json!("2023-11-14T22:13:20.123Z"), &json!(404)));
         let nulls: Vec<_> =
             line.as_object().expect("an object").iter().filter(|(_, value)| value.is_null()).collect();
-        assert_eq!(nulls.len(), 14, "{nulls:?}");
+        assert_eq!(nulls.len(), 15, "{nulls:?}");
     }
 
     #[test]

@@ -154,6 +154,7 @@ fn of_server(Seen { entry, scheme, .. }: &Seen<'_>) -> Vec<KeyValue> {
         ("transom.reason", entry.reason),
         ("transom.refused_by", entry.refused_by),
         ("transom.cache", entry.cache),
+        ("transom.fallback", entry.fallback),
     ] {
         attributes.extend(value.map(|value| KeyValue::text(key, value)));
     }
