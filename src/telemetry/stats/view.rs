@@ -44,8 +44,19 @@ pub(super) struct Cache {
     bytes: i64,
     evicted: u64,
     purged: u64,
+    /// Stores that nodes share.
+    stores: Stores,
     /// Calls by surface and result.
     surfaces: BTreeMap<Box<str>, BTreeMap<&'static str, u64>>,
+}
+
+/// What came of asking stores of replies.
+#[derive(Debug, Default, Serialize)]
+struct Stores {
+    hits: u64,
+    misses: u64,
+    /// Questions without an answer.
+    failures: u64,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -118,7 +129,13 @@ impl Cache {
         }
         let totals = &metrics.totals;
         let (entries, bytes) = (totals.entries(), totals.bytes());
-        Self { entries, bytes, evicted: totals.evicted.value(), purged: totals.purged.value(), surfaces }
+        let stores = Stores {
+            hits: totals.store_hits.value(),
+            misses: totals.store_misses.value(),
+            failures: totals.store_failures.value(),
+        };
+        let (evicted, purged) = (totals.evicted.value(), totals.purged.value());
+        Self { entries, bytes, evicted, purged, stores, surfaces }
     }
 
     /// The lines for people; none where nothing was ever looked up.
@@ -130,6 +147,10 @@ impl Cache {
         let Self { entries, bytes, evicted, purged, .. } = self;
         let _ =
             writeln!(out, "\ncache: {entries} replies, {bytes} bytes, {evicted} evicted, {purged} purged");
+        let Stores { hits, misses, failures } = self.stores;
+        if hits + misses + failures > 0 {
+            let _ = writeln!(out, "stores: {hits} hits, {misses} misses, {failures} failures");
+        }
         for (surface, results) in &self.surfaces {
             for (result, count) in results {
                 let _ = writeln!(out, "{:<16} {result:<40} {count:>10}", shown(surface));

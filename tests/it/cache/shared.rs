@@ -267,3 +267,51 @@ async fn a_gateway_that_writes_json_otherwise_finds_nothing() {
     assert!(status(&second).contains("fwd=uri-miss"), "{second:?}");
     assert_ne!(first.text(), second.text());
 }
+
+/// Hits, misses and failures of stores, as `/stats` has them and as `/metrics` does, which must not differ.
+async fn counted(gateway: &Gateway) -> [u64; 3] {
+    let page = async |path: &str| soon(client::send(gateway.admin, client::request("GET", path), "")).await;
+    let stores = page("/stats").await.json()["cache"]["stores"].clone();
+    let metrics = page("/metrics").await;
+    ["hits", "misses", "failures"].map(|name| {
+        let series = format!("transom_cache_store_{name}_total ");
+        let value = metrics.text().lines().find_map(|line| line.strip_prefix(&*series));
+        assert_eq!(value, Some(&*stores[name].to_string()), "{name}");
+        stores[name].as_u64().expect("a number")
+    })
+}
+
+#[tokio::test]
+async fn what_a_store_answers_is_counted() {
+    let Some(redis) = Redis::start() else { return };
+    let told = Told::start().await;
+    let pair = Pair::start(&redis, &told.backend).await;
+    pair.share().await;
+    let before = counted(&pair.gateways[1]).await;
+    let mut asked = 0;
+    eventually("a reply out of the store", async || {
+        asked += 1;
+        let path = format!("/v1/items/shared-{asked}");
+        pair.ask(0, &path).await;
+        is_from_store(&pair.ask(1, &path).await)
+    })
+    .await;
+    let found = counted(&pair.gateways[1]).await;
+    assert_eq!(found[0] - before[0], 1);
+    // Nobody asks the store for what is in memory.
+    pair.ask(1, &format!("/v1/items/shared-{asked}")).await;
+    assert_eq!(counted(&pair.gateways[1]).await, found);
+    let mut grows = async |place: usize| {
+        let before = counted(&pair.gateways[1]).await[place];
+        eventually("it is counted", async || {
+            asked += 1;
+            pair.ask(1, &format!("/v1/items/alone-{asked}")).await;
+            counted(&pair.gateways[1]).await[place] > before
+        })
+        .await;
+    };
+    grows(1).await;
+    redis.pause();
+    grows(2).await;
+    redis.resume();
+}
