@@ -208,14 +208,8 @@ impl Endpoint {
     }
 
     fn read(name: &str, node: &Node, report: &mut Report) -> Option<Self> {
-        match &node.value {
-            Value::Map(_) => Self::read_section(name, node, report),
-            Value::Unwritten => {
-                value::text(node, report);
-                Self::read_section(name, node, report)
-            }
-            _ => backend(node, report).map(Self::new),
-        }
+        let of_text = |node: &Node, report: &mut Report| backend(node, report).map(Self::new);
+        value::text_or_mapping(node, report, of_text, |node, report| Self::read_section(name, node, report))
     }
 
     fn read_section(name: &str, node: &Node, report: &mut Report) -> Option<Self> {

@@ -286,6 +286,23 @@ pub(super) fn by_name<T>(
     }
 }
 
+/// A text where that says enough, otherwise a mapping.
+pub(super) fn text_or_mapping<T>(
+    node: &Node,
+    report: &mut Report,
+    of_text: impl FnOnce(&Node, &mut Report) -> Option<T>,
+    of_mapping: impl FnOnce(&Node, &mut Report) -> Option<T>,
+) -> Option<T> {
+    match &node.value {
+        Value::Map(_) => of_mapping(node, report),
+        Value::Unwritten => {
+            text(node, report);
+            of_mapping(node, report)
+        }
+        _ => of_text(node, report),
+    }
+}
+
 /// Adds the finding that something else was expected here.
 pub(super) fn expected<T>(node: &Node, report: &mut Report, what: &str) -> Option<T> {
     if let Value::Unwritten = node.value {

@@ -14,7 +14,7 @@ use http::Uri;
 use super::registry_url;
 use crate::config::finding::Report;
 use crate::config::section::Section;
-use crate::config::yaml::{Node, Value};
+use crate::config::yaml::Node;
 use crate::config::{secret, value};
 use crate::policy::secret::Secret;
 use crate::policy::web_address::{WebAddress, WebAddressError};
@@ -65,14 +65,8 @@ const TAGS_MAX: usize = 16;
 
 impl Consul {
     pub(super) fn read(name: &str, node: &Node, report: &mut Report) -> Option<Self> {
-        match &node.value {
-            Value::Map(_) => Self::read_section(name, node, report),
-            Value::Unwritten => {
-                value::text(node, report);
-                Self::read_section(name, node, report)
-            }
-            _ => service(node, report).map(Self::new),
-        }
+        let of_text = |node: &Node, report: &mut Report| service(node, report).map(Self::new);
+        value::text_or_mapping(node, report, of_text, |node, report| Self::read_section(name, node, report))
     }
 
     fn new(service: String) -> Self {

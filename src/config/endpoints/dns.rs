@@ -46,14 +46,10 @@ const HOST_EXPECTED: &str = "a name and a port such as `orders.prod.svc:50051`";
 
 impl Dns {
     pub(super) fn read(name: &str, node: &Node, report: &mut Report) -> Option<Self> {
-        match &node.value {
-            Value::Map(_) => Self::read_section(name, node, report),
-            Value::Unwritten => {
-                value::text(node, report);
-                Self::read_section(name, node, report)
-            }
-            _ => host(node, report).map(|question| Self { question, resolvers: Vec::new(), ttl: TTL }),
-        }
+        let of_text = |node: &Node, report: &mut Report| {
+            host(node, report).map(|question| Self { question, resolvers: Vec::new(), ttl: TTL })
+        };
+        value::text_or_mapping(node, report, of_text, |node, report| Self::read_section(name, node, report))
     }
 
     fn read_section(name: &str, node: &Node, report: &mut Report) -> Option<Self> {

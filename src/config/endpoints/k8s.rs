@@ -13,7 +13,7 @@ use super::registry_url;
 use crate::config::finding::Report;
 use crate::config::section::Section;
 use crate::config::value;
-use crate::config::yaml::{Node, Value};
+use crate::config::yaml::Node;
 use crate::policy::web_address::{WebAddress, WebAddressError};
 
 /// Whose slices are watched, and how the API server is reached.
@@ -50,14 +50,10 @@ const NAME_BYTES_MAX: usize = 63;
 
 impl K8s {
     pub(super) fn read(name: &str, node: &Node, report: &mut Report) -> Option<Self> {
-        match &node.value {
-            Value::Map(_) => Self::read_section(name, node, report),
-            Value::Unwritten => {
-                value::text(node, report);
-                Self::read_section(name, node, report)
-            }
-            _ => service(node, report).map(|service| Self { service, server: None, token: None, ca: None }),
-        }
+        let of_text = |node: &Node, report: &mut Report| {
+            service(node, report).map(|service| Self { service, server: None, token: None, ca: None })
+        };
+        value::text_or_mapping(node, report, of_text, |node, report| Self::read_section(name, node, report))
     }
 
     fn read_section(name: &str, node: &Node, report: &mut Report) -> Option<Self> {
