@@ -315,3 +315,29 @@ async fn what_a_store_answers_is_counted() {
     grows(2).await;
     redis.resume();
 }
+
+#[tokio::test]
+async fn one_purge_too_many_for_a_store_is_one_of_everything() {
+    const PURGES: &str = "{transom:cache}:purges";
+    let Some(redis) = Redis::start() else { return };
+    let told = Told::start().await;
+    let pair = Pair::start(&redis, &told.backend).await;
+    pair.share().await;
+    // All but one of those that a store remembers.
+    let fill = "for number = 1, 4095 do \
+                redis.call('ZADD', KEYS[1], 9999999999, number .. ':{\"tags\":[\"none\"]}') end";
+    redis.query::<()>(&["EVAL", fill, "1", PURGES]);
+    let purge = async || {
+        let request = client::request("POST", "/cache/purge");
+        let purged = soon(client::send(pair.gateways[0].admin, request, r#"{"tags":["none"]}"#)).await;
+        assert_eq!(purged.status, 200, "{}", purged.text());
+        redis.query::<Vec<String>>(&["ZRANGE", PURGES, "0", "-1"])
+    };
+    assert_eq!(purge().await.len(), 4096);
+    told.begin();
+    assert_eq!(pair.ask(1, "/v1/items/7").await.json()["count"], 1);
+    let left = purge().await;
+    assert!(left.len() == 1 && !left[0].contains("none"), "{left:?}");
+    let is_gone = async || pair.ask(1, "/v1/items/7").await.json()["count"] != 1;
+    eventually("what no purge named is purged", is_gone).await;
+}
