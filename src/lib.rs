@@ -37,6 +37,7 @@ pub mod upstream;
 // Pure: bytes in, bytes out.
 pub mod codec;
 pub mod graphql;
+pub mod openapi;
 pub mod policy;
 pub mod route;
 pub mod schema;

@@ -191,7 +191,7 @@ fn loopback(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 /// One of a few words, each standing for a value.
-fn words<T: Copy + Send + Sync + 'static>(
+pub(super) fn words<T: Copy + Send + Sync + 'static>(
     table: &'static [(&'static str, T)],
 ) -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(table.iter().map(|(word, _)| *word)).map(move |text| {

@@ -1,5 +1,5 @@
-//! The command line: `transom serve | demo | check | key | routes | graphql | explain | schema | audit`, one file a
-//! subcommand.
+//! The command line: `transom serve | demo | check | key | routes | graphql | openapi | explain | schema | audit`, one
+//! file a subcommand.
 //!
 //! Flags become a [`Config`], which [`gateway`](crate::gateway) turns into a running
 //! gateway. What a program may read goes to standard output, everything else to standard error.
@@ -11,6 +11,7 @@ mod explain;
 mod flags;
 mod graphql;
 mod key;
+mod openapi;
 mod routes;
 mod schema;
 mod serve;
@@ -42,6 +43,7 @@ enum Command {
     Key(key::Key),
     Routes(routes::Routes),
     Graphql(graphql::Graphql),
+    Openapi(openapi::OpenApi),
     Explain(explain::Explain),
     Schema(schema::Schema),
     Audit(audit::Audit),
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Key(key) => key.run(),
         Command::Routes(routes) => routes.run(),
         Command::Graphql(graphql) => graphql.run(),
+        Command::Openapi(openapi) => openapi.run(),
         Command::Explain(explain) => explain.run(),
         Command::Schema(schema) => schema.run(),
     };

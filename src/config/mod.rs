@@ -37,6 +37,7 @@ pub mod kafka;
 pub mod listeners;
 mod names;
 pub mod observe;
+pub mod openapi;
 mod outlier;
 pub mod passes;
 pub mod plans;

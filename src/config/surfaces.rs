@@ -21,6 +21,7 @@ use super::deprecated::{self, Deprecated};
 use super::fallback::Fallback;
 use super::fields::Fields;
 use super::finding::{Position, Report};
+use super::openapi::OpenApi;
 use super::policies::Clauses;
 use super::protection::Retry;
 use super::rollout::{self, Share};
@@ -54,6 +55,8 @@ pub struct Surface {
     /// Whether its clients may say which trace their calls belong to. Default true.
     pub trusts_traceparent: bool,
     pub deprecated: Option<Deprecated>,
+    /// What its document says beside what its descriptors do.
+    pub openapi: Option<OpenApi>,
     /// What is shown of replies where neither rule nor policy says it. Default: all.
     pub fields: Option<Fields>,
     pub rules: Vec<Rule>,
@@ -129,6 +132,7 @@ impl Surface {
             compression: Compression::default(),
             trusts_traceparent: true,
             deprecated: None,
+            openapi: None,
             fields: None,
             rules: Vec::new(),
         }
@@ -146,6 +150,7 @@ impl Surface {
         section.read("compression", &mut surface.compression, compression::read);
         section.read("trust_traceparent", &mut surface.trusts_traceparent, value::boolean);
         section.read("deprecated", &mut surface.deprecated, deprecated::of_surface);
+        section.read("openapi", &mut surface.openapi, |node, report| OpenApi::read(node, report).map(Some));
         section.read("fields", &mut surface.fields, |node, report| Fields::read(node, report).map(Some));
         section.read("rules", &mut surface.rules, value::list(Rule::read));
         section.close(&["graphql"]);

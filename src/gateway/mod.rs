@@ -20,6 +20,7 @@ mod limits;
 mod listeners;
 mod meter;
 pub mod online;
+mod openapi;
 mod protection;
 mod purge;
 mod reload;
@@ -44,6 +45,7 @@ use crate::call::{BoundedBody, Client, ClientBody};
 use crate::config::finding::Finding;
 use crate::config::{Config, LoadError};
 use crate::frontend::{self, Exchange};
+use crate::openapi::{Format, Version};
 use crate::policy::client_address::TrustedProxies;
 use crate::policy::protection::Protections;
 use crate::policy::request_id::RequestIds;
@@ -167,6 +169,21 @@ impl Gateway {
     /// What is served at this moment.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.catalog.current()
+    }
+
+    /// Writes the OpenAPI document of a surface, by its place in the snapshot; nothing where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_openapi(
+        &self,
+        surface: usize,
+        version: Version,
+        format: Format,
+        out: impl Write,
+    ) -> io::Result<()> {
+        openapi::write(&self.snapshot(), surface, version, format, out)
     }
 
     /// Fetches what calls will need, such as the keys of tokens and lists of endpoints, and waits for it, ten seconds at most.

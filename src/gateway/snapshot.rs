@@ -10,7 +10,8 @@ use super::backend_tls::Handles;
 use super::contents::{self, Contents};
 use super::expressions::Expressions;
 use super::{
-    access, auth, authorization, backend_tls, cache, clusters, fallback, limits, meter, protection, surfaces,
+    access, auth, authorization, backend_tls, cache, clusters, fallback, limits, meter, openapi, protection,
+    surfaces,
 };
 use crate::config::Config;
 use crate::config::effective::Effective;
@@ -136,6 +137,7 @@ fn live(
     if !fallbacks.0.is_empty() {
         live.insert(Arc::new(fallbacks));
     }
+    live.insert(Arc::new(openapi::build(config, effective)));
     surfaces::notices(effective).map(|notices| live.insert(notices));
     live.insert(access::build(config, effective, background, &kept.lists)?);
     if let Some(auth) = auth::build(config, effective, &kept.auth)? {

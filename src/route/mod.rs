@@ -34,4 +34,5 @@ pub use captures::Captures;
 pub use field_text::{Head, Source};
 pub use path::BadPath;
 pub use request::{BindingOptions, OnConflict, Request, RequestBody, UnboundBody, UnknownQuery};
+pub use template::{PathTemplate, Segment, TemplateError, Variable};
 pub use tree::{Match, RouteTree};

@@ -26,7 +26,7 @@ pub(super) const FIELD_PATH_MAX: usize = 32;
 
 /// A parsed path template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PathTemplate {
+pub struct PathTemplate {
     pub segments: Vec<Segment>,
     pub variables: Vec<Variable>,
     /// In normal form, without the colon.
@@ -35,7 +35,7 @@ pub(super) struct PathTemplate {
 
 /// What one path segment must be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Segment {
+pub enum Segment {
     /// In normal form.
     Literal(Box<str>),
     /// `*`: one segment.
@@ -46,7 +46,7 @@ pub(super) enum Segment {
 
 /// A field of the request that takes the text of some segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Variable {
+pub struct Variable {
     /// Dotted, as written.
     pub path: Box<str>,
     /// The first of its segments.
@@ -66,7 +66,11 @@ pub struct TemplateError {
 
 impl PathTemplate {
     /// Parses a template; the error tells the column and what was expected there.
-    pub(super) fn parse(text: &str) -> Result<Self, TemplateError> {
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut parser = Parser { text, at: 0, template: Self::empty(), in_variable: false };
         parser.template()?;
         Ok(parser.template)
@@ -77,7 +81,7 @@ impl PathTemplate {
     }
 
     /// Where the `**` stands.
-    pub(super) fn many(&self) -> Option<usize> {
+    pub fn many(&self) -> Option<usize> {
         self.segments.iter().position(|segment| *segment == Segment::Many)
     }
 }

@@ -30,7 +30,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use prost::Message;
-use prost_reflect::{DescriptorPool, EnumDescriptor, MessageDescriptor, MethodDescriptor};
+use prost_reflect::{DescriptorPool, EnumDescriptor, FileDescriptor, MessageDescriptor, MethodDescriptor};
 
 pub use behavior::Usage;
 pub use built_in::built_in;
@@ -44,6 +44,9 @@ use plan::{EnumId, EnumPlan, MessageId, MessagePlan};
 
 /// The field number of the extension `google.api.http` (google/api/annotations.proto).
 const HTTP_RULE_NUMBER: u32 = 72_295_728;
+
+/// The field number of `options` in `FileDescriptorProto`.
+const FILE_OPTIONS_NUMBER: u32 = 8;
 
 /// A descriptor pool and the plans compiled from it. Immutable; shared by `Arc` in a snapshot.
 #[derive(Debug)]
@@ -135,8 +138,23 @@ impl Schema {
     }
 
     /// The serialized options of a declaration as they came; `None` for a pool that was not loaded from files.
-    fn options<D: Declaration>(&self, declaration: &D) -> Option<Bytes> {
+    pub fn options<D: Declaration>(&self, declaration: &D) -> Option<Bytes> {
         self.originals.options(declaration.file().name(), declaration.path(), D::OPTIONS_NUMBER)
+    }
+
+    /// As [`options`](Self::options), those of a file.
+    pub fn file_options(&self, file: &FileDescriptor) -> Option<Bytes> {
+        self.originals.options(file.name(), &[], FILE_OPTIONS_NUMBER)
+    }
+
+    /// The plan of a message type, for who looks at many types once: nothing is kept.
+    pub fn passing_plan(&self, id: MessageId) -> MessagePlan {
+        MessagePlan::compile(self, id)
+    }
+
+    /// As [`passing_plan`](Self::passing_plan), that of an enum type.
+    pub fn passing_enumeration(&self, id: EnumId) -> EnumPlan {
+        EnumPlan::compile(self, id)
     }
 
     /// The message type called `full_name` (no leading dot).

@@ -48,6 +48,7 @@ mod malformed_sets;
 mod metrics;
 mod observe;
 mod online;
+mod openapi;
 mod openid;
 mod oracle;
 mod outlier;

@@ -29,6 +29,7 @@ const READERS: &[&str] = &[
     include_str!("../json.rs"),
     include_str!("../headers.rs"),
     include_str!("../observe.rs"),
+    include_str!("../openapi.rs"),
     include_str!("../reload.rs"),
     include_str!("../auth.rs"),
     include_str!("../auth_jwt.rs"),
