@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::flags::SourceFlags;
 use super::{Failure, build, print, tell};
-use crate::graphql::model::{LeftOut, Mapping, Model};
+use crate::graphql::model::{LeftOut, Mapping, Model, left_out};
 use crate::graphql::sdl::Sdl;
 use crate::snapshot::{Snapshot, Surface};
 
@@ -32,10 +32,10 @@ impl Graphql {
         }
         let snapshot = gateway.snapshot();
         let surface = chosen(&snapshot, self.surface.as_deref())?;
-        let model = Model::new(&snapshot.schema, &surface.methods, &surface.routes, Mapping::default());
         if self.why {
-            print(listing(model.left_out()).trim_end());
+            print(listing(&left_out(&snapshot.schema, &surface.methods)).trim_end());
         } else {
+            let model = Model::new(&snapshot.schema, &surface.methods, &surface.routes, Mapping::default());
             print(Sdl { model: &model, schema: &snapshot.schema }.to_string().trim_end());
         }
         Ok(ExitCode::SUCCESS)

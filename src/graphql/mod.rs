@@ -2,10 +2,17 @@
 //!
 //! ```text
 //! exposed methods + schema → Model → SDL
+//! text → Document, checked against the Model; with variables → requests, and answers to introspection
 //! ```
 //!
 //! May import `schema` and `route`. Never calls a backend, and never sees a header: what a client sends is a
 //! document and its variables.
 
+pub mod coerce;
+pub mod collect;
+pub mod document;
 pub mod model;
 pub mod sdl;
+#[cfg(test)]
+mod tests;
+pub mod value;

@@ -94,7 +94,7 @@ impl Sdl<'_> {
             self.arguments(f, model.arguments(schema, field), method.input)?;
         }
         write!(f, ": {}", model.show(field.type_ref))?;
-        deprecated(f, field.is_deprecated, &description)?;
+        deprecated(f, model.is_deprecated(schema, field), &description)?;
         f.write_char('\n')
     }
 

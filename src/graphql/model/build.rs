@@ -48,10 +48,13 @@ struct Sides {
 impl Model {
     /// Derives the schema of a surface from the methods that it shows; `routes` tells which of them are read by `GET`.
     pub fn new(schema: &Schema, exposed: &[Exposed], routes: &RouteTree, mapping: Mapping) -> Self {
-        let read: HashSet<&str> =
-            routes.bindings().filter(|one| &*one.verb == "GET").map(|one| &*one.method).collect();
+        // What a route knows already is not read from the options again.
+        let mut read: HashMap<&str, bool> = HashMap::new();
+        for binding in routes.bindings() {
+            *read.entry(&binding.method).or_default() |= binding.is_read_only();
+        }
         let is_read = |method: &MethodDescriptor| {
-            read.contains(method.full_name()) || schema.has_no_side_effects(method)
+            read.get(method.full_name()).copied().unwrap_or_else(|| schema.has_no_side_effects(method))
         };
         let methods = methods(schema, exposed, is_read);
         let reach = Reach::of(schema, &methods, mapping);
@@ -64,10 +67,10 @@ impl Model {
         types.extend(Scalar::ALL.map(|scalar| Type::new(scalar.name(), TypeKind::Scalar(scalar))));
         types.extend(Meta::ALL.map(|meta| Type::new(meta.name(), TypeKind::Meta(meta))));
         types.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        Self::index(types, methods, left_out(schema, exposed), mapping)
+        Self::index(types, methods, mapping)
     }
 
-    fn index(types: Vec<Type>, methods: Vec<Method>, left_out: Vec<LeftOut>, mapping: Mapping) -> Self {
+    fn index(types: Vec<Type>, methods: Vec<Method>, mapping: Mapping) -> Self {
         let mut scalars = HashMap::new();
         let mut metas = HashMap::new();
         let (mut outputs, mut inputs, mut enums) = (HashMap::new(), HashMap::new(), HashMap::new());
@@ -92,7 +95,6 @@ impl Model {
             metas,
             roots,
             methods: methods.into(),
-            left_out: left_out.into(),
             mapping,
             reached: OnceLock::new(),
         }
@@ -139,7 +141,8 @@ fn methods(schema: &Schema, exposed: &[Exposed], is_read: impl Fn(&MethodDescrip
     methods
 }
 
-fn left_out(schema: &Schema, exposed: &[Exposed]) -> Vec<LeftOut> {
+/// The methods that are no field of any root type, sorted by name.
+pub fn left_out(schema: &Schema, exposed: &[Exposed]) -> Vec<LeftOut> {
     let shown: HashSet<&str> = exposed.iter().map(|one| one.method.full_name()).collect();
     let services: Vec<_> = schema.pool().services().collect();
     let all = services.iter().flat_map(prost_reflect::ServiceDescriptor::methods);

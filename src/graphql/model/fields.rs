@@ -10,7 +10,7 @@ use prost_reflect::{Cardinality, FieldDescriptor, Kind as Reflected, MessageDesc
 use super::build::{Leaf, has_own_form, leaf, reply};
 use super::names::{legal, members};
 use super::{
-    EnumValue, Field, Fields, Input, Inputs, Model, Operation, Scalar, Source, Target, TypeId, TypeRef,
+    EnumValue, Field, Input, Inputs, Members, Model, Operation, Scalar, Source, Target, TypeId, TypeRef,
 };
 use crate::schema::plan::{EnumId, MessageId};
 use crate::schema::{Schema, Usage};
@@ -19,7 +19,7 @@ use crate::schema::{Schema, Usage};
 const NOTHING: &str = "_empty";
 
 impl Model {
-    pub(super) fn compile_root(&self, schema: &Schema, operation: Operation) -> Fields {
+    pub(super) fn compile_root(&self, schema: &Schema, operation: Operation) -> Members<Field> {
         let methods = self.methods.iter().enumerate().filter(|(_, method)| method.operation == operation);
         let mut fields: Vec<Field> = methods
             .map(|(index, method)| Field {
@@ -27,16 +27,16 @@ impl Model {
                 // A call may fail: it is null then, and its neighbours are not.
                 type_ref: TypeRef::nullable(self.output(reply(schema, method.output))),
                 source: Source::Method(index),
-                is_deprecated: schema.is_deprecated_method(&method.exposed.method),
+                is_deprecated: false,
             })
             .collect();
         if fields.is_empty() {
             fields.push(self.nothing());
         }
-        Fields::new(fields)
+        fields.into_iter().collect()
     }
 
-    pub(super) fn compile_object(&self, schema: &Schema, message: MessageId) -> Fields {
+    pub(super) fn compile_object(&self, schema: &Schema, message: MessageId) -> Members<Field> {
         let descriptor = schema.descriptor(message);
         let used = used(schema, descriptor, |usage| !usage.input_only);
         let names = members(used.iter().map(|(_, field, _)| field.json_name()));
@@ -57,7 +57,7 @@ impl Model {
         if fields.is_empty() {
             fields.push(self.nothing());
         }
-        Fields::new(fields)
+        fields.into_iter().collect()
     }
 
     fn nothing(&self) -> Field {
@@ -81,7 +81,7 @@ impl Model {
             default: None,
             is_deprecated: false,
         };
-        Inputs { list: Box::new([nothing]), is_one_of: false }
+        Inputs { list: [nothing].into_iter().collect(), is_one_of: false }
     }
 
     /// The fields of a request as arguments; none where it has no fields.
@@ -122,10 +122,10 @@ impl Model {
             default: None,
             is_deprecated: false,
         };
-        Inputs { list: Box::new([input]), is_one_of: false }
+        Inputs { list: [input].into_iter().collect(), is_one_of: false }
     }
 
-    pub(super) fn compile_enum(&self, schema: &Schema, enumeration: EnumId) -> Box<[EnumValue]> {
+    pub(super) fn compile_enum(&self, schema: &Schema, enumeration: EnumId) -> Members<EnumValue> {
         let descriptor = schema.enum_descriptor(enumeration);
         // As declared: prost-reflect sorts them by number, and leaves it open which of two aliases comes first.
         let declared: Vec<String> =

@@ -1,6 +1,6 @@
 //! Introspection's own types (GraphQL, section 4.2), as fields like any other's.
 
-use super::{EnumValue, Field, Fields, Input, Inputs, Model, Scalar, Source, Target, TypeId, TypeRef};
+use super::{EnumValue, Field, Input, Inputs, Members, Model, Scalar, Source, Target, TypeId, TypeRef};
 
 /// A type whose name begins with `__`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,7 +122,7 @@ impl Meta {
         }
     }
 
-    pub(super) fn values(self) -> Box<[EnumValue]> {
+    pub(super) fn values(self) -> Members<EnumValue> {
         let names: &[&str] = match self {
             Self::TypeKind => {
                 &["SCALAR", "OBJECT", "INTERFACE", "UNION", "ENUM", "INPUT_OBJECT", "LIST", "NON_NULL"]
@@ -179,13 +179,15 @@ impl Entrance {
     /// `scalar` and `meta` tell the places of types that every model has.
     pub(super) fn new(scalar: impl Fn(Scalar) -> TypeId, meta: impl Fn(Meta) -> TypeId) -> Self {
         let argument = |name: &str, of, default| Inputs {
-            list: Box::new([Input {
+            list: [Input {
                 name: name.into(),
                 type_ref: TypeRef { named: scalar(of), is_list: false, is_non_null: true },
                 target: Target::Model,
                 default,
                 is_deprecated: false,
-            }]),
+            }]
+            .into_iter()
+            .collect(),
             is_one_of: false,
         };
         let field = |name: &str, named, is_non_null| Field {
@@ -213,7 +215,7 @@ impl Entrance {
 }
 
 impl Model {
-    pub(super) fn compile_meta(&self, meta: Meta) -> Fields {
+    pub(super) fn compile_meta(&self, meta: Meta) -> Members<Field> {
         let field = |(name, of, wrap): &(&'static str, Of, char)| Field {
             name: (*name).into(),
             type_ref: TypeRef {
@@ -227,6 +229,6 @@ impl Model {
             source: Source::Model,
             is_deprecated: false,
         };
-        Fields::new(meta.fields().iter().map(field).collect())
+        meta.fields().iter().map(field).collect()
     }
 }

@@ -15,11 +15,12 @@
 mod build;
 mod describe;
 mod fields;
+mod members;
 mod meta;
 mod names;
 mod scalar;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,8 +32,9 @@ use crate::route::Exposed;
 use crate::schema::Schema;
 use crate::schema::plan::{EnumId, MessageId};
 
-pub use build::{LeftOut, Why};
+pub use build::{LeftOut, Why, left_out};
 pub use describe::deprecation_reason;
+pub use members::{Members, Named};
 pub use meta::Meta;
 pub use scalar::Scalar;
 
@@ -49,7 +51,6 @@ pub struct Model {
     roots: [Option<TypeId>; 3],
     /// The exposed methods, sorted by the name of their field.
     methods: Box<[Method]>,
-    left_out: Box<[LeftOut]>,
     mapping: Mapping,
     entrance: meta::Entrance,
     reached: OnceLock<Box<[TypeId]>>,
@@ -73,9 +74,9 @@ pub struct TypeId(u32);
 pub struct Type {
     pub name: Box<str>,
     pub kind: TypeKind,
-    fields: OnceLock<Fields>,
+    fields: OnceLock<Members<Field>>,
     inputs: OnceLock<Inputs>,
-    values: OnceLock<Box<[EnumValue]>>,
+    values: OnceLock<Members<EnumValue>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,21 +105,14 @@ pub struct TypeRef {
     pub is_non_null: bool,
 }
 
-/// The fields of an object type.
-#[derive(Debug, Default)]
-pub struct Fields {
-    list: Box<[Field]>,
-    /// Places in `list`, sorted by name.
-    by_name: Box<[u32]>,
-}
-
 /// A field of an object type.
 #[derive(Debug)]
 pub struct Field {
     pub name: Box<str>,
     pub type_ref: TypeRef,
     pub source: Source,
-    pub is_deprecated: bool,
+    /// Of what is no method: see [`Model::is_deprecated`].
+    is_deprecated: bool,
 }
 
 /// Where the value of a field comes from.
@@ -137,7 +131,7 @@ pub enum Source {
 /// The fields of an input object, or the arguments of a field.
 #[derive(Debug, Default)]
 pub struct Inputs {
-    pub list: Box<[Input]>,
+    pub list: Members<Input>,
     /// Exactly one of them must be given, and not null.
     pub is_one_of: bool,
 }
@@ -233,25 +227,32 @@ impl Model {
         &self.methods
     }
 
-    /// The methods that are no field, sorted by name, and why.
-    pub fn left_out(&self) -> &[LeftOut] {
-        &self.left_out
-    }
-
     /// The fields of an object type; none of any other.
-    pub fn fields(&self, schema: &Schema, id: TypeId) -> &[Field] {
-        &self.fields_of(schema, id).list
+    pub fn fields(&self, schema: &Schema, id: TypeId) -> &Members<Field> {
+        let found = self.get(id);
+        found.fields.get_or_init(|| match found.kind {
+            TypeKind::Object(message) => self.compile_object(schema, message),
+            TypeKind::Root(operation) => self.compile_root(schema, operation),
+            TypeKind::Meta(meta) => self.compile_meta(meta),
+            TypeKind::Scalar(_) | TypeKind::Enum(_) | TypeKind::Input(_) => Members::default(),
+        })
     }
 
     /// A field of an object type, `__typename` and the queries' `__schema` and `__type` included.
     pub fn field(&self, schema: &Schema, id: TypeId, name: &str) -> Option<&Field> {
-        if name.starts_with("__") {
-            return self.entrance(id, name);
+        if name.starts_with("__") { self.entrance(id, name) } else { self.fields(schema, id).find(name) }
+    }
+
+    /// Whether a field should not be selected any more. A method's options are read for it: ten thousand methods must
+    /// not wait for that.
+    pub fn is_deprecated(&self, schema: &Schema, field: &Field) -> bool {
+        match field.source {
+            Source::Method(index) => self
+                .methods
+                .get(index)
+                .is_some_and(|method| schema.is_deprecated_method(&method.exposed.method)),
+            Source::Field { .. } | Source::Nothing | Source::Model => field.is_deprecated,
         }
-        let fields = self.fields_of(schema, id);
-        let at = |place: &u32| usize::try_from(*place).ok().and_then(|place| fields.list.get(place));
-        let found = fields.by_name.binary_search_by(|place| at(place).map_or("", |one| &*one.name).cmp(name));
-        at(fields.by_name.get(found.ok()?)?)
     }
 
     fn entrance(&self, id: TypeId, name: &str) -> Option<&Field> {
@@ -260,16 +261,6 @@ impl Model {
         }
         let is_query = self.get(id).kind == TypeKind::Root(Operation::Query);
         self.entrance.of_query.iter().find(|field| is_query && *field.name == *name)
-    }
-
-    fn fields_of(&self, schema: &Schema, id: TypeId) -> &Fields {
-        let found = self.get(id);
-        found.fields.get_or_init(|| match found.kind {
-            TypeKind::Object(message) => self.compile_object(schema, message),
-            TypeKind::Root(operation) => self.compile_root(schema, operation),
-            TypeKind::Meta(meta) => self.compile_meta(meta),
-            TypeKind::Scalar(_) | TypeKind::Enum(_) | TypeKind::Input(_) => Fields::default(),
-        })
     }
 
     /// The fields of an input object; none of any other type.
@@ -284,22 +275,36 @@ impl Model {
     /// The arguments of a field.
     pub fn arguments(&self, schema: &Schema, field: &Field) -> &Inputs {
         match field.source {
-            Source::Method(index) => self.methods.get(index).map_or(&self.entrance.none, |method| {
-                method.arguments.get_or_init(|| self.compile_arguments(schema, method.input))
-            }),
+            Source::Method(index) => {
+                let method = self.methods.get(index);
+                method.map_or(&self.entrance.none, |method| self.method_arguments(schema, method))
+            }
             Source::Model => self.entrance.arguments(&field.name),
             Source::Field { .. } | Source::Nothing => &self.entrance.none,
         }
     }
 
     /// The values of an enum; none of any other type.
-    pub fn values(&self, schema: &Schema, id: TypeId) -> &[EnumValue] {
+    pub fn values(&self, schema: &Schema, id: TypeId) -> &Members<EnumValue> {
         let found = self.get(id);
         found.values.get_or_init(|| match found.kind {
             TypeKind::Enum(enumeration) => self.compile_enum(schema, enumeration),
             TypeKind::Meta(meta) => meta.values(),
-            _ => Box::default(),
+            _ => Members::default(),
         })
+    }
+
+    /// The arguments of the field that a method is.
+    pub fn method_arguments<'m>(&self, schema: &Schema, method: &'m Method) -> &'m Inputs {
+        method.arguments.get_or_init(|| self.compile_arguments(schema, method.input))
+    }
+
+    /// The object type of a reply; `None` where there is nothing to select from.
+    pub fn reply_type(&self, schema: &Schema, method: &Method) -> Option<TypeId> {
+        match build::reply(schema, method.output) {
+            build::Leaf::Message(message) => self.outputs.get(&message).copied(),
+            build::Leaf::Scalar(_) | build::Leaf::Enum(_) => None,
+        }
     }
 
     pub fn scalar(&self, scalar: Scalar) -> TypeId {
@@ -370,18 +375,26 @@ impl TypeRef {
     }
 }
 
-impl Fields {
-    fn new(list: Vec<Field>) -> Self {
-        let mut by_name: Vec<u32> = (0..).take(list.len()).collect();
-        by_name.sort_unstable_by_key(|place| {
-            usize::try_from(*place).ok().and_then(|place| list.get(place)).map(|field| &field.name)
-        });
-        Self { list: list.into(), by_name: by_name.into() }
+impl Inputs {
+    pub fn find(&self, name: &str) -> Option<&Input> {
+        self.list.find(name)
     }
 }
 
-impl Inputs {
-    pub fn find(&self, name: &str) -> Option<&Input> {
-        self.list.iter().find(|input| *input.name == *name)
+impl Named for Field {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Input {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for EnumValue {
+    fn name(&self) -> &str {
+        &self.name
     }
 }

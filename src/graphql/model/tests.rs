@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Mapping, Model};
+use super::{Mapping, Model, left_out};
 use crate::graphql::sdl::Sdl;
 use crate::route::{Exposed, Rules, Shown, build};
 use crate::schema::{Input, Schema, load};
@@ -49,6 +49,10 @@ pub(in crate::graphql) fn compiled(files: &[(String, String)]) -> Schema {
 
 /// The model of every method but those called `Hidden`.
 pub(in crate::graphql) fn model(schema: &Schema, mapping: Mapping) -> Model {
+    exposed(schema, mapping).1
+}
+
+fn exposed(schema: &Schema, mapping: Mapping) -> (Vec<Exposed>, Model) {
     let mut exposed = Vec::new();
     let (routes, _) = crate::route::build_shown(schema, &Rules::default(), |method| {
         let shown = (method.name() != "Hidden").then(Shown::default)?;
@@ -56,7 +60,8 @@ pub(in crate::graphql) fn model(schema: &Schema, mapping: Mapping) -> Model {
         Some(shown)
     })
     .expect("good rules");
-    Model::new(schema, &exposed, &routes, mapping)
+    let model = Model::new(schema, &exposed, &routes, mapping);
+    (exposed, model)
 }
 
 struct Case {
@@ -98,11 +103,11 @@ fn printed(case: &Case, files: &[(String, String)]) -> String {
     let has = |word: &str| case.words.iter().any(|one| one == word);
     let schema = compiled(files);
     let mapping = Mapping { maps_as_json: has("maps_as_json"), strip_enum_prefix: has("strip_enum_prefix") };
-    let model = model(&schema, mapping);
+    let (exposed, model) = exposed(&schema, mapping);
     let sdl = Sdl { model: &model, schema: &schema }.to_string();
     let is_told = |definition: &&str| has("scalars") || !definition.contains("scalar ");
     let mut text = sdl.split("\n\n").filter(is_told).map(str::trim_end).collect::<Vec<_>>().join("\n\n");
-    for one in model.left_out() {
+    for one in left_out(&schema, &exposed) {
         write!(text, "\n# {}: {}", one.method, one.why).expect("a string takes it all");
     }
     text
