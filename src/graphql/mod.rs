@@ -11,6 +11,7 @@
 pub mod coerce;
 pub mod collect;
 pub mod document;
+pub mod introspect;
 pub mod model;
 pub mod sdl;
 #[cfg(test)]
