@@ -43,8 +43,9 @@ pub struct EndpointSeen {
     pub in_flight: u64,
     /// Open connections of all workers.
     pub connections: u64,
-    /// What a reply is expected to take. It means nothing for the only endpoint of a service.
-    pub latency_ms: f64,
+    /// What a reply is expected to take; `None`: it has not answered yet, or it is the only endpoint of its service,
+    /// whose replies are not timed.
+    pub latency_ms: Option<f64>,
     /// Where the service asks for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<BreakerSeen>,
@@ -242,7 +243,7 @@ mod tests {
             failures: 0,
             in_flight: 10 * place,
             connections: 1,
-            latency_ms: 1.0,
+            latency_ms: Some(1.0),
             breaker: Some(match place {
                 4 => BreakerSeen::of(State::HalfOpen { is_probing: true }, Some(Trip::Probe)),
                 _ => BreakerSeen::of(State::Closed, None),

@@ -28,6 +28,7 @@ use super::UpstreamConfig;
 use super::endpoint::{Address, Endpoint, EndpointSpec};
 use super::health::Checkers;
 use super::pools::Pools;
+use crate::policy::balance::latency::Cost;
 use crate::policy::balance::roster::{Member, Roster, ramp};
 use crate::policy::balance::{Balance, mix};
 use crate::policy::breaker::EndpointBreakers;
@@ -258,14 +259,15 @@ impl Cluster {
         let Draw { now_ms, random, key } = draw;
         // What is random stays random when it is spread once more; what has a key goes where the key goes.
         let zone_draw = |number: u64| u32::try_from(mix(number) >> 32).unwrap_or(0);
-        let endpoint = |place: usize| endpoints.listed.get(place).map(|listed| &listed.endpoint);
+        let cost = |place: usize| {
+            let listed = endpoints.listed.get(place).expect("a roster has the places of its own list");
+            listed.endpoint.cost(now_ms)
+        };
         match &self.config.balance {
-            Balance::PeakEwma => roster.tier(zone_draw(random)).two_choices(random, |place| {
-                endpoint(place).map_or(f32::INFINITY, |endpoint| endpoint.cost(now_ms))
-            }),
-            Balance::LeastRequests => roster.tier(zone_draw(random)).two_choices(random, |place| {
-                endpoint(place).map_or(f32::INFINITY, |endpoint| (endpoint.in_flight() + 1) as f32)
-            }),
+            Balance::PeakEwma => roster.tier(zone_draw(random)).two_choices(random, cost),
+            Balance::LeastRequests => roster
+                .tier(zone_draw(random))
+                .two_choices(random, |place| Cost { latency_us: None, ..cost(place) }),
             Balance::RoundRobin | Balance::Weighted => {
                 roster.tier(zone_draw(random)).in_turn(|| self.turns.fetch_add(1, Ordering::Relaxed))
             }

@@ -11,7 +11,7 @@ use http::uri::{Authority, Scheme};
 
 use super::pool::Proofs;
 use crate::policy::balance;
-use crate::policy::balance::latency::Latency;
+use crate::policy::balance::latency::{Cost, Latency};
 use crate::policy::balance::roster::Standing;
 use crate::policy::breaker::Circuit;
 use crate::telemetry::{BreakerSeen, Counter, EndpointSeen, EndpointState};
@@ -149,7 +149,7 @@ impl Endpoint {
             failures: self.failures.value(),
             in_flight: self.in_flight(),
             connections: self.connections() as u64,
-            latency_ms: f64::from(self.latency().estimate_us(low(now_ms))) / 1000.0,
+            latency_ms: self.latency().estimate_us(low(now_ms)).map(|us| f64::from(us) / 1000.0),
         }
     }
 
@@ -176,8 +176,8 @@ impl Endpoint {
     }
 
     /// What one more call is expected to cost there.
-    pub(super) fn cost(&self, now_ms: u64) -> f32 {
-        self.latency().estimate_us(low(now_ms)) * (self.in_flight() + 1) as f32
+    pub(super) fn cost(&self, now_ms: u64) -> Cost {
+        Cost { calls: self.in_flight() + 1, latency_us: self.latency().estimate_us(low(now_ms)) }
     }
 
     pub(super) fn standing(&self) -> Standing {

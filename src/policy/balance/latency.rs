@@ -6,6 +6,9 @@
 //! nothing for a while      ─▶ the estimate falls towards zero: a slow endpoint is tried again some day
 //! ```
 //!
+//! Of an endpoint that has not answered yet there is no estimate. Any that is assumed starves it beside faster ones,
+//! or floods it beside slower ones, so that its calls alone are compared; see [`Cost`].
+//!
 //! The whole state is one word, so that workers share it without a lock: the estimate in microseconds as `f32`
 //! above, the moment of the last change in milliseconds below. Moments wrap after 49 days, which an endpoint that
 //! nobody calls for so long survives with a wrong guess about its first reply.
@@ -15,7 +18,7 @@ use std::time::Duration;
 /// In so long, an estimate that nothing confirms falls to about a third.
 const DECAY_MS: f32 = 10_000.0;
 
-/// What is assumed of an endpoint that has not answered yet.
+/// An endpoint that has not answered yet is measured by this when it fails, or when a call to it is given up.
 const UNKNOWN_US: f32 = 30_000.0;
 
 /// A failure counts as a reply so many times slower than those before, because an endpoint that fails fast would
@@ -27,6 +30,15 @@ const FAILURE_US_MAX: f32 = 500_000.0;
 /// The estimate and its moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency(u64);
+
+/// What one more call costs an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    /// The calls that it has, and this one.
+    pub calls: u64,
+    /// How long each takes, in microseconds, where that is known and is to count.
+    pub latency_us: Option<f32>,
+}
 
 impl Latency {
     /// Nothing is known yet.
@@ -44,10 +56,10 @@ impl Latency {
         self.0
     }
 
-    /// In microseconds, as of now.
-    pub fn estimate_us(self, now_ms: u32) -> f32 {
+    /// In microseconds, as of now; `None`: it has not answered yet.
+    pub fn estimate_us(self, now_ms: u32) -> Option<f32> {
         let (estimate_us, then_ms) = self.unpack();
-        estimate_us.abs() * kept(then_ms, now_ms)
+        estimate_us.is_sign_positive().then(|| estimate_us * kept(then_ms, now_ms))
     }
 
     /// Takes in how long a reply took.
@@ -67,7 +79,7 @@ impl Latency {
     /// Takes in a failure after so long.
     #[must_use]
     pub fn failed(self, elapsed: Duration, now_ms: u32) -> Self {
-        let estimate_us = self.estimate_us(now_ms);
+        let estimate_us = self.estimate_us(now_ms).unwrap_or(UNKNOWN_US);
         let penalty_us = (FAILURE_FACTOR * estimate_us).min(FAILURE_US_MAX);
         Self::pack(penalty_us.max(estimate_us).max(microseconds(elapsed)), now_ms)
     }
@@ -75,7 +87,8 @@ impl Latency {
     /// Takes in that a call was given up after so long: it would have taken longer, and no less is learned.
     #[must_use]
     pub fn given_up(self, elapsed: Duration, now_ms: u32) -> Self {
-        if microseconds(elapsed) > self.estimate_us(now_ms) { self.answered(elapsed, now_ms) } else { self }
+        let estimate_us = self.estimate_us(now_ms).unwrap_or(UNKNOWN_US);
+        if microseconds(elapsed) > estimate_us { self.answered(elapsed, now_ms) } else { self }
     }
 
     fn pack(estimate_us: f32, now_ms: u32) -> Self {
@@ -85,6 +98,15 @@ impl Latency {
     fn unpack(self) -> (f32, u32) {
         let [a, b, c, d, e, f, g, h] = self.0.to_be_bytes();
         (f32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
+    }
+}
+
+impl Cost {
+    /// Whether this is less than another, each borne by so much weight.
+    pub fn is_below(&self, weight: f32, other: &Self, other_weight: f32) -> bool {
+        let (one_us, other_us) = self.latency_us.zip(other.latency_us).unwrap_or((1.0, 1.0));
+        let of = |calls: u64, latency_us: f32, weight: f32| calls as f32 * latency_us / weight;
+        of(self.calls, one_us, weight) < of(other.calls, other_us, other_weight)
     }
 }
 
@@ -110,14 +132,14 @@ mod tests {
 
     #[track_caller]
     fn check(latency: Latency, now_ms: u32, expected_ms: f32) {
-        let estimate_ms = latency.estimate_us(now_ms) / 1000.0;
+        let estimate_ms = latency.estimate_us(now_ms).expect("it has answered") / 1000.0;
         assert!((estimate_ms - expected_ms).abs() < 0.01 * expected_ms, "{estimate_ms}, not {expected_ms}");
     }
 
     #[test]
     fn peaks_are_believed_at_once_and_improvements_by_and_by() {
         let latency = Latency::unknown(1000);
-        check(latency, 1000, 30.0);
+        assert_eq!(latency.estimate_us(1000), None);
         let latency = latency.answered(5 * MS, 1000);
         check(latency, 1000, 5.0);
         let latency = latency.answered(50 * MS, 1000);
@@ -135,6 +157,9 @@ mod tests {
         check(latency, 100_000, 0.0454);
         check(latency.given_up(900 * MS, 0), 0, 1000.0);
         check(latency.given_up(2000 * MS, 0), 0, 2000.0);
+        let unknown = Latency::unknown(0);
+        assert_eq!(unknown.given_up(30 * MS, 0), unknown, "who gives up at once has learned nothing");
+        check(unknown.given_up(31 * MS, 0), 0, 31.0);
     }
 
     #[test]
@@ -146,6 +171,22 @@ mod tests {
         let doomed = (0..20).fold(latency, |latency, _| latency.failed(Duration::ZERO, 0));
         check(doomed, 0, 500.0);
         check(doomed.answered(900 * MS, 0).failed(Duration::ZERO, 0), 0, 900.0);
+        check(Latency::unknown(0).failed(Duration::ZERO, 50_000), 50_000, 90.0);
+    }
+
+    #[test]
+    fn calls_alone_are_compared_where_one_has_not_answered() {
+        let cost =
+            |calls, latency_ms: Option<f32>| Cost { calls, latency_us: latency_ms.map(|ms| ms * 1000.0) };
+        let check = |one: Cost, other: Cost, expected: [bool; 2]| {
+            assert_eq!([one.is_below(1.0, &other, 1.0), other.is_below(1.0, &one, 1.0)], expected);
+        };
+        check(cost(1, Some(1.0)), cost(1, Some(2.0)), [true, false]);
+        check(cost(3, Some(1.0)), cost(1, Some(2.0)), [false, true]);
+        check(cost(1, Some(500.0)), cost(1, None), [false, false]);
+        check(cost(2, Some(0.1)), cost(1, None), [false, true]);
+        check(cost(2, None), cost(1, None), [false, true]);
+        assert!(cost(1, None).is_below(1.0, &cost(1, Some(1.0)), 0.1), "weights always count");
     }
 
     #[test]

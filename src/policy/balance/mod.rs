@@ -20,7 +20,8 @@ pub const ENDPOINTS_MAX: usize = 1000;
 /// How the endpoints of a service share its calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
-    /// Of two drawn at random, the one that costs less: its latency times the calls that it has and this one.
+    /// Of two drawn at random, the one that costs less: its latency times the calls that it has and this one; the
+    /// calls alone while one of them has not answered yet.
     #[default]
     PeakEwma,
     /// Of two drawn at random, the one with fewer calls.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::latency::{Cost, Latency};
 use super::roster::{Member, Roster, Standing, ramp};
 use super::tier::{Slot, Tier};
 use super::{hash, mix};
@@ -54,7 +55,8 @@ fn the_cheaper_of_two_is_picked() {
     #[track_caller]
     fn check(weights: &[f32], costs: &[f32], expected: &[f32]) {
         let tier = Tier::new(slots(weights));
-        let picks = (0..30_000).map(|random| tier.two_choices(mix(random), |member| costs[member]));
+        let cost = |member: usize| Cost { calls: 1, latency_us: Some(costs[member]) };
+        let picks = (0..30_000).map(|random| tier.two_choices(mix(random), cost));
         let counts = counts(weights.len(), picks);
         for (count, expected) in counts.iter().zip(expected) {
             assert!((*count as f32 / 30_000.0 - expected).abs() < 0.02, "{counts:?}");
@@ -69,10 +71,52 @@ fn the_cheaper_of_two_is_picked() {
     check(&[2.0, 1.0], &[3.0, 2.0], &[1.0, 0.0]);
     check(&[1.0, 1.0], &[3.0, 2.0], &[0.0, 1.0]);
     check(&[1.0], &[9.0], &[1.0]);
-    assert_eq!(Tier::new(Vec::new()).two_choices(0, |_| 0.0), None);
+    let free = |_| Cost { calls: 0, latency_us: None };
+    assert_eq!(Tier::new(Vec::new()).two_choices(0, free), None);
     for random in [0, u64::MAX, u64::from(u32::MAX), u64::MAX << 32] {
-        assert!(Tier::new(slots(&even)).two_choices(random, |_| 0.0).is_some(), "{random:x}");
+        assert!(Tier::new(slots(&even)).two_choices(random, free).is_some(), "{random:x}");
     }
+}
+
+/// Calls of two that answer after so many milliseconds and of one that has just come, in so many seconds with one
+/// call every 100 ms.
+fn calls_beside_a_newcomer(latencies_ms: [u64; 3], seconds: u32) -> Vec<usize> {
+    let tier = Tier::new(slots(&[1.0; 3]));
+    let mut latencies = latencies_ms.map(|_| Latency::unknown(0));
+    for (latency, ms) in latencies.iter_mut().zip(latencies_ms).take(2) {
+        *latency = latency.answered(Duration::from_millis(ms), 0);
+    }
+    let mut counts = vec![0; 3];
+    for now_ms in (0..seconds * 1000).step_by(100) {
+        let cost = |member: usize| Cost { calls: 1, latency_us: latencies[member].estimate_us(now_ms) };
+        let member = tier.two_choices(mix(u64::from(now_ms)), cost).expect("there are three");
+        counts[member] += 1;
+        latencies[member] = latencies[member].answered(Duration::from_millis(latencies_ms[member]), now_ms);
+    }
+    counts
+}
+
+#[test]
+fn a_newcomer_is_called_at_once_whatever_the_others_take() {
+    for latency_ms in [1, 30, 1000] {
+        let counts = calls_beside_a_newcomer([latency_ms; 3], 10);
+        assert!((20..=50).contains(&counts[2]), "{latency_ms} ms: {counts:?}");
+    }
+    let counts = calls_beside_a_newcomer([1, 1, 1000], 10);
+    assert!((1..=2).contains(&counts[2]), "one that is slow is found out by a call: {counts:?}");
+}
+
+#[test]
+fn a_newcomer_that_does_not_answer_has_no_more_calls_than_the_others() {
+    let tier = Tier::new(slots(&[1.0; 3]));
+    let known_us = [Some(1000.0), Some(1000.0), None];
+    // Calls do not end, so that what is in flight is all that changes.
+    let mut calls = [0; 3];
+    for random in 0..300 {
+        let cost = |member: usize| Cost { calls: calls[member] + 1, latency_us: known_us[member] };
+        calls[tier.two_choices(mix(random), cost).expect("there are three")] += 1;
+    }
+    assert!(calls.iter().all(|calls| calls.abs_diff(100) <= 5), "{calls:?}");
 }
 
 /// The endpoint of each of 10,000 keys.

@@ -9,6 +9,7 @@
 //!   member leaves, only its own keys move, exactly; nothing has to be built, and a thousand members cost two
 //!   microseconds, where a table of them (Maglev) moves others too and takes milliseconds to build.
 
+use super::latency::Cost;
 use super::mix;
 
 /// One that may be picked.
@@ -49,7 +50,7 @@ impl Tier {
     }
 
     /// The cheaper of two by `cost`, against which its weight counts; `random` is uniform over all of `u64`.
-    pub fn two_choices(&self, random: u64, cost: impl Fn(usize) -> f32) -> Option<usize> {
+    pub fn two_choices(&self, random: u64, cost: impl Fn(usize) -> Cost) -> Option<usize> {
         let count = self.slots.len();
         if count < 2 {
             return self.slots.first().map(|slot| slot.member);
@@ -59,8 +60,8 @@ impl Tier {
         let second = below(random & u64::from(u32::MAX), count - 1);
         let second = second + usize::from(second >= first);
         let (first, second) = (self.slots.get(first)?, self.slots.get(second)?);
-        let cost = |slot: &Slot| cost(slot.member) / slot.weight;
-        Some(if cost(second) < cost(first) { second.member } else { first.member })
+        let is_second = cost(second.member).is_below(second.weight, &cost(first.member), first.weight);
+        Some(if is_second { second.member } else { first.member })
     }
 
     /// Whose turn it is; `next` gives the number of a turn that nobody else has.

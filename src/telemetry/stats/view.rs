@@ -300,16 +300,16 @@ impl View {
         }
         for (service, endpoints) in &self.endpoints {
             for seen in endpoints {
+                let latency = seen.latency_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
                 let breaker = seen.breaker.as_ref().map(|breaker| format!("  breaker {}", breaker.text()));
                 let _ = writeln!(
                     out,
-                    "{service:<16} {:<40} {:<12} {:>12} {:>10} {:>8} {:>11.1}{}",
+                    "{service:<16} {:<40} {:<12} {:>12} {:>10} {:>8} {latency:>11}{}",
                     seen.address,
                     seen.state.name(),
                     seen.calls,
                     seen.failures,
                     seen.in_flight,
-                    seen.latency_ms,
                     breaker.unwrap_or_default()
                 );
             }
