@@ -112,7 +112,7 @@ pub struct Notes {
     fallback: OnceLock<&'static str>,
     /// One more than that; 0: there is no such limit.
     limit_left: AtomicU64,
-    trail: Option<Arc<Trail>>,
+    trail: OnceLock<Arc<Trail>>,
 }
 
 /// What the client sent, unread: the transcoder binds it to the request message.
@@ -197,13 +197,15 @@ pub fn host<'h>(uri: &'h Uri, headers: &'h HeaderMap) -> Option<&'h str> {
 }
 
 impl Notes {
-    /// Notes of a call of which somebody tells where it went.
-    pub fn on(trail: Option<Arc<Trail>>) -> Self {
-        Self { trail, ..Self::default() }
+    /// Somebody tells where the call goes.
+    pub fn follow(&self, trail: Trail) {
+        // A call goes one way.
+        let _ = self.trail.set(Arc::new(trail));
     }
 
+    /// What the call leaves on its way; `None`: nobody will read it.
     pub fn trail(&self) -> Option<&Arc<Trail>> {
-        self.trail.as_ref()
+        self.trail.get()
     }
 
     /// Has the client's reply carry a header, whether the call succeeds or not.

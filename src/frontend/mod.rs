@@ -101,14 +101,13 @@ impl Exchange {
         listener: usize,
         request_id: HeaderValue,
         started: Instant,
-        notes: Arc<Notes>,
     ) -> Self {
         let te = head.headers.get(http::header::TE).and_then(|value| value.to_str().ok());
         Self {
             snapshot,
             client,
             listener,
-            notes,
+            notes: Arc::default(),
             surface: None,
             trusts_traceparent: true,
             binding: None,

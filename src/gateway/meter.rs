@@ -24,7 +24,6 @@ use http_body::{Body, Frame, SizeHint};
 use super::told::{Teller, Told};
 use crate::call::{BoundedBody, Failure, Messages, Notes, Piece, Reply, ReplyBody, ResponseBody};
 use crate::frontend::Exchange;
-use crate::policy::trail::Trail;
 use crate::route::Binding;
 use crate::snapshot::Surfaces;
 use crate::status::{Code, Status};
@@ -86,11 +85,6 @@ impl Meter {
     pub(super) fn new(metrics: &Metrics, usage: Option<&Usage>, teller: Option<Teller>) -> Arc<Self> {
         let (usage, teller) = (usage.map(Usage::queue), teller.map(Arc::new));
         Arc::new(Self { shard: metrics.stats.shard(), usage, teller })
-    }
-
-    /// The notes of a new call, with its trail where that is told of.
-    pub(super) fn notes(&self) -> Arc<Notes> {
-        Arc::new(Notes::on(self.teller.as_ref().map(|_| Arc::<Trail>::default())))
     }
 
     /// Begins to measure.

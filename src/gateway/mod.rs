@@ -392,8 +392,7 @@ impl HandlerWorker for Worker {
         let request_id = self.request_ids.choose(&head.headers);
         let listener = snapshot.listener(&peer.listener);
         let client = client(peer, &head.headers, snapshot.proxies.get(listener));
-        let notes = self.meter.notes();
-        let mut exchange = Exchange::new(snapshot, &head, client, listener, request_id, started, notes);
+        let mut exchange = Exchange::new(snapshot, &head, client, listener, request_id, started);
         let mut tally = self.meter.begin(&exchange, &head, &peer.listener);
         let body = ClientBody::new(Counted { body, notes: exchange.notes.clone() });
         let opened = frontend.open(&mut exchange, head, body);

@@ -15,6 +15,7 @@ use crate::call::Notes;
 use crate::frontend::Exchange;
 use crate::policy::sampling::Point;
 use crate::policy::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
+use crate::policy::trail::Trail;
 use crate::route::Binding;
 use crate::status::{Code, Status};
 use crate::telemetry::access_log::{Entry, Lines};
@@ -81,10 +82,9 @@ impl Told {
             self.parent = None;
         }
         self.span = self.teller.tracer.as_ref().map(|tracer| tracer.span(self.parent.as_ref()));
-        if let (Some(trail), Some(span)) =
-            (exchange.notes.trail(), self.span.filter(TraceContext::is_sampled))
-        {
-            trail.sample(span);
+        let sampled = self.span.filter(TraceContext::is_sampled);
+        if self.teller.lines.is_some() || sampled.is_some() {
+            exchange.notes.follow(Trail::new(exchange.started, sampled));
         }
         self.surface.clone_from(&exchange.surface);
         self.binding.clone_from(&exchange.binding);
@@ -123,9 +123,7 @@ impl Told {
             return;
         }
         let now = started + outcome.duration;
-        let admitted = trail.admitted_at();
-        let stages =
-            admitted.map_or(outcome.duration, |admitted| admitted.saturating_duration_since(started));
+        let stages = trail.admitted_after().unwrap_or(outcome.duration);
         let attempts = trail.attempts();
         let consumer = notes.identity().and_then(|identity| identity.consumer.as_ref());
         let binding = self.binding.as_deref();
@@ -167,7 +165,8 @@ impl Told {
         }
         if let Some((tracer, span)) = sampled {
             let (span, parent, scheme) = (*span, self.parent, self.scheme);
-            tracer.tell(&Seen { entry: &entry, scheme, span, parent, trail, started, ended: now });
+            let attempts = &*attempts;
+            tracer.tell(&Seen { entry: &entry, scheme, span, parent, trail, attempts, started, ended: now });
         }
     }
 

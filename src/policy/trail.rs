@@ -4,7 +4,9 @@
 //! Made only where somebody will read it. Whoever handles the call writes here, one after the other, so that no
 //! lock is ever waited for.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::uri::Authority;
@@ -19,16 +21,18 @@ const ATTEMPTS_MAX: usize = 16;
 const STAGES_MAX: usize = 16;
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Trail {
-    admitted: OnceLock<Instant>,
+    begun: Instant,
+    /// Nanoseconds until the stages had let the call through; 0: not yet.
+    admitted_ns: AtomicU64,
     attempts: Mutex<Attempts>,
-    sampled: OnceLock<TraceContext>,
+    sampled: Option<TraceContext>,
     stages: Mutex<Vec<Stage>>,
 }
 
 /// The attempts of a call.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Attempts {
     /// How many there were.
     pub count: usize,
@@ -36,7 +40,7 @@ pub struct Attempts {
 }
 
 /// One attempt at one endpoint.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Attempt {
     /// From 0.
     pub number: usize,
@@ -55,15 +59,15 @@ pub struct Stage {
 }
 
 impl Trail {
-    /// The call's trace is sampled, and this is its span.
-    pub fn sample(&self, span: TraceContext) {
-        // A call has one span.
-        let _ = self.sampled.set(span);
+    /// Of a call that begins; `sampled` is its span, if its trace is sampled.
+    pub fn new(begun: Instant, sampled: Option<TraceContext>) -> Self {
+        let (admitted_ns, attempts, stages) = Default::default();
+        Self { begun, admitted_ns, attempts, sampled, stages }
     }
 
     /// The call's span; `None`: nobody looks at its trace.
     pub fn sampled(&self) -> Option<&TraceContext> {
-        self.sampled.get()
+        self.sampled.as_ref()
     }
 
     /// A stage has judged.
@@ -78,15 +82,18 @@ impl Trail {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The stages have let the call through.
+    /// The stages have let the call through; only the first word counts.
     pub fn admitted(&self, now: Instant) {
-        // A call is let through once.
-        let _ = self.admitted.set(now);
+        if self.admitted_ns.load(Ordering::Relaxed) == 0 {
+            let passed_ns = now.saturating_duration_since(self.begun).as_nanos();
+            let passed_ns = u64::try_from(passed_ns).unwrap_or(u64::MAX).max(1);
+            self.admitted_ns.store(passed_ns, Ordering::Relaxed);
+        }
     }
 
-    /// When the stages had let it through.
-    pub fn admitted_at(&self) -> Option<Instant> {
-        self.admitted.get().copied()
+    /// How long the stages took to let it through; `None`: they have not.
+    pub fn admitted_after(&self) -> Option<Duration> {
+        Some(self.admitted_ns.load(Ordering::Relaxed)).filter(|ns| *ns != 0).map(Duration::from_nanos)
     }
 
     /// An attempt begins; gives its number, from 0.
@@ -110,8 +117,9 @@ impl Trail {
         }
     }
 
-    pub fn attempts(&self) -> Attempts {
-        self.lock().clone()
+    /// The attempts so far; no other begins or ends while they are looked at.
+    pub fn attempts(&self) -> impl Deref<Target = Attempts> {
+        self.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, Attempts> {
@@ -132,8 +140,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_call_is_let_through_once() {
+        let start = Instant::now();
+        let trail = Trail::new(start, None);
+        assert_eq!(trail.admitted_after(), None);
+        trail.admitted(start + Duration::from_millis(3));
+        trail.admitted(start + Duration::from_millis(9));
+        assert_eq!(trail.admitted_after(), Some(Duration::from_millis(3)));
+        let trail = Trail::new(start, None);
+        trail.admitted(start);
+        assert_eq!(trail.admitted_after(), Some(Duration::from_nanos(1)), "at once, and yet through");
+    }
+
+    #[test]
     fn attempts_are_kept_up_to_a_bound_and_counted_beyond() {
-        let (trail, start) = (Trail::default(), Instant::now());
+        let start = Instant::now();
+        let trail = Trail::new(start, None);
         let at = |ms: usize| start + Duration::from_millis(ms as u64);
         assert_eq!(trail.attempts().duration(at(9)), None);
         for number in 0..ATTEMPTS_MAX + 2 {

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -20,7 +21,7 @@ use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
 use super::otlp::{
-    EXPORT, ExportRequest, ExportResponse, KeyValue, Resource, ResourceSpans, Scope, ScopeSpans, Span,
+    EXPORT, ExportRequest, ExportResponse, KeyValue, Resource, ResourceSpans, Scope, ScopeSpans,
 };
 use super::{Queues, lock};
 use crate::telemetry::WorkerMetrics;
@@ -98,7 +99,7 @@ impl Exporter {
     }
 
     /// Sends one batch, as often as the collector asks for another time.
-    async fn export(&mut self, spans: Vec<Span>) {
+    async fn export(&mut self, spans: Vec<Bytes>) {
         let count = spans.len() as u64;
         let scope = Scope { name: "transom".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
         let scope_spans = vec![ScopeSpans { scope: Some(scope), spans }];

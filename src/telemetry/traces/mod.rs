@@ -15,13 +15,13 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use tonic::transport::Endpoint;
 
 use super::WorkerMetrics;
 use crate::policy::sampling::Share;
 use export::Exporter;
-use otlp::Span;
 
 pub use tracer::{Seen, Tracer};
 
@@ -65,7 +65,8 @@ type Queues = Arc<Mutex<Vec<Arc<Queue>>>>;
 /// One worker's spans on their way to the thread that exports.
 #[derive(Debug)]
 struct Queue {
-    spans: Mutex<Vec<Span>>,
+    /// Written already.
+    spans: Mutex<Vec<Bytes>>,
     spans_max: usize,
     metrics: Arc<WorkerMetrics>,
 }
@@ -107,14 +108,14 @@ impl Traces {
 
 impl Queue {
     /// Leaves the spans of a call; those that find no room are dropped and counted.
-    fn push(&self, call: Vec<Span>) {
+    fn push(&self, call: Vec<Bytes>) {
         let mut spans = lock(&self.spans);
         let room = self.spans_max.saturating_sub(spans.len());
         self.metrics.trace_spans_dropped.add(call.len().saturating_sub(room) as u64);
         spans.extend(call.into_iter().take(room));
     }
 
-    fn take(&self) -> Vec<Span> {
+    fn take(&self) -> Vec<Bytes> {
         std::mem::take(&mut lock(&self.spans))
     }
 }

@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+
 use super::Queue;
-use super::otlp::{ERROR, KeyValue, Kind, Span, SpanStatus};
+use super::otlp::{Kind, Span};
 use crate::policy::balance::mix;
 use crate::policy::sampling::{Point, Share};
 use crate::policy::trace_context::{RANDOM, SAMPLED, TraceContext, TraceId};
-use crate::policy::trail::{Attempt, Trail};
+use crate::policy::trail::{Attempt, Attempts, Trail};
 use crate::status::Code;
 use crate::telemetry::access_log::Entry;
 
@@ -42,6 +44,7 @@ pub struct Seen<'c> {
     /// The caller's.
     pub parent: Option<TraceContext>,
     pub trail: &'c Trail,
+    pub attempts: &'c Attempts,
     pub started: Instant,
     pub ended: Instant,
 }
@@ -82,68 +85,48 @@ impl Tracer {
 }
 
 /// All spans of a call, the longest first.
-fn spans(seen: &Seen<'_>, now_unix: SystemTime, now: Instant) -> Vec<Span> {
+fn spans(seen: &Seen<'_>, now_unix: SystemTime, now: Instant) -> Vec<Bytes> {
     let now_ns = now_unix.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let at = |moment: Instant| {
         let ago_ns = now.saturating_duration_since(moment).as_nanos();
         u64::try_from(now_ns.saturating_sub(ago_ns)).unwrap_or(u64::MAX)
     };
-    let new =
-        |span: &TraceContext, parent: &[u8], name: String, kind: Kind, from: Instant, to: Instant| Span {
-            trace_id: span.trace_id.0.to_vec(),
-            span_id: span.parent_id.to_vec(),
-            trace_state: String::new(),
-            parent_span_id: parent.to_vec(),
-            name,
-            kind: kind.into(),
-            start_time_unix_nano: at(from),
-            end_time_unix_nano: at(to),
-            attributes: Vec::new(),
-            status: None,
-            flags: span.flags.into(),
-        };
-    let Seen { entry, span, .. } = seen;
-    let parent = seen.parent.map(|parent| parent.parent_id.to_vec()).unwrap_or_default();
-    let name = [entry.verb, entry.template.unwrap_or_default()].join(" ");
-    let server = Span {
-        attributes: of_server(seen),
-        status: (entry.http_number >= 500).then(|| failed(entry.reason.unwrap_or_default())),
-        ..new(span, &parent, name.trim_end().to_owned(), Kind::Server, seen.started, seen.ended)
-    };
-    let stages = seen.trail.stages();
-    let stages = stages.iter().enumerate().map(|(number, stage)| {
-        let name = format!("stage {}", stage.name);
-        new(&span.stage(number), &span.parent_id, name, Kind::Internal, stage.begun, stage.ended)
-    });
-    let attempts = seen.trail.attempts().kept;
-    let attempts = attempts.iter().map(|attempt| {
-        let (ended, code) = attempt.ended.unzip();
-        let name = path(entry.method.unwrap_or_default());
-        let to = ended.unwrap_or(seen.ended);
-        Span {
-            attributes: of_attempt(entry, attempt),
-            status: code.filter(|code| *code != Code::Ok).map(|code| failed(code.name())),
-            ..new(&span.attempt(attempt.number), &span.parent_id, name, Kind::Client, attempt.begun, to)
-        }
-    });
-    std::iter::once(server).chain(stages).chain(attempts).collect()
+    let (stages, attempts) = (seen.trail.stages(), &seen.attempts.kept);
+    let mut spans = Vec::with_capacity(1 + stages.len() + attempts.len());
+    spans.push(of_server(seen, [at(seen.started), at(seen.ended)]));
+    for (number, stage) in stages.iter().enumerate() {
+        let (own, times) = (seen.span.stage(number), [at(stage.begun), at(stage.ended)]);
+        let name = ["stage ", stage.name];
+        spans.push(Span::open(&own, &seen.span.parent_id, Kind::Internal, &name, times).finish());
+    }
+    for attempt in attempts {
+        let ended = attempt.ended.map_or(seen.ended, |(ended, _)| ended);
+        spans.push(of_attempt(seen, attempt, [at(attempt.begun), at(ended)]));
+    }
+    spans
 }
 
 /// Semantic conventions for HTTP, "HTTP server span".
-fn of_server(Seen { entry, scheme, .. }: &Seen<'_>) -> Vec<KeyValue> {
-    let mut attributes = vec![
-        KeyValue::text("http.request.method", entry.verb),
-        KeyValue::text("url.scheme", *scheme),
-        KeyValue::text("url.path", entry.path),
-        KeyValue::integer("http.response.status_code", entry.http_number.into()),
-        KeyValue::text("client.address", entry.client.to_string()),
-        KeyValue::text("network.protocol.version", entry.protocol.trim_start_matches("HTTP/")),
-        KeyValue::text("transom.listener", entry.listener),
-        KeyValue::text("transom.request_id", String::from_utf8_lossy(entry.request_id)),
-        KeyValue::text("transom.code", entry.code.name()),
-    ];
+fn of_server(seen: &Seen<'_>, times: [u64; 2]) -> Bytes {
+    let Seen { entry, scheme, .. } = seen;
+    let parent = seen.parent.as_ref().map_or(&[][..], |parent| &parent.parent_id);
+    let name: &[&str] = match entry.template {
+        Some(template) => &[entry.verb, " ", template],
+        None => &[entry.verb],
+    };
+    let mut span = Span::open(&seen.span, parent, Kind::Server, name, times);
+    span.text("http.request.method", entry.verb);
+    span.text("url.scheme", scheme);
+    span.text("url.path", entry.path);
+    span.integer("http.response.status_code", entry.http_number.into());
+    span.text("client.address", &entry.client.to_string());
+    span.text("network.protocol.version", entry.protocol.trim_start_matches("HTTP/"));
+    span.text("transom.listener", entry.listener);
+    span.text("transom.request_id", &String::from_utf8_lossy(entry.request_id));
+    span.text("transom.code", entry.code.name());
     let user_agent = entry.user_agent.map(String::from_utf8_lossy);
-    let error = (entry.http_number >= 500).then(|| entry.reason.unwrap_or(entry.code.name()));
+    let is_error = entry.http_number >= 500;
+    let error = is_error.then(|| entry.reason.unwrap_or(entry.code.name()));
     for (key, value) in [
         ("http.route", entry.template),
         ("server.address", entry.host),
@@ -156,39 +139,37 @@ fn of_server(Seen { entry, scheme, .. }: &Seen<'_>) -> Vec<KeyValue> {
         ("transom.cache", entry.cache),
         ("transom.fallback", entry.fallback),
     ] {
-        attributes.extend(value.map(|value| KeyValue::text(key, value)));
+        if let Some(value) = value {
+            span.text(key, value);
+        }
     }
-    attributes
+    if is_error {
+        span.fail(entry.reason.unwrap_or_default());
+    }
+    span.finish()
 }
 
 /// Semantic conventions for RPC, "gRPC", client side.
-fn of_attempt(entry: &Entry<'_>, attempt: &Attempt) -> Vec<KeyValue> {
-    let (service, method) = entry.method.and_then(|method| method.rsplit_once('.')).unwrap_or_default();
-    let mut attributes = vec![
-        KeyValue::text("rpc.system", "grpc"),
-        KeyValue::text("rpc.service", service),
-        KeyValue::text("rpc.method", method),
-        KeyValue::text("server.address", attempt.endpoint.host()),
-    ];
-    attributes.extend(attempt.endpoint.port_u16().map(|port| KeyValue::integer("server.port", port.into())));
+fn of_attempt(seen: &Seen<'_>, attempt: &Attempt, times: [u64; 2]) -> Bytes {
+    // `package.Service.Method` → `package.Service/Method`.
+    let (service, method) = seen.entry.method.and_then(|method| method.rsplit_once('.')).unwrap_or_default();
+    let own = seen.span.attempt(attempt.number);
+    let mut span = Span::open(&own, &seen.span.parent_id, Kind::Client, &[service, "/", method], times);
+    span.text("rpc.system", "grpc");
+    span.text("rpc.service", service);
+    span.text("rpc.method", method);
+    span.text("server.address", attempt.endpoint.host());
+    if let Some(port) = attempt.endpoint.port_u16() {
+        span.integer("server.port", port.into());
+    }
     if let Some((_, code)) = attempt.ended {
-        attributes.push(KeyValue::integer("rpc.grpc.status_code", code.number().into()));
+        span.integer("rpc.grpc.status_code", code.number().into());
         if code != Code::Ok {
-            attributes.push(KeyValue::text("error.type", code.name()));
+            span.text("error.type", code.name());
+            span.fail(code.name());
         }
     }
-    attributes
-}
-
-fn failed(why: &str) -> SpanStatus {
-    SpanStatus { message: why.to_owned(), code: ERROR }
-}
-
-/// `package.Service.Method` → `package.Service/Method`.
-fn path(method: &str) -> String {
-    method
-        .rsplit_once('.')
-        .map_or_else(|| method.to_owned(), |(service, method)| format!("{service}/{method}"))
+    span.finish()
 }
 
 #[cfg(test)]
@@ -227,7 +208,7 @@ mod tests {
         let metrics = Metrics::new();
         let tracer = tracer(0, 3, &metrics);
         let dropped = || metrics.sum(|w| w.trace_spans_dropped.value());
-        let call = || vec![Span::default(), Span::default()];
+        let call = || vec![Bytes::new(); 2];
         tracer.queue.push(call());
         assert_eq!(dropped(), 0);
         tracer.queue.push(call());

@@ -117,8 +117,7 @@ impl Door for Clocked {
         let address = IpAddr::from([127, 0, 0, 1]);
         let client = Client::new(address, address, "http");
         let id = HeaderValue::from_static("1");
-        let mut exchange =
-            Exchange::new(self.snapshot.clone(), &head, client, 0, id, Instant::now(), Arc::default());
+        let mut exchange = Exchange::new(self.snapshot.clone(), &head, client, 0, id, Instant::now());
         let outcome = match frontend.open(&mut exchange, head, ClientBody::empty()) {
             Ok(call) => self.stages.clone().oneshot(call).await,
             Err(status) => Err(status.into()),
