@@ -27,11 +27,8 @@ impl RequestIds {
 
     /// The id that the client gave, or a fresh one.
     pub fn choose(&self, headers: &HeaderMap) -> HeaderValue {
-        headers
-            .get(X_REQUEST_ID)
-            .filter(|value| is_acceptable(value))
-            .cloned()
-            .unwrap_or_else(|| self.fresh())
+        let own = headers.get(X_REQUEST_ID).filter(|value| is_acceptable(value)).cloned();
+        own.map_or_else(|| self.fresh(), unindexed)
     }
 
     /// A fresh id, for a request of which nothing is known.
@@ -44,8 +41,17 @@ impl RequestIds {
         for (pair, byte) in pairs.iter_mut().zip([high.to_be_bytes(), low.to_be_bytes()].as_flattened()) {
             *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         }
-        HeaderValue::from_bytes(&text).expect("hexadecimal digits are a header value")
+        unindexed(HeaderValue::from_bytes(&text).expect("hexadecimal digits are a header value"))
     }
+}
+
+/// A value that no other request repeats.
+///
+/// RFC 7541, section 6.2: HPACK keeps what may come again, and what differs in each request puts out of its table what
+/// they have in common. To h2, what is sensitive is all that is not to be kept.
+pub fn unindexed(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 fn is_acceptable(value: &HeaderValue) -> bool {

@@ -11,6 +11,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::balance::mix;
+use super::request_id::unindexed;
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -99,7 +100,7 @@ impl From<TraceContext> for HeaderValue {
         put_hex(&context.trace_id.0, &mut before[3..35]);
         put_hex(&context.parent_id, &mut before[36..52]);
         put_hex(&[context.flags], flags);
-        Self::from_bytes(&text).expect("digits and hyphens are a header value")
+        unindexed(Self::from_bytes(&text).expect("digits and hyphens are a header value"))
     }
 }
 

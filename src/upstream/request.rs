@@ -25,6 +25,7 @@ use super::connection::Lease;
 use super::endpoint::Endpoint;
 use super::{Failure, UpstreamConfig, frame, status};
 use crate::policy::concurrency::Priority;
+use crate::policy::request_id::unindexed;
 use crate::policy::retry::RetryRules;
 use crate::policy::trail::Trail;
 use crate::status::{Code, Status};
@@ -198,7 +199,7 @@ fn timeout_value(timeout: Duration) -> HeaderValue {
     let mut digits = itoa::Buffer::new();
     let mut text = digits.format(value).as_bytes().to_vec();
     text.push(letter);
-    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("digits and a letter")
+    unindexed(HeaderValue::from_maybe_shared(Bytes::from(text)).expect("digits and a letter"))
 }
 
 /// The task that sends a stream of messages; dropping this ends it, which resets the stream when it
