@@ -12,6 +12,7 @@ use super::flags::LogFlag;
 use super::serve::serve;
 use crate::config::Config;
 use crate::config::descriptors::{Descriptors, Source};
+use crate::config::openapi::OpenApi;
 use crate::config::services::Service;
 use crate::demo::{Backend, DESCRIPTORS, Library};
 
@@ -63,6 +64,9 @@ fn config(backend: &Backend, public: SocketAddr, admin: SocketAddr) -> Config {
     config.listeners.public.bind = public;
     config.listeners.admin.bind = admin;
     config.routes.unannotated = true;
+    if let Some(surface) = config.surfaces.first_mut() {
+        surface.openapi = Some(OpenApi::default());
+    }
     config
 }
 
@@ -72,6 +76,7 @@ fn guide(library: &str, public: SocketAddr, admin: SocketAddr) -> String {
     format!(
         "library service   {library} (gRPC)
 gateway           {base}
+docs              {base}/docs and {base}/openapi.json
 admin             http://{admin}/healthz /readyz /metrics
 
 Try:

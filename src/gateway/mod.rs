@@ -21,6 +21,7 @@ mod listeners;
 mod meter;
 pub mod online;
 mod openapi;
+mod pages;
 mod protection;
 mod purge;
 mod reload;
@@ -28,6 +29,7 @@ mod revocations;
 mod settings;
 mod snapshot;
 mod surfaces;
+mod swagger_ui;
 mod tokens;
 mod told;
 
@@ -41,7 +43,7 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderMap, Request, Response};
 use tower::ServiceExt;
 
-use crate::call::{BoundedBody, Client, ClientBody};
+use crate::call::{BoundedBody, Client, ClientBody, Failure, Reply};
 use crate::config::finding::Finding;
 use crate::config::{Config, LoadError};
 use crate::frontend::{self, Exchange};
@@ -74,6 +76,7 @@ pub use reload::Origin;
 use background::Background;
 use contents::Contents;
 use meter::{Counted, Meter, Metered};
+use pages::{Pages, Wanted};
 use purge::Purger;
 use reload::Serving;
 use snapshot::{Ground, Kept};
@@ -394,6 +397,7 @@ impl HandlerWorker for Worker {
         let client = client(peer, &head.headers, snapshot.proxies.get(listener));
         let mut exchange = Exchange::new(snapshot, &head, client, listener, request_id, started);
         let mut tally = self.meter.begin(&exchange, &head, &peer.listener);
+        let wanted = exchange.snapshot.live.get::<Arc<Pages>>().and_then(|pages| pages.wanted(&head));
         let body = ClientBody::new(Counted { body, notes: exchange.notes.clone() });
         let opened = frontend.open(&mut exchange, head, body);
         tally.led(&exchange);
@@ -402,12 +406,19 @@ impl HandlerWorker for Worker {
                 tally.opened(&mut call.metadata);
                 self.stages.clone().oneshot(call).await
             }
-            Err(status) => Err(status.into()),
+            Err(status) => page(&exchange, wanted).await.unwrap_or_else(|| Err(status.into())),
         };
         let response = frontend::respond(frontend, &mut exchange, tally.judged(outcome));
         self.metrics.headers_dropped.add(exchange.dropped_headers as u64);
         tally.measure(response)
     }
+}
+
+/// A page of the surface, for a request that no route of it matches.
+async fn page(exchange: &Exchange, wanted: Option<Wanted>) -> Option<Result<Reply, Failure>> {
+    let wanted = wanted.filter(|_| exchange.binding.is_none())?;
+    let pages = exchange.snapshot.live.get::<Arc<Pages>>()?;
+    Some(pages.answer(exchange, &wanted).await?.map_err(Failure::from))
 }
 
 /// Where a request comes from.

@@ -10,8 +10,8 @@ use super::backend_tls::Handles;
 use super::contents::{self, Contents};
 use super::expressions::Expressions;
 use super::{
-    access, auth, authorization, backend_tls, cache, clusters, fallback, limits, meter, openapi, protection,
-    surfaces,
+    access, auth, authorization, backend_tls, cache, clusters, fallback, limits, meter, openapi, pages,
+    protection, surfaces,
 };
 use crate::config::Config;
 use crate::config::effective::Effective;
@@ -75,12 +75,15 @@ pub(super) fn build(
     };
     let effective = Effective::all(config);
     let (surfaces, mut warnings) = surfaces::build(config, &effective, &schema, &rules)?;
+    let pages = pages::Pages::new(config);
+    warnings.extend(pages.iter().flat_map(|pages| pages.shadowed(config, &surfaces)));
     warnings.extend(protection::doubtful(config, &effective, &surfaces));
     warnings.extend(fallback::doubtful(config, &effective, &surfaces));
     let before = ground.previous.and_then(|(config, before)| Some((config, before.live.get()?)));
     let (tls, of_tls) = backend_tls::build(config, ground.background, before)?;
     warnings.extend(of_tls);
     let mut live = live(config, &effective, &schema, &surfaces, tls, ground)?;
+    pages.map(|pages| live.insert(Arc::new(pages)));
     live.insert(meter::Routes::new(&ground.metrics.stats, &surfaces));
     let snapshot = Snapshot {
         schema,

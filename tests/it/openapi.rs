@@ -1,12 +1,12 @@
-//! The OpenAPI document, by people who did not make it: a validator of the specification, and the replies of
-//! the demo against the schemas that it promises.
+//! The OpenAPI document, by people who did not make it: a validator of the specification, and readers of what
+//! a surface serves.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{require, shared};
+use crate::support::{Directory, Gateway, require, shared};
 
 /// Writes a document and returns where it is.
 fn written(name: &str, arguments: &[&str]) -> String {
@@ -132,4 +132,85 @@ surfaces:
     check("/components/securitySchemes/corp/openIdConnectUrl", url.into());
     check("/components/securitySchemes/key/name", "x-key".into());
     assert_eq!(json["paths"].as_object().map(serde_json::Map::len), Some(2));
+}
+
+/// The library's gateway with this section of its surface.
+async fn library(openapi: &str) -> Gateway {
+    let set = Path::new(env!("CARGO_MANIFEST_DIR")).join("descriptors/library.binpb");
+    let directory = Directory::new("openapi");
+    let file = directory.path().join("transom.yaml");
+    let text = format!(
+        "version: 1\ndescriptors: [{{ file: {} }}]\nroutes: {{ unannotated: true }}\nservices: {{ api: {{ endpoints: {{ static: [\"http://127.0.0.1:1\"] }} }} }}\nsurfaces: {{ web: {{ {openapi} }} }}\n",
+        set.display()
+    );
+    std::fs::write(&file, text).expect("a configuration file");
+    Gateway::start(&["--config", file.to_str().expect("a path in UTF-8")]).await
+}
+
+#[tokio::test]
+async fn a_surface_serves_its_document_and_its_page() {
+    let gateway = library("openapi: {}").await;
+    let client = reqwest::Client::new();
+    let url = |path: &str| format!("http://{}{path}", gateway.address);
+    let get = async |path: &str| client.get(url(path)).send().await.expect("a reply");
+
+    let reply = get("/openapi.json").await;
+    assert_eq!(reply.status(), 200);
+    assert_eq!(reply.headers()["content-type"], "application/json");
+    let etag = reply.headers()["etag"].clone();
+    let json: Value = serde_json::from_slice(&reply.bytes().await.expect("a body")).expect("JSON");
+    assert_eq!(json["info"]["title"], "library.v1");
+    let known =
+        client.get(url("/openapi.json")).header("if-none-match", &etag).send().await.expect("a reply");
+    assert_eq!((known.status().as_u16(), known.headers()["etag"].clone()), (304, etag.clone()));
+    let compressed = client.get(url("/openapi.json")).header("accept-encoding", "gzip").send().await;
+    assert_eq!(compressed.expect("a reply").headers()["content-encoding"], "gzip");
+    let head = client.head(url("/openapi.json")).send().await.expect("a reply");
+    assert_eq!((head.status().as_u16(), head.headers()["etag"].clone()), (200, etag));
+
+    let reply = get("/openapi.yaml").await;
+    assert_eq!(reply.headers()["content-type"], "application/yaml");
+    let yaml: Value = serde_saphyr::from_slice(&reply.bytes().await.expect("a body")).expect("YAML");
+    assert_eq!(yaml, json);
+
+    let reply = get("/docs").await;
+    let policy = reply.headers()["content-security-policy"].to_str().expect("ASCII").to_owned();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
+    let page = reply.text().await.expect("text");
+    for file in ["/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/start.js"] {
+        assert!(page.contains(file), "{file}");
+        assert_eq!(get(file).await.status(), 200, "{file}");
+    }
+    assert!(!page.contains("://"), "the page asks nobody else: {page}");
+    assert_eq!(get("/docs/other").await.status(), 404);
+    let posted = client.post(url("/openapi.json")).send().await.expect("a reply");
+    assert_eq!(posted.status(), 404);
+}
+
+#[tokio::test]
+async fn nothing_is_served_that_nobody_asked_for() {
+    for (openapi, document, docs) in [
+        ("", 404, 404),
+        ("openapi: { path: off }", 404, 404),
+        ("openapi: { docs: off }", 200, 404),
+        ("openapi: { path: /api/v1.json, docs: /try }", 404, 404),
+    ] {
+        let gateway = library(openapi).await;
+        let status = async |path: &str| {
+            let reply = reqwest::get(format!("http://{}{path}", gateway.address)).await.expect("a reply");
+            reply.status().as_u16()
+        };
+        assert_eq!((status("/openapi.json").await, status("/docs").await), (document, docs), "{openapi}");
+        if openapi.contains("/try") {
+            assert_eq!((status("/api/v1.json").await, status("/try").await), (200, 200));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_route_goes_before_a_page() {
+    let gateway = library("openapi: { path: /v1/shelves, docs: off }").await;
+    let reply = reqwest::get(format!("http://{}/v1/shelves", gateway.address)).await.expect("a reply");
+    // The backend is not there.
+    assert_eq!(reply.status(), 503);
 }
