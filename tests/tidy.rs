@@ -34,7 +34,7 @@ const ROOMS: &[Room] = &[
     Room { name: "schema", rooms: &[], forbidden: PURE },
     Room { name: "codec", rooms: &["status", "schema"], forbidden: PURE },
     Room { name: "route", rooms: &["status", "schema", "codec"], forbidden: PURE },
-    Room { name: "graphql", rooms: &["schema", "route"], forbidden: PURE },
+    Room { name: "graphql", rooms: &["status", "schema", "codec", "route"], forbidden: PURE },
     Room { name: "openapi", rooms: &["schema", "codec", "route"], forbidden: PURE },
     Room { name: "policy", rooms: &["status", "codec"], forbidden: PURE },
     Room { name: "snapshot", rooms: &["schema", "codec", "route", "policy"], forbidden: PURE },

@@ -13,4 +13,4 @@ pub(crate) mod time;
 pub mod wire;
 
 pub use decode::{TextError, check_required, field_to_wire, json_to_wire, leaf_paths, text_to_wire};
-pub use encode::{field_to_json, selected_to_json, wire_to_json};
+pub use encode::{MapKey, field_to_json, json, selected_to_json, wire_to_json};

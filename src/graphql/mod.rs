@@ -3,16 +3,18 @@
 //! ```text
 //! exposed methods + schema → Model → SDL
 //! text → Document, checked against the Model; with variables → requests, and answers to introspection
+//! reply bytes → projection → response JSON
 //! ```
 //!
-//! May import `schema` and `route`. Never calls a backend, and never sees a header: what a client sends is a
-//! document and its variables.
+//! May import `schema`, `route`, `codec` and `status`. Never calls a backend, and never sees a header: what a client
+//! sends is a document and its variables.
 
 pub mod coerce;
 pub mod collect;
 pub mod document;
 pub mod introspect;
 pub mod model;
+pub mod projection;
 pub mod sdl;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,8 @@ pub struct Key {
 const BLOCK_LEN: usize = 32;
 
 impl Key {
-    pub(super) fn of(name: &str) -> Self {
+    /// The member text of a name.
+    pub fn of(name: &str) -> Self {
         let quoted = serde_json::to_string(name).expect("a string serializes");
         let text = format!(",{quoted}:").into_bytes();
         let mut block = [b' '; BLOCK_LEN];

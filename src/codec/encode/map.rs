@@ -14,15 +14,15 @@ use super::list::Occurrences;
 use super::message::Form;
 use super::value::low;
 use super::{Encoder, Result, Written, number, text};
-use crate::codec::wire::{Reader, unzigzag32, unzigzag64};
+use crate::codec::wire::{Reader, WireError, unzigzag32, unzigzag64};
 use crate::schema::plan::{FieldPlan, Kind};
 
 /// How many keys are compared one by one before they go into a table.
 const KEYS_COMPARED_MAX: usize = 16;
 
 /// A map key, by which entries are the same.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Key<'w> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Key<'w> {
     Bool(bool),
     Signed(i64),
     Unsigned(u64),
@@ -140,7 +140,25 @@ impl Encoder<'_> {
 }
 
 impl<'w> Key<'w> {
-    fn read(kind: Kind, reader: &mut Reader<'w>) -> Result<Self> {
+    /// The key of a map's entry; an absent one is the default of its kind.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the entry.
+    pub fn of_entry(kind: Kind, entry: &'w [u8]) -> std::result::Result<Self, WireError> {
+        let mut key = Reader::new(&[0; 8]);
+        let mut reader = Reader::new(entry);
+        while !reader.is_empty() {
+            let (number, wire_type) = reader.tag()?;
+            if number == 1 && wire_type == kind.wire_type() {
+                key = reader;
+            }
+            reader.skip(number, wire_type)?;
+        }
+        Self::read(kind, &mut key)
+    }
+
+    fn read(kind: Kind, reader: &mut Reader<'w>) -> std::result::Result<Self, WireError> {
         Ok(match kind {
             Kind::Bool => Self::Bool(reader.varint()? != 0),
             Kind::Int32 => Self::Signed(low(reader.varint()?).cast_signed().into()),

@@ -14,6 +14,7 @@
 
 mod any;
 mod error;
+pub mod json;
 mod list;
 mod map;
 mod message;
@@ -35,6 +36,8 @@ use crate::schema::Schema;
 use crate::schema::plan::{FieldPlan, MessageId, MessagePlan, WellKnown};
 use crate::status::Status;
 use error::{Failure, Fault, Result};
+
+pub use map::Key as MapKey;
 
 /// Writes the message type `message` in `wire` to `out` as JSON.
 ///

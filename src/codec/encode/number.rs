@@ -16,7 +16,7 @@ const ZEROS: u64 = u64::MAX / 255 * b'0' as u64;
 const PARTS: u64 = 10_000;
 
 /// An integer type of protobuf.
-pub(super) trait Integer: Copy {
+pub trait Integer: Copy {
     fn is_negative(self) -> bool;
     fn magnitude(self) -> u64;
 }
@@ -147,8 +147,8 @@ integers! {
     u64: |_| false, |value| value;
 }
 
-/// What [`float`] asks of `f32` and `f64`.
-pub(super) trait Float: zmij::Float {
+/// A floating-point type of protobuf.
+pub trait Float: zmij::Float {
     fn is_negative(self) -> bool;
 
     /// The magnitude in ten-thousandths, where that says all: where no other decimal of as few digits

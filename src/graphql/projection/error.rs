@@ -1,0 +1,76 @@
+//! Field errors: what could not be told, where in the response, and where the document asks for it.
+
+use crate::codec::wire::WireError;
+use crate::status::{Code, Status};
+
+/// A place in the document, both from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Location {
+    pub line: u32,
+    pub column: u32,
+}
+
+/// A step of the path from the response's `data` to a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A name, or the alias in its place.
+    Key(Box<str>),
+    /// A place in a list.
+    Index(usize),
+}
+
+/// Why a field is null, or why its parent is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    pub path: Box<[Step]>,
+    pub location: Location,
+    pub status: Status,
+}
+
+/// The errors of one operation, of which only so many are kept.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Errors {
+    pub kept: Vec<FieldError>,
+    /// Those that were not kept.
+    pub more: usize,
+}
+
+/// How many errors of one operation are told: a list may hold any number of values that cannot be.
+pub const ERRORS_MAX: usize = 100;
+
+impl Errors {
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Keeps what `error` makes, within the bound.
+    pub fn push(&mut self, error: impl FnOnce() -> FieldError) {
+        if self.kept.len() < ERRORS_MAX { self.kept.push(error()) } else { self.more += 1 }
+    }
+}
+
+/// What is wrong with one value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("the backend's value {0} is none of `{1}`")]
+    Enum(i32, Box<str>),
+    #[error("the backend's number is not finite")]
+    NotFinite,
+    #[error("the backend's string is not valid UTF-8")]
+    Utf8,
+    #[error("the backend's message has no such value, which it must have")]
+    Missing,
+    #[error("{}", .0.message)]
+    Json(Box<Status>),
+}
+
+impl Fault {
+    pub(super) fn status(self) -> Status {
+        match self {
+            Self::Json(status) => *status,
+            fault => Status::backend(Code::Internal, fault.to_string()).with_reason("INVALID_VALUE"),
+        }
+    }
+}
