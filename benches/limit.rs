@@ -95,7 +95,7 @@ fn call(snapshot: Arc<Snapshot>, address: IpAddr) -> Call {
         notes: Arc::new(Notes::default()),
         limited: None,
         held: Vec::new(),
-        payload: Payload { captures, body: ClientBody::empty() },
+        payload: Payload::Http { captures, body: ClientBody::empty() },
         snapshot: snapshot.clone(),
     }
 }

@@ -1,7 +1,7 @@
 //! What travels between the rooms: [`Call`] inwards from a frontend, [`Reply`] back.
 //!
 //! Neutral ground: http and bytes, no runtime. A frontend (room 4) opens a `Call` from a request's head; the
-//! body stays unread in [`Payload::body`] until the transcoder (room 6) pulls it, after the stages
+//! body stays unread in its [`Payload`] until the transcoder (room 6) pulls it, after the stages
 //! have judged the head. The one `Arc<Snapshot>` taken for the request travels in the call, so that a
 //! reload never changes a request in flight.
 
@@ -115,13 +115,15 @@ pub struct Notes {
     trail: OnceLock<Arc<Trail>>,
 }
 
-/// What the client sent, unread: the transcoder binds it to the request message.
-pub struct Payload {
-    pub captures: Captures,
-    pub body: ClientBody,
+/// What the request message is made of.
+pub enum Payload {
+    /// What the client sent, unread: the transcoder binds it to the request message.
+    Http { captures: Captures, body: ClientBody },
+    /// The request message itself. The reply stays in wire form, too.
+    Wire(Bytes),
 }
 
-/// What comes back from a backend, in the client's payload format, not yet framed for its protocol.
+/// What comes back from a backend, in the payload format that the call asks for, not yet framed for its protocol.
 pub struct Reply {
     /// The backend's response metadata, unfiltered.
     pub metadata: HeaderMap,
@@ -155,18 +157,24 @@ impl Call {
         }
     }
 
-    /// The decoded text of a field of the request message, as path or query have it.
+    /// The decoded text of a field of the request message, as path or query have it, or would.
     pub fn field_text(&self, field: &str) -> Option<Cow<'_, str>> {
         let Self { snapshot, binding, payload, .. } = self;
-        let head = route::Head { captures: &payload.captures, query: self.query() };
-        binding.field_text(&snapshot.schema, &snapshot.binding, snapshot.json.depth_max, head, field)
+        match payload {
+            Payload::Http { captures, .. } => {
+                let head = route::Head { captures, query: self.query() };
+                binding.field_text(&snapshot.schema, &snapshot.binding, snapshot.json.depth_max, head, field)
+            }
+            Payload::Wire(message) => binding.wire_text(&snapshot.schema, message, field),
+        }
     }
 
     /// Bytes that are looked through for it.
     pub fn field_bytes(&self, field: &str) -> usize {
-        match self.binding.source(&self.snapshot.schema, field) {
-            Some(route::Source::Query) => self.query().len(),
-            Some(route::Source::Path) | None => 0,
+        match (&self.payload, self.binding.source(&self.snapshot.schema, field)) {
+            (Payload::Wire(message), _) => message.len(),
+            (Payload::Http { .. }, Some(route::Source::Query)) => self.query().len(),
+            (Payload::Http { .. }, Some(route::Source::Path) | None) => 0,
         }
     }
 
@@ -180,6 +188,16 @@ fn hash_of_address(address: IpAddr) -> u64 {
         IpAddr::V4(address) => hash(&address.octets()),
         // RFC 6177, section 2: an end site has at least a /64, among whose addresses its devices change.
         IpAddr::V6(address) => hash(address.octets().first_chunk::<8>().expect("16 octets")),
+    }
+}
+
+impl Payload {
+    /// Whether there is a body that nobody has read.
+    pub fn has_body(&self) -> bool {
+        match self {
+            Self::Http { body, .. } => !body.is_empty(),
+            Self::Wire(_) => false,
+        }
     }
 }
 
@@ -337,6 +355,7 @@ impl Reply {
     pub fn map_messages(mut self, wrap: impl FnOnce(Messages) -> Messages) -> Self {
         self.body = match self.body {
             ReplyBody::Stream(messages) => ReplyBody::Stream(wrap(messages)),
+            ReplyBody::WireStream(messages) => ReplyBody::WireStream(wrap(messages)),
             ReplyBody::RawStream { content_type, messages } => {
                 ReplyBody::RawStream { content_type, messages: wrap(messages) }
             }
@@ -352,13 +371,17 @@ pub enum ReplyBody {
     Unary { json: Bytes, trailers: HeaderMap },
     /// Any number of messages, each as JSON.
     Stream(Messages),
+    /// Exactly one message, as the backend sent it: nothing is hidden of it yet.
+    Wire { message: Bytes, trailers: HeaderMap },
+    /// Any number of messages, each as the backend sent it.
+    WireStream(Messages),
     /// `google.api.HttpBody`: bytes as they are, under the content type that the message names.
     Raw { content_type: Option<HeaderValue>, body: Bytes, trailers: HeaderMap },
     /// A stream of `google.api.HttpBody`: bytes end to end, under the content type of the first.
     RawStream { content_type: Option<HeaderValue>, messages: Messages },
 }
 
-/// Transcoded messages of a server stream, pulled one at a time: a slow reader slows the backend.
+/// Messages of a server stream, pulled one at a time: a slow reader slows the backend.
 pub type Messages = Pin<Box<dyn Stream<Item = Result<Piece, Status>> + Send>>;
 
 /// One item of a server stream.

@@ -15,8 +15,6 @@ use super::stream::StreamBody;
 use super::{Exchange, Frontend, decompress, edge, render};
 use crate::call::{self, Call, ClientBody, Failure, Head, Payload, Reply, ReplyBody, ResponseBody};
 use crate::policy::deadline;
-use crate::policy::metadata::Peer;
-use crate::policy::request_id::X_REQUEST_ID;
 use crate::route::{Binding, Body, Captures, Match};
 use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
@@ -25,6 +23,7 @@ use crate::status::{Code, Status};
 pub(super) struct Rest;
 
 static JSON: HeaderValue = HeaderValue::from_static("application/json");
+static PROTOBUF: HeaderValue = HeaderValue::from_static("application/protobuf");
 
 impl Frontend for Rest {
     fn claims(&self, _head: &Parts) -> bool {
@@ -46,25 +45,14 @@ impl Frontend for Rest {
         let is_streaming = binding.client_streaming || binding.server_streaming;
         let bound = (!is_streaming).then_some(snapshot.rule(&binding).timeout);
         let timeout = timeout.into_iter().chain(bound).min();
-        let peer = Peer {
-            chain: exchange.client.chain.clone(),
-            scheme: HeaderValue::from_static(exchange.client.scheme),
-            host: exchange.client.host.clone(),
-        };
-        let (metadata, dropped) = snapshot.metadata.request(
-            &head.headers,
-            head.uri.authority().map(http::uri::Authority::as_str),
-            &peer,
-            &exchange.request_id,
-        );
-        exchange.dropped_headers += dropped;
+        let metadata = edge::metadata(exchange, &head);
         let service = snapshot.rule(&binding).service;
         Ok(Call {
             binding,
             service,
             metadata,
             deadline: timeout.and_then(|timeout| exchange.started.checked_add(timeout)),
-            payload: Payload { captures, body },
+            payload: Payload::Http { captures, body },
             head: Arc::new(Head {
                 method: head.method,
                 uri: head.uri,
@@ -84,13 +72,7 @@ impl Frontend for Rest {
             Ok(reply) => success(exchange, reply),
             Err(told) => failure(exchange, &told),
         };
-        response.headers_mut().insert(X_REQUEST_ID, exchange.request_id.clone());
-        for (name, value) in exchange.notes.take_reply_headers() {
-            response.headers_mut().append(name, value);
-        }
-        if exchange.is_head {
-            strip_body(&mut response);
-        }
+        edge::leave(exchange, &mut response);
         response
     }
 }
@@ -136,6 +118,14 @@ fn success(exchange: &mut Exchange, reply: Reply) -> Response<ResponseBody> {
         ReplyBody::Unary { json, trailers } => {
             (Some(JSON.clone()), full(json, wanted_trailers(exchange, &mut response, &trailers)))
         }
+        // Nobody asks for it here; it is what it is nevertheless.
+        ReplyBody::Wire { message, trailers } => {
+            (Some(PROTOBUF.clone()), full(message, wanted_trailers(exchange, &mut response, &trailers)))
+        }
+        ReplyBody::WireStream(messages) => {
+            let body = StreamBody::raw(messages, snapshot.clone(), exchange.wants_trailers);
+            (Some(PROTOBUF.clone()), ResponseBody::Stream(Box::pin(body)))
+        }
         ReplyBody::Stream(messages) => {
             let framing = exchange.framing;
             let body = StreamBody::framed(messages, framing, snapshot.clone(), exchange.wants_trailers);
@@ -154,7 +144,7 @@ fn success(exchange: &mut Exchange, reply: Reply) -> Response<ResponseBody> {
 }
 
 fn put_body(response: &mut Response<ResponseBody>, content_type: Option<HeaderValue>, body: ResponseBody) {
-    if forbids_body(response.status()) {
+    if edge::forbids_body(response.status()) {
         return;
     }
     if let Some(content_type) = content_type {
@@ -250,22 +240,6 @@ fn chosen_status(metadata: &HeaderMap) -> Option<StatusCode> {
     (200..400).contains(&number).then(|| StatusCode::from_u16(number).ok())?
 }
 
-/// RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5.
-fn forbids_body(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
 fn full(data: bytes::Bytes, trailers: Option<Box<HeaderMap>>) -> ResponseBody {
     ResponseBody::Full { data, trailers }
-}
-
-/// RFC 9110, section 9.3.2: the same header fields as for `GET`, `Content-Length` included.
-fn strip_body(response: &mut Response<ResponseBody>) {
-    use http_body::Body as _;
-    let body = std::mem::replace(response.body_mut(), ResponseBody::Empty);
-    if let Some(length) = body.size_hint().exact()
-        && !forbids_body(response.status())
-    {
-        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
 }

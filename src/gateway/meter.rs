@@ -154,7 +154,7 @@ impl Tally {
     }
 
     fn count_messages(&self, reply: Reply) -> Reply {
-        if matches!(reply.body, ReplyBody::Unary { .. } | ReplyBody::Raw { .. }) {
+        if matches!(reply.body, ReplyBody::Unary { .. } | ReplyBody::Wire { .. } | ReplyBody::Raw { .. }) {
             self.notes.sent_message();
         }
         let notes = Arc::clone(&self.notes);

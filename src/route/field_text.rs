@@ -13,6 +13,7 @@ use super::binding::{Binding, Body};
 use super::captures::Captures;
 use super::query;
 use super::request::BindingOptions;
+use crate::codec;
 use crate::schema::Schema;
 
 /// Where the head of a request has a field.
@@ -63,6 +64,14 @@ impl Binding {
                 values.next()
             }
         }
+    }
+}
+
+impl Binding {
+    /// The text of a field of a request message in wire form, as path or query would have it; `None` where it is
+    /// absent, and absence is a state of its own.
+    pub fn wire_text<'w>(&self, schema: &Schema, message: &'w [u8], field: &str) -> Option<Cow<'w, str>> {
+        codec::wire_to_text(schema, self.input, field, message)
     }
 }
 

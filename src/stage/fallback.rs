@@ -45,6 +45,8 @@ pub enum Body {
         content_type: Option<HeaderValue>,
         data: Bytes,
     },
+    /// As a backend would send it, for calls that want it so.
+    Wire(Bytes),
 }
 
 /// Tells the client that nobody was asked, and why.
@@ -69,6 +71,7 @@ impl Answer {
         let body = match self.body {
             Body::Json(json) => ReplyBody::Unary { json, trailers },
             Body::Raw { content_type, data } => ReplyBody::Raw { content_type, body: data, trailers },
+            Body::Wire(message) => ReplyBody::Wire { message, trailers },
         };
         Reply { metadata, body }
     }

@@ -42,6 +42,16 @@ pub(super) fn frame(
     Ok(out.into())
 }
 
+/// Puts gRPC's length prefix before a message that is in wire form already.
+pub(super) fn wire_frame(snapshot: &Snapshot, binding: &Binding, message: &[u8]) -> Result<Bytes, Status> {
+    let mut out = Vec::with_capacity(message.len() + BINDING_BYTES);
+    put_frame(&mut out, |out| {
+        out.extend_from_slice(message);
+        codec::check_required(&snapshot.schema, binding.input, message)
+    })?;
+    Ok(out.into())
+}
+
 /// Room for the prefix, captures and query; more of them only costs a reallocation.
 const BINDING_BYTES: usize = 64;
 

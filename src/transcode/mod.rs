@@ -4,6 +4,8 @@
 //! body → assemble (captures + query + JSON) → gRPC frames → upstream → messages → JSON
 //! ```
 //!
+//! A call whose request is in wire form already is only framed, and its reply stays as it comes.
+//!
 //! Unary and streaming part ways here, once. The body is pulled here and nowhere earlier, so that
 //! whatever the stages refuse costs no reading.
 

@@ -22,7 +22,8 @@ use http::header::CONTENT_TYPE;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::http_body::{self, HttpBody};
-use super::{message, unary};
+use super::message;
+use super::unary::{self, Form};
 use crate::call::{Call, ClientBody, Failure, Head, Messages, Payload, Piece, Reply, ReplyBody};
 use crate::codec::records::Records;
 use crate::route::{Binding, Body, Captures};
@@ -33,10 +34,10 @@ use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Ups
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
     let key = super::key(&upstream, &call);
     let Call { snapshot, binding, metadata, deadline, head, payload, notes, .. } = call;
-    let session = Arc::new(Session::new(snapshot, binding));
+    let session = Arc::new(Session::new(snapshot, binding, Form::of(&payload)));
     let (snapshot, binding) = (&session.snapshot, &session.binding);
     let messages = if binding.client_streaming {
-        RequestMessages::Stream(Box::pin(RequestStream::new(session.clone(), head, payload)))
+        RequestMessages::Stream(Box::pin(RequestStream::new(session.clone(), head, payload)?))
     } else {
         unary::request(snapshot, binding, &head, payload, deadline).await?
     };
@@ -49,7 +50,7 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, F
         if binding.server_streaming {
             stream_reply(session.clone(), reply).await
         } else {
-            unary::reply(snapshot, binding, reply).await
+            unary::reply(snapshot, binding, session.form, reply).await
         }
     });
     let mut idle = session.idle();
@@ -74,10 +75,13 @@ async fn stream_reply(session: Arc<Session>, reply: GrpcReply) -> Result<Reply, 
         content_type = first.content_type;
         stream.first = Some(first.data);
     }
-    let is_raw = stream.session.binding.raw_response;
+    let (form, is_raw) = (stream.session.form, stream.session.binding.raw_response);
     let messages: Messages = Box::pin(stream);
-    let body =
-        if is_raw { ReplyBody::RawStream { content_type, messages } } else { ReplyBody::Stream(messages) };
+    let body = match form {
+        Form::Wire => ReplyBody::WireStream(messages),
+        Form::Http if is_raw => ReplyBody::RawStream { content_type, messages },
+        Form::Http => ReplyBody::Stream(messages),
+    };
     Ok(Reply { metadata, body })
 }
 
@@ -85,15 +89,16 @@ async fn stream_reply(session: Arc<Session>, reply: GrpcReply) -> Result<Reply, 
 struct Session {
     snapshot: Arc<Snapshot>,
     binding: Arc<Binding>,
+    form: Form,
     opened: Instant,
     /// When the last message passed, in milliseconds since `opened`.
     active_ms: AtomicU64,
 }
 
 impl Session {
-    fn new(snapshot: Arc<Snapshot>, binding: Arc<Binding>) -> Self {
+    fn new(snapshot: Arc<Snapshot>, binding: Arc<Binding>, form: Form) -> Self {
         let active_ms = AtomicU64::new(0);
-        Self { snapshot, binding, opened: Instant::now(), active_ms }
+        Self { snapshot, binding, form, opened: Instant::now(), active_ms }
     }
 
     fn note_activity(&self) {
@@ -147,7 +152,10 @@ impl ReplyStream {
     }
 
     fn render(&self, wire: &Bytes) -> Result<HttpBody, Status> {
-        let Session { snapshot, binding, .. } = &*self.session;
+        let Session { snapshot, binding, form, .. } = &*self.session;
+        if *form == Form::Wire {
+            return Ok(HttpBody { content_type: None, data: wire.clone() });
+        }
         if binding.raw_response {
             return http_body::read(&snapshot.schema, binding, wire);
         }
@@ -199,8 +207,11 @@ enum Source {
 }
 
 impl RequestStream {
-    fn new(session: Arc<Session>, head: Arc<Head>, payload: Payload) -> Self {
-        let Payload { captures, mut body } = payload;
+    fn new(session: Arc<Session>, head: Arc<Head>, payload: Payload) -> Result<Self, Status> {
+        let Payload::Http { captures, mut body } = payload else {
+            let message = "a client's stream has no wire form here";
+            return Err(Status::gateway(Code::Unimplemented, message));
+        };
         let source = match session.binding.body {
             Body::None => Source::Unbound { body },
             _ => {
@@ -213,7 +224,7 @@ impl RequestStream {
             }
         };
         let idle = session.idle();
-        Self { session, source, head, opening: Some(captures), idle }
+        Ok(Self { session, source, head, opening: Some(captures), idle })
     }
 
     /// The body of the next message; `None` when there is no other.

@@ -19,12 +19,31 @@ use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Ups
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
     let key = super::key(&upstream, &call);
     let Call { snapshot, binding, metadata, deadline, head, payload, notes, .. } = call;
+    let form = Form::of(&payload);
     let messages = request(&snapshot, &binding, &head, payload, deadline).await?;
     let timeout = time_left(deadline)?;
     let terms = super::terms(&snapshot, &binding);
     let (path, trail) = (binding.grpc_path.clone(), notes.trail().cloned());
     let request = GrpcRequest { path, metadata, key, timeout, messages, terms, trail };
-    reply(&snapshot, &binding, upstream.call(request).await?).await
+    reply(&snapshot, &binding, form, upstream.call(request).await?).await
+}
+
+/// What a call wants of its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// What HTTP clients are told.
+    Http,
+    /// The messages as they come.
+    Wire,
+}
+
+impl Form {
+    pub(super) fn of(payload: &Payload) -> Self {
+        match payload {
+            Payload::Http { .. } => Self::Http,
+            Payload::Wire(_) => Self::Wire,
+        }
+    }
 }
 
 /// Reads the whole body and makes the one request message of it.
@@ -35,7 +54,12 @@ pub(super) async fn request(
     payload: Payload,
     deadline: Option<Instant>,
 ) -> Result<RequestMessages, Status> {
-    let Payload { captures, body } = payload;
+    let (captures, body) = match payload {
+        Payload::Http { captures, body } => (captures, body),
+        Payload::Wire(message) => {
+            return Ok(RequestMessages::One(message::wire_frame(snapshot, binding, &message)?));
+        }
+    };
     let body = match deadline {
         Some(deadline) => timeout_at(deadline.into(), body.collect()).await.map_err(|_| too_late())??,
         None => body.collect().await?,
@@ -64,6 +88,7 @@ fn too_late() -> Status {
 pub(super) async fn reply(
     snapshot: &Snapshot,
     binding: &Binding,
+    form: Form,
     reply: GrpcReply,
 ) -> Result<Reply, Failure> {
     let GrpcReply { metadata, mut messages } = reply;
@@ -73,6 +98,9 @@ pub(super) async fn reply(
         Ok(wire) => wire,
         Err(status) => return Err(Failure::told(status, metadata, &trailers)),
     };
+    if form == Form::Wire {
+        return Ok(Reply { metadata, body: ReplyBody::Wire { message: wire, trailers } });
+    }
     let body = match rendered(&snapshot.schema, &snapshot.json, binding, &wire)? {
         Rendered::Json(json) => ReplyBody::Unary { json, trailers },
         Rendered::Raw { content_type, data } => ReplyBody::Raw { content_type, body: data, trailers },

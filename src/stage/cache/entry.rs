@@ -1,4 +1,4 @@
-//! A reply as it is kept, before compression and framing: metadata and rendered JSON.
+//! A reply as it is kept, before compression and framing: metadata, and JSON or the message as it came.
 //!
 //! Trailers, which have a place in an HTTP reply only for clients that ask, are kept with it.
 
@@ -53,6 +53,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 enum Body {
     Json(Bytes),
+    Wire(Bytes),
     Raw(Option<HeaderValue>, Bytes),
 }
 
@@ -118,10 +119,11 @@ impl Entry {
         let varied = key::varied(asking.asker, names);
         let (body, trailers) = match &reply.body {
             ReplyBody::Unary { json, trailers } => (Body::Json(own(json)), trailers),
+            ReplyBody::Wire { message, trailers } => (Body::Wire(own(message)), trailers),
             ReplyBody::Raw { content_type, body, trailers } => {
                 (Body::Raw(content_type.clone(), own(body)), trailers)
             }
-            ReplyBody::Stream(_) | ReplyBody::RawStream { .. } => return None,
+            ReplyBody::Stream(_) | ReplyBody::WireStream(_) | ReplyBody::RawStream { .. } => return None,
         };
         let mut metadata = reply.metadata.clone();
         metadata.remove(AGE);
@@ -177,6 +179,7 @@ impl Entry {
         let trailers = self.trailers.clone();
         let body = match &self.body {
             Body::Json(json) => ReplyBody::Unary { json: json.clone(), trailers },
+            Body::Wire(message) => ReplyBody::Wire { message: message.clone(), trailers },
             Body::Raw(content_type, body) => {
                 ReplyBody::Raw { content_type: content_type.clone(), body: body.clone(), trailers }
             }
@@ -212,7 +215,7 @@ impl Entry {
 impl Body {
     fn bytes(&self) -> &Bytes {
         match self {
-            Self::Json(bytes) | Self::Raw(_, bytes) => bytes,
+            Self::Json(bytes) | Self::Wire(bytes) | Self::Raw(_, bytes) => bytes,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What a reply is found by: everything that the backend is told, but for what is known to be none of its matter.
 //!
 //! ```text
-//! Key = fingerprint, surface, method, binding, captured fields, query, metadata, side, partition
+//! Key = fingerprint, surface, method, request, metadata, side, partition
+//! request = binding, captured fields, query | the message in wire form
 //! ```
 //!
 //! Captured fields are decoded, so that spellings of one path are one key, and no suffix of a path makes another.
@@ -13,7 +14,7 @@ use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use super::Rule;
-use crate::call::Call;
+use crate::call::{Call, Payload};
 
 /// The words of a key, each with its kind and its length before it.
 pub(super) type Words = SmallVec<[u8; 256]>;
@@ -41,13 +42,19 @@ pub(super) fn words(call: &Call, rule: &Rule) -> Words {
     words.extend_from_slice(&rule.fingerprint);
     put(&mut words, b'u', rule.surface.as_bytes());
     put(&mut words, b'm', binding.method.as_bytes());
-    put(&mut words, b'v', binding.verb.as_bytes());
-    put(&mut words, b't', binding.template.as_bytes());
-    for text in call.payload.captures.iter() {
-        put(&mut words, b'c', text.as_bytes());
-    }
-    if let Some(query) = call.head.uri.query() {
-        put(&mut words, b'q', query.as_bytes());
+    match &call.payload {
+        Payload::Http { captures, .. } => {
+            put(&mut words, b'v', binding.verb.as_bytes());
+            put(&mut words, b't', binding.template.as_bytes());
+            for text in captures.iter() {
+                put(&mut words, b'c', text.as_bytes());
+            }
+            if let Some(query) = call.head.uri.query() {
+                put(&mut words, b'q', query.as_bytes());
+            }
+        }
+        // Its head is that of a request which asks for other things as well.
+        Payload::Wire(message) => put(&mut words, b'z', message),
     }
     let forwarded = call.identity.as_ref().map(|identity| &identity.forward);
     for (name, value) in &call.metadata {

@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use tower::Service;
 
 use super::Stage;
-use crate::call::{Call, Failure, Head, Notes, Reply};
+use crate::call::{Call, ClientBody, Failure, Head, Notes, Payload, Reply};
 use crate::policy::caching::{Asked, RequestControl, Terms, Verdict};
 use crate::status::{Code, Status};
 use crate::telemetry::cache::{CacheCounts, CacheResult, CacheTotals};
@@ -290,7 +290,7 @@ fn is_eligible(call: &Call) -> bool {
     call.binding.is_read_only()
         && !call.binding.client_streaming
         && !call.binding.server_streaming
-        && call.payload.body.is_empty()
+        && !call.payload.has_body()
 }
 
 fn asked(call: &Call) -> Asked {
@@ -359,9 +359,11 @@ fn again(call: &Call) -> Call {
         limited: None,
         held: Vec::new(),
         service: call.service,
-        payload: crate::call::Payload {
-            captures: call.payload.captures.clone(),
-            body: crate::call::ClientBody::empty(),
+        payload: match &call.payload {
+            Payload::Http { captures, .. } => {
+                Payload::Http { captures: captures.clone(), body: ClientBody::empty() }
+            }
+            Payload::Wire(message) => Payload::Wire(message.clone()),
         },
     }
 }

@@ -73,6 +73,9 @@ struct Record {
     is_strict: bool,
     #[prost(bool, tag = "19")]
     is_shared: bool,
+    /// The body is a message in wire form.
+    #[prost(bool, tag = "20")]
+    is_wire: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -85,8 +88,9 @@ struct Header {
 
 /// The bytes of a reply that lives for `life` from now on.
 pub(in crate::stage::cache) fn bytes(entry: &Entry, purges: u64, now: Instant, life: Duration) -> Vec<u8> {
+    let is_wire = matches!(entry.body, Body::Wire(_));
     let (body, content_type, is_raw) = match &entry.body {
-        Body::Json(json) => (json.clone(), None, false),
+        Body::Json(bytes) | Body::Wire(bytes) => (bytes.clone(), None, false),
         Body::Raw(content_type, body) => (body.clone(), content_type.as_ref(), true),
     };
     let Freshness { lifetime, while_revalidate, if_error, is_strict, is_shared, .. } = entry.freshness;
@@ -114,6 +118,7 @@ pub(in crate::stage::cache) fn bytes(entry: &Entry, purges: u64, now: Instant, l
         if_error_ms: millis(if_error),
         is_strict,
         is_shared,
+        is_wire,
     })
 }
 
@@ -159,6 +164,7 @@ fn entry(record: Record, left: Duration, now: Instant) -> Option<Entry> {
     // Of its own: the rest of the record goes.
     let body = Bytes::copy_from_slice(&record.body);
     let body = match (record.is_raw, record.content_type) {
+        (false, _) if record.is_wire => Body::Wire(body),
         (false, _) => Body::Json(body),
         (true, None) => Body::Raw(None, body),
         (true, Some(value)) => Body::Raw(Some(HeaderValue::from_bytes(&value).ok()?), body),
