@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::descriptors::{Descriptors, Source};
 use crate::config::openapi::OpenApi;
 use crate::config::services::Service;
+use crate::config::surfaces::Protocol;
 use crate::demo::{Backend, DESCRIPTORS, Library};
 
 /// Serve a small library from this process, to try the gateway
@@ -66,6 +67,7 @@ fn config(backend: &Backend, public: SocketAddr, admin: SocketAddr) -> Config {
     config.routes.unannotated = true;
     if let Some(surface) = config.surfaces.first_mut() {
         surface.openapi = Some(OpenApi::default());
+        surface.protocols.push(Protocol::Graphql);
     }
     config
 }
@@ -87,6 +89,7 @@ Try:
   curl -N '{base}/v1/shelves/1/books:watch'
   curl '{base}/v1/shelves/1/books/1/cover'
   curl --json '{{}}' '{base}/library.v1.LibraryService/CountBooks'
+  curl --json '{{\"query\": \"{{ getBook(name: \\\"shelves/1/books/1\\\") {{ title authors }} listShelves {{ shelves {{ theme }} }} }}\"}}' '{base}/graphql'
 
 Ctrl-C stops it."
     )

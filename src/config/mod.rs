@@ -30,6 +30,7 @@ pub mod expression;
 pub mod fallback;
 pub mod fields;
 pub mod finding;
+pub mod graphql;
 pub mod headers;
 mod health;
 pub mod json;

@@ -21,6 +21,7 @@ use super::deprecated::{self, Deprecated};
 use super::fallback::Fallback;
 use super::fields::Fields;
 use super::finding::{Position, Report};
+use super::graphql::Graphql;
 use super::openapi::OpenApi;
 use super::policies::Clauses;
 use super::protection::Retry;
@@ -45,8 +46,10 @@ pub struct Surface {
     pub listener: Option<Named>,
     /// Host names, lower-case; `*.example.com` is every name below. Default: every host.
     pub hosts: Vec<Host>,
-    /// What clients may speak. Default REST, the only one in this version.
+    /// What clients may speak. Default REST.
     pub protocols: Vec<Protocol>,
+    /// How they speak GraphQL, where they may.
+    pub graphql: Graphql,
     /// Names of policies; they hold from left to right.
     pub policies: Vec<Named>,
     /// Which pages of other origins may call. Default none.
@@ -82,6 +85,7 @@ pub struct Host {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Rest,
+    Graphql,
 }
 
 /// What holds for some methods of a surface.
@@ -113,7 +117,7 @@ pub struct Rule {
 }
 
 /// Protocols of the format that a later version serves.
-const PROTOCOLS_LATER: [&str; 4] = ["grpc", "grpc-web", "connect", "graphql"];
+const PROTOCOLS_LATER: [&str; 3] = ["grpc", "grpc-web", "connect"];
 
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -127,6 +131,7 @@ impl Surface {
             listener: None,
             hosts: Vec::new(),
             protocols: vec![Protocol::Rest],
+            graphql: Graphql::default(),
             policies: Vec::new(),
             cors: None,
             compression: Compression::default(),
@@ -138,6 +143,15 @@ impl Surface {
         }
     }
 
+    /// How clients speak GraphQL, if they may.
+    pub fn graphql(&self) -> Option<&Graphql> {
+        self.protocols.contains(&Protocol::Graphql).then_some(&self.graphql)
+    }
+
+    pub fn speaks_rest(&self) -> bool {
+        self.protocols.contains(&Protocol::Rest)
+    }
+
     fn read(key: &Key, node: &Node, report: &mut Report) -> Option<Self> {
         let name = &key.name;
         let mut surface = Self { name: name.clone(), position: Some(key.position), ..Self::whole() };
@@ -145,6 +159,7 @@ impl Surface {
         section.read("listener", &mut surface.listener, |node, report| named(node, report).map(Some));
         section.read("hosts", &mut surface.hosts, value::list(host));
         section.read("protocols", &mut surface.protocols, protocols);
+        section.read("graphql", &mut surface.graphql, Graphql::read);
         section.read("policies", &mut surface.policies, value::list(named));
         section.read("cors", &mut surface.cors, |node, report| cors::read(node, report).map(Some));
         section.read("compression", &mut surface.compression, compression::read);
@@ -153,7 +168,10 @@ impl Surface {
         section.read("openapi", &mut surface.openapi, |node, report| OpenApi::read(node, report).map(Some));
         section.read("fields", &mut surface.fields, |node, report| Fields::read(node, report).map(Some));
         section.read("rules", &mut surface.rules, value::list(Rule::read));
-        section.close(&["graphql"]);
+        if section.has("graphql") && surface.graphql().is_none() {
+            section.forbid("graphql", "`protocols` does not name it: write `protocols: [rest, graphql]`");
+        }
+        section.close(&[]);
         Some(surface)
     }
 }
@@ -233,7 +251,7 @@ fn protocols(node: &Node, report: &mut Report) -> Option<Vec<Protocol>> {
         Value::Text(text) if PROTOCOLS_LATER.contains(&text.as_str()) => {
             value::refuse(node, report, format!("`{text}` is not served by this version"))
         }
-        _ => value::choice(&[("rest", Protocol::Rest)])(node, report),
+        _ => value::choice(&[("rest", Protocol::Rest), ("graphql", Protocol::Graphql)])(node, report),
     };
     let protocols = value::list(one)(node, report)?;
     if let Value::List(items) = &node.value

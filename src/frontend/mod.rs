@@ -2,13 +2,15 @@
 //!
 //! A [`Frontend`] turns a request's head into a [`Call`] without reading its body, and a `Reply` or a
 //! `Status` into the response of its own protocol: the only place where failures are rendered. A new
-//! protocol is one file and one line in `FRONTENDS`. May import what is pure, never `stage`,
+//! protocol of one call is one file and one line in `FRONTENDS`. GraphQL opens several calls at once, so that it is
+//! no `Frontend`: [`graphql`] has the parts, and the gateway puts them together. May import what is pure, never `stage`,
 //! `upstream` or `transcode`.
 
 mod accept;
 mod compress;
 mod decompress;
 mod edge;
+pub mod graphql;
 mod render;
 mod rest;
 mod stream;
@@ -60,7 +62,12 @@ pub fn respond(
     exchange: &mut Exchange,
     outcome: Result<Reply, Failure>,
 ) -> Response<ResponseBody> {
-    let mut response = frontend.respond(exchange, outcome);
+    let response = frontend.respond(exchange, outcome);
+    offered(exchange, response)
+}
+
+/// A response, compressed where its surface offers that and it gains by it.
+pub fn offered(exchange: &Exchange, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     compress::compress(exchange.compression, &mut response);
     response
 }

@@ -33,9 +33,13 @@ pub(super) fn build(
 ) -> Result<Fallbacks, Vec<Finding>> {
     let mut answers = HashMap::new();
     let mut wrong: BTreeSet<(Option<Position>, String)> = BTreeSet::new();
-    for binding in shown.all().iter().flat_map(|surface| surface.routes.bindings()) {
+    let routes = shown.all().iter().flat_map(|surface| surface.routes.bindings()).map(|one| (one, false));
+    // What GraphQL calls is no stream.
+    let methods = shown.all().iter().flat_map(|surface| &surface.graphql).flat_map(|one| &one.bindings);
+    let methods = methods.filter(|one| !one.server_streaming).map(|one| (one, true));
+    for (binding, is_wire) in routes.chain(methods) {
         let Some(fallback) = said(effective, binding) else { continue };
-        match answer(config, schema, binding, fallback) {
+        match answer(config, schema, binding, fallback, is_wire) {
             Ok(answer) => drop(answers.insert(Arc::as_ptr(binding).addr(), answer)),
             Err(found) => drop(wrong.insert(found)),
         }
@@ -74,6 +78,7 @@ fn answer(
     schema: &Schema,
     binding: &Binding,
     fallback: &Fallback,
+    is_wire: bool,
 ) -> Result<Answer, (Option<Position>, String)> {
     if binding.client_streaming || binding.server_streaming {
         let message = format!("`{}` is a stream: there is no one reply in the place of it", binding.method);
@@ -85,12 +90,16 @@ fn answer(
     codec::json_to_wire(schema, binding.output, &strict, fallback.body.json.as_bytes(), &mut wire)
         .and_then(|()| codec::check_required(schema, binding.output, &wire))
         .map_err(told)?;
+    let number = (fallback.status != 200).then_some(fallback.status);
+    if is_wire {
+        return Ok(Answer { number, body: Body::Wire(wire.into()) });
+    }
     let message = transcode::rendered(schema, &config.json, binding, &Bytes::from(wire)).map_err(told)?;
     let body = match message {
         transcode::Rendered::Json(json) => Body::Json(json),
         transcode::Rendered::Raw { content_type, data } => Body::Raw { content_type, data },
     };
-    Ok(Answer { number: (fallback.status != 200).then_some(fallback.status), body })
+    Ok(Answer { number, body })
 }
 
 /// The codec's words about one line of JSON, at the place in the file.

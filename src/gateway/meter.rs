@@ -52,7 +52,8 @@ impl Routes {
     pub(super) fn new(stats: &Stats, surfaces: &Surfaces) -> Self {
         let mut labels = HashMap::new();
         for surface in surfaces.all() {
-            for binding in surface.routes.bindings() {
+            let graphql = surface.graphql.iter().flat_map(|graphql| &graphql.bindings);
+            for binding in surface.routes.bindings().chain(graphql) {
                 labels.insert(address(binding), stats.route(&surface.name, &binding.method));
             }
         }
@@ -116,6 +117,46 @@ impl Tally {
         if let Some(told) = &mut self.told {
             told.led(exchange);
         }
+    }
+
+    /// Begins to measure one of the calls that a request opens.
+    pub(super) fn below(&self, exchange: &Exchange, binding: &Arc<Binding>, notes: &Arc<Notes>) -> Self {
+        let routes = exchange.snapshot.live.get::<Routes>();
+        let started = Instant::now();
+        Self {
+            meter: Arc::clone(&self.meter),
+            notes: Arc::clone(notes),
+            started,
+            route: routes.and_then(|routes| routes.0.0.get(&address(binding)).cloned()),
+            is_admitted: false,
+            code: Code::Cancelled,
+            http_number: 499,
+            bytes_out: 0,
+            is_finished: false,
+            told: self.told.as_ref().map(|told| Box::new(told.below(binding, notes, started))),
+        }
+    }
+
+    /// The call has ended, and its reply is part of a response.
+    pub(super) fn end(mut self, outcome: &Result<Bytes, Status>) {
+        self.is_finished = true;
+        (self.http_number, self.bytes_out) = match outcome {
+            Ok(message) => (200, message.len() as u64),
+            Err(status) => {
+                self.failed(status);
+                (status.http_number(), 0)
+            }
+        };
+    }
+
+    /// The request was executed, whatever became of its calls.
+    pub(super) fn succeeded(&mut self) {
+        self.code = Code::Ok;
+    }
+
+    /// The request is refused before there is a call.
+    pub(super) fn refused(&mut self, status: &Status) {
+        self.failed(status);
     }
 
     /// The call goes to the stages, and its metadata to the backend.

@@ -16,6 +16,7 @@ mod contents;
 mod expressions;
 mod fallback;
 mod fields;
+mod graphql;
 mod limits;
 mod listeners;
 mod meter;
@@ -43,7 +44,7 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderMap, Request, Response};
 use tower::ServiceExt;
 
-use crate::call::{BoundedBody, Client, ClientBody, Failure, Reply};
+use crate::call::{BoundedBody, Client, ClientBody, Failure, Reply, host};
 use crate::config::finding::Finding;
 use crate::config::{Config, LoadError};
 use crate::frontend::{self, Exchange};
@@ -399,6 +400,13 @@ impl HandlerWorker for Worker {
         let mut tally = self.meter.begin(&exchange, &head, &peer.listener);
         let wanted = exchange.snapshot.live.get::<Arc<Pages>>().and_then(|pages| pages.wanted(&head));
         let body = ClientBody::new(Counted { body, notes: exchange.notes.clone() });
+        let snapshot = Arc::clone(&exchange.snapshot);
+        let host = host(&head.uri, &head.headers).unwrap_or_default();
+        if let Some(graphql) = snapshot.surfaces.graphql(listener, host, head.uri.path()) {
+            let response = self.graphql(&mut exchange, &mut tally, graphql, head, body).await;
+            self.metrics.headers_dropped.add(exchange.dropped_headers as u64);
+            return tally.measure(frontend::offered(&exchange, response));
+        }
         let opened = frontend.open(&mut exchange, head, body);
         tally.led(&exchange);
         let outcome = match opened {

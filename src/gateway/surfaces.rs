@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::cache;
 use super::fields::Masks;
+use super::graphql;
 use super::snapshot::{finding, warning};
 use crate::config::Config;
 use crate::config::auth::Kind;
@@ -17,7 +18,7 @@ use crate::policy::cors::{Cors, CorsRules};
 use crate::policy::deprecation::Notice;
 use crate::policy::glob::Glob;
 use crate::policy::rollout::{Side, Split};
-use crate::route::{self, Conflicts, Exposed, Rules};
+use crate::route::{self, Conflicts, Exposed, RouteTree, Rules};
 use crate::schema::Schema;
 use crate::snapshot::{HostPattern, Rule, Surface, Surfaces};
 use crate::stage::Notices;
@@ -47,7 +48,13 @@ pub(super) fn build(
         match built {
             Ok((tree, warnings)) => {
                 left_out.extend(warnings.iter().map(ToString::to_string));
+                let graphql = surface.graphql();
+                let graphql = graphql.map(|file| graphql::build(file, schema, &methods, &tree));
+                // Clients that speak no REST find no path of it.
+                let tree =
+                    if surface.speaks_rest() { tree } else { RouteTree::empty(routes.path_segments_max) };
                 surfaces.push(Surface {
+                    graphql,
                     name: surface.name.as_str().into(),
                     listener: surface.listener.as_ref().and_then(|named| listener(config, &named.name)),
                     hosts: surface.hosts.iter().map(host).collect(),
@@ -85,6 +92,16 @@ fn clashes(config: &Config, effective: &[Effective<'_>], surfaces: &[Surface]) -
     let mut findings = Vec::new();
     for (index, second) in surfaces.iter().enumerate() {
         for first in surfaces[..index].iter().filter(|first| meet(first, second)) {
+            let surface = config.surfaces.get(index).and_then(|one| one.position);
+            if let (Some(one), Some(other)) = (&first.graphql, &second.graphql)
+                && one.path == other.path
+            {
+                let message = format!(
+                    "`{}` and `{}` both answer GraphQL at `{}` on the same host",
+                    first.name, second.name, one.path
+                );
+                findings.push(finding(config, surface, message));
+            }
             let taken: HashSet<_> = first.routes.bindings().map(|one| (&one.verb, &one.template)).collect();
             let twice = second.routes.bindings().find(|one| taken.contains(&(&one.verb, &one.template)));
             let Some(twice) = twice else { continue };
@@ -93,7 +110,6 @@ fn clashes(config: &Config, effective: &[Effective<'_>], surfaces: &[Surface]) -
                 first.name, second.name, twice.verb, twice.template
             );
             let rule = usize::try_from(twice.rule).ok().and_then(|rule| effective.get(rule)?.rule);
-            let surface = config.surfaces.get(index).and_then(|one| one.position);
             findings.push(finding(config, rule.map(|rule| rule.position).or(surface), message));
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct Teller {
 }
 
 /// A call that may be told of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Told {
     teller: Arc<Teller>,
     request_id: HeaderValue,
@@ -88,6 +88,17 @@ impl Told {
         }
         self.surface.clone_from(&exchange.surface);
         self.binding.clone_from(&exchange.binding);
+    }
+
+    /// What is told of one of the calls that the request opens: its span is below the request's.
+    pub(super) fn below(&self, binding: &Arc<Binding>, notes: &Notes, started: Instant) -> Self {
+        let parent = self.span.or(self.parent);
+        let span = self.teller.tracer.as_ref().map(|tracer| tracer.span(parent.as_ref()));
+        let sampled = span.filter(TraceContext::is_sampled);
+        if self.teller.lines.is_some() || sampled.is_some() {
+            notes.follow(Trail::new(started, sampled));
+        }
+        Self { parent, span, binding: Some(Arc::clone(binding)), reason: None, ..self.clone() }
     }
 
     /// Tells the backend its place in the trace. What nobody samples goes on as it came.

@@ -3,7 +3,8 @@
 //! ```text
 //! exposed methods + schema → Model → SDL
 //! text → Document, checked against the Model; with variables → requests, and answers to introspection
-//! reply bytes → projection → response JSON
+//! Document + variables → plan ─┬─ values → input → request bytes
+//!                              └─ reply bytes → projection → response JSON
 //! ```
 //!
 //! May import `schema`, `route`, `codec` and `status`. Never calls a backend, and never sees a header: what a client
@@ -12,8 +13,11 @@
 pub mod coerce;
 pub mod collect;
 pub mod document;
+pub mod documents;
+pub mod input;
 pub mod introspect;
 pub mod model;
+pub mod plan;
 pub mod projection;
 pub mod sdl;
 #[cfg(test)]

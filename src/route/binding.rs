@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use smallvec::SmallVec;
 
-use super::build::Shown;
+use super::build::{Exposed, Shown};
 use super::captures::Captures;
 use super::percent::Decode;
 use super::rule::HttpRule;
@@ -155,6 +155,39 @@ impl Binding {
             span: Span { length: template.segments.len(), many: template.many() },
             update_mask: body_field.and_then(|field| update_mask(&input, rule, &field)),
         })
+    }
+}
+
+impl Binding {
+    /// A method whose requests are messages already, at a path where several methods are called.
+    ///
+    /// `is_read` says that it changes nothing.
+    pub fn of_method(schema: &Schema, exposed: &Exposed, path: &str, is_read: bool) -> Self {
+        let Exposed { method, shown } = exposed;
+        let id = |message: &MessageDescriptor| {
+            schema.message_id(message.full_name()).expect("every message of the pool is indexed")
+        };
+        Self {
+            method: method.full_name().into(),
+            grpc_path: grpc_path(method),
+            rule: shown.rule,
+            selection: shown.selection.clone(),
+            verb: "POST".into(),
+            template: path.into(),
+            input: id(&method.input()),
+            output: id(&method.output()),
+            client_streaming: method.is_client_streaming(),
+            server_streaming: method.is_server_streaming(),
+            is_idempotent: is_read || schema.is_idempotent(method),
+            has_no_side_effects: is_read,
+            body: Body::All,
+            response_body: None,
+            raw_request: false,
+            raw_response: false,
+            captures: Box::default(),
+            span: Span { length: 0, many: None },
+            update_mask: None,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::binding::Binding;
 use super::captures::Captures;
+use super::grow::Seedling;
 use super::path::{BadPath, Path, hash};
 
 /// All routes of a snapshot. Immutable; made by [`build`](super::build()).
@@ -95,6 +96,11 @@ pub(super) struct Tail {
 }
 
 impl RouteTree {
+    /// A tree without routes.
+    pub fn empty(path_segments_max: usize) -> Self {
+        Seedling::new().into_tree(path_segments_max)
+    }
+
     /// The route for a verb and a path (without the query, as sent).
     pub fn find<'t>(&'t self, verb: &str, path: &str) -> Match<'t> {
         let mut path = Path::new(path);

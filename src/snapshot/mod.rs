@@ -5,6 +5,7 @@
 //! single store. May import whatever is pure.
 
 mod compare;
+mod graphql;
 mod surfaces;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::route::{Binding, BindingOptions};
 use crate::schema::Schema;
 
 pub use compare::{LOSSES_MAX, Losses, Shown, compare};
+pub use graphql::Graphql;
 pub use surfaces::{HostPattern, NoSurface, Surface, Surfaces};
 
 /// What exists and how it is served. Immutable.

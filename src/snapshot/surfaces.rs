@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::Graphql;
 use crate::policy::compression::Compression;
 use crate::policy::cors::Cors;
 use crate::policy::host;
@@ -28,6 +29,8 @@ pub struct Surface {
     /// Whether clients may say which trace their calls belong to.
     pub trusts_traceparent: bool,
     pub routes: RouteTree,
+    /// `None`: clients speak no GraphQL.
+    pub graphql: Option<Graphql>,
     /// Every method that it shows, with a route or without, in the order of the descriptors.
     pub methods: Box<[Exposed]>,
 }
@@ -47,6 +50,8 @@ pub struct Surfaces {
     exact: HashMap<Box<str>, Indexes>,
     below: HashMap<Box<str>, Indexes>,
     everywhere: Indexes,
+    /// Whether any of them speaks GraphQL.
+    has_graphql: bool,
 }
 
 type Indexes = SmallVec<[u32; 2]>;
@@ -65,6 +70,7 @@ impl Surfaces {
             exact: HashMap::new(),
             below: HashMap::new(),
             everywhere: Indexes::new(),
+            has_graphql: all.iter().any(|surface| surface.graphql.is_some()),
         };
         for (index, surface) in (0..).zip(&all) {
             if surface.hosts.is_empty() {
@@ -116,6 +122,16 @@ impl Surfaces {
         second_best.ok_or(NoSurface)
     }
 
+    /// The surface whose GraphQL is at this path.
+    pub fn graphql(&self, listener: usize, host: &str, path: &str) -> Option<(&Surface, &Graphql)> {
+        if !self.has_graphql {
+            return None;
+        }
+        let reached = self.at(host).filter(|one| one.listener.is_none_or(|own| own == listener));
+        let mut served = reached.filter_map(|one| Some((one, one.graphql.as_ref()?)));
+        served.find(|(_, graphql)| *graphql.path == *path)
+    }
+
     /// The surfaces of a host, as the request names it.
     fn at(&self, host: &str) -> impl Iterator<Item = &Surface> {
         let indexes = if self.exact.is_empty() && self.below.is_empty() {
@@ -160,6 +176,7 @@ mod tests {
             trusts_traceparent: true,
             routes: build(&schema, &Rules::default()).expect("no rules").0,
             methods: Box::default(),
+            graphql: None,
         };
         Surfaces::new(hosts.iter().enumerate().map(surface).collect())
     }

@@ -26,7 +26,7 @@ use crate::support::{Gateway, eventually, http as client, soon};
 
 /// A collector that keeps what it takes, and refuses as a test says.
 #[derive(Clone, Default)]
-struct Collector {
+pub(crate) struct Collector {
     requests: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
     /// The code of its answers.
     answer: Arc<AtomicI32>,
@@ -48,7 +48,7 @@ impl TraceService for Collector {
 }
 
 impl Collector {
-    async fn start() -> (Self, SocketAddr) {
+    pub(crate) async fn start() -> (Self, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let collector = Self::default();
@@ -65,7 +65,7 @@ impl Collector {
     }
 
     /// The spans of calls, when there are so many.
-    async fn has_calls(&self, count: usize) -> Vec<Span> {
+    pub(crate) async fn has_calls(&self, count: usize) -> Vec<Span> {
         let calls = || self.spans().into_iter().filter(|span| span.kind() == SpanKind::Server);
         eventually(&format!("{count} calls"), async || calls().count() >= count).await;
         assert_eq!(calls().count(), count);

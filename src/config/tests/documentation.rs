@@ -46,6 +46,7 @@ const READERS: &[&str] = &[
     include_str!("../health.rs"),
     include_str!("../fallback.rs"),
     include_str!("../surfaces.rs"),
+    include_str!("../graphql.rs"),
     include_str!("../cors.rs"),
     include_str!("../compression.rs"),
     include_str!("../deprecated.rs"),
@@ -169,6 +170,15 @@ fn with_key(key: &str, value: &str) -> String {
     if let Some(key) = key.strip_prefix("surfaces.api.cors.") {
         return format!("surfaces: {{ api: {{ cors: {{ origins: [\"*\"], {key}: {value} }} }} }}");
     }
+    if let Some(key) = key.strip_prefix("surfaces.api.graphql.") {
+        let (key, value) = match key.split_once('.') {
+            Some((section, key)) => (section, format!("{{ {key}: {value} }}")),
+            None => (key, value.to_owned()),
+        };
+        return format!(
+            "surfaces: {{ api: {{ protocols: [rest, graphql], graphql: {{ {key}: {value} }} }} }}"
+        );
+    }
     if let Some(key) = key.strip_prefix("surfaces.api.rules[].fallback.") {
         return format!("surfaces: {{ api: {{ rules: [{{ match: a, fallback: {{ {key}: {value} }} }}] }} }}");
     }
@@ -222,6 +232,7 @@ fn without_key(key: &str) -> String {
         ("services.NAME.retry.", &*with_section("retry")),
         ("services.NAME.shed.", &*with_section("shed")),
         ("surfaces.NAME.cors.", "surfaces: { api: { cors: { origins: [\"*\"] } } }"),
+        ("surfaces.NAME.graphql", "surfaces: { api: { protocols: [rest, graphql] } }"),
         ("surfaces.NAME.", "surfaces: { api: {} }"),
         ("policies.NAME.", "policies: { api: {} }"),
     ] {

@@ -49,6 +49,7 @@ fn surfaces(schema: &Schema, named: &[(&str, &[&str])]) -> Surfaces {
         cors: None,
         compression: Compression::default(),
         trusts_traceparent: true,
+        graphql: None,
         routes: build(schema, &rules).expect("good rules").0,
         methods: Box::default(),
     };

@@ -1,0 +1,122 @@
+//! `surfaces.NAME.graphql`: GraphQL at a surface whose `protocols` name it.
+//!
+//! ```yaml
+//! protocols: [rest, graphql]
+//! graphql: { path: /graphql, introspection: false, limits: { depth: 8 } }
+//! ```
+//!
+//! What a document may be is bounded before anything is called.
+
+use super::finding::Report;
+use super::section::Section;
+use super::value::{self, KIB, MIB};
+use super::yaml::Node;
+
+/// See the module's documentation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Graphql {
+    /// Default `/graphql`.
+    pub path: String,
+    /// Whether clients may ask for the schema. Default true.
+    pub introspection: bool,
+    /// Whether maps are JSON instead of lists of entries. Default false.
+    pub maps_as_json: bool,
+    /// Whether a GET needs a header that no page of another origin can send unasked. Default true.
+    pub csrf: bool,
+    /// The texts of documents that are not read again, in bytes. Default 4 MiB.
+    pub documents_bytes_max: usize,
+    pub limits: Limits,
+}
+
+/// What one request may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// In bytes. Default 64 KiB.
+    pub document_bytes_max: usize,
+    /// In bytes, as the body has them. Default 1 MiB.
+    pub variables_bytes_max: usize,
+    /// Default 4000.
+    pub tokens_max: usize,
+    /// Fields above each other. Default 12.
+    pub depth_max: usize,
+    /// Default 30.
+    pub aliases_max: usize,
+    /// Default 20.
+    pub root_fields_max: usize,
+    /// Objects in the reply, as far as they can be told beforehand. Default 1000.
+    pub cost_max: u64,
+    /// Fields above each other below `__schema` and `__type`. Default 15.
+    pub introspection_depth_max: usize,
+}
+
+const MAPS: [(&str, bool); 2] = [("entries", false), ("json", true)];
+
+impl Graphql {
+    pub(super) fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let mut graphql = Self::default();
+        let mut section = Section::open(node, "surfaces.NAME.graphql", report)?;
+        section.read("path", &mut graphql.path, path);
+        section.read("introspection", &mut graphql.introspection, value::boolean);
+        section.read("map_as", &mut graphql.maps_as_json, value::choice(&MAPS));
+        section.read("csrf", &mut graphql.csrf, value::boolean);
+        section.read("documents", &mut graphql.documents_bytes_max, value::bytes(0..=value::GIB));
+        section.read("limits", &mut graphql.limits, Limits::read);
+        section.close(&["strip_enum_prefix", "batching", "persisted", "links", "routes"]);
+        Some(graphql)
+    }
+}
+
+impl Limits {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let mut limits = Self::default();
+        let mut section = Section::open(node, "surfaces.NAME.graphql.limits", report)?;
+        section.read("document", &mut limits.document_bytes_max, value::bytes(256..=16 * MIB));
+        section.read("variables", &mut limits.variables_bytes_max, value::bytes(0..=64 * MIB));
+        section.read("tokens", &mut limits.tokens_max, value::integer(10..=1_000_000));
+        section.read("depth", &mut limits.depth_max, value::integer(1..=100));
+        section.read("aliases", &mut limits.aliases_max, value::integer(0..=10_000));
+        section.read("root_fields", &mut limits.root_fields_max, value::integer(1..=100));
+        section.read("cost", &mut limits.cost_max, value::integer(1..=1_000_000_000));
+        section.read("introspection_depth", &mut limits.introspection_depth_max, value::integer(1..=100));
+        section.close(&[]);
+        Some(limits)
+    }
+}
+
+impl Default for Graphql {
+    fn default() -> Self {
+        Self {
+            path: "/graphql".to_owned(),
+            introspection: true,
+            maps_as_json: false,
+            csrf: true,
+            documents_bytes_max: 4 * MIB,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            document_bytes_max: 64 * KIB,
+            variables_bytes_max: MIB,
+            tokens_max: 4000,
+            depth_max: 12,
+            aliases_max: 30,
+            root_fields_max: 20,
+            cost_max: 1000,
+            introspection_depth_max: 15,
+        }
+    }
+}
+
+/// A path without escapes: it is compared byte by byte.
+fn path(node: &Node, report: &mut Report) -> Option<String> {
+    let text = value::text(node, report)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+    if !text.starts_with('/') || !text.bytes().all(is_plain) {
+        return value::expected(node, report, "a path such as `/graphql`");
+    }
+    Some(text)
+}

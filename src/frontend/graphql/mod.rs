@@ -1,0 +1,166 @@
+//! GraphQL over HTTP: what a request asks for, the calls that it opens, and what the client is told.
+//!
+//! ```text
+//! head → judge → body → Parameters ─▶ (graphql: Document, Operation) ─▶ Opening::call, once a root field
+//! replies → (graphql: Projector) → body of the response
+//! ```
+//!
+//! This protocol reads its small, bounded body in room 4, because the body says what is called; it calls nobody
+//! itself. The gateway runs the calls through the stages, each like any other, and hands back what is to be joined.
+
+mod media;
+mod request;
+mod response;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use super::{Exchange, decompress, edge};
+use crate::call::{Call, ClientBody, Head, Notes, Payload, ResponseBody};
+use crate::policy::{cors, deadline};
+use crate::route::Binding;
+use crate::snapshot::{Graphql, Surface};
+use crate::status::{Code, Status};
+
+pub use media::Media;
+pub use request::{Parameters, no_query, only_by_post};
+pub use response::{DATA, RequestError, end, request_error_number};
+
+/// What the calls of one request have in common.
+pub struct Opening {
+    metadata: HeaderMap,
+    head: Arc<Head>,
+    /// How long the client is ready to wait.
+    timeout: Option<Duration>,
+}
+
+/// The conditions of a request are about its response as a whole, and no single reply.
+const CONDITIONS: [HeaderName; 5] = [
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+];
+
+/// The methods of the path.
+const ALLOW: &str = "GET, HEAD, POST";
+
+/// Judges the head of a request to a surface's GraphQL.
+///
+/// # Errors
+///
+/// Whatever is wrong with the head, or the answer to a preflight.
+pub fn enter(
+    exchange: &mut Exchange,
+    surface: &Surface,
+    graphql: &Graphql,
+    head: &Parts,
+) -> Result<Media, Status> {
+    if let Some(cors) = surface.cors.as_ref().filter(|_| cors::is_preflight(&head.method, &head.headers)) {
+        return Err(edge::answer_preflight(exchange, cors, &head.headers, ALLOW));
+    }
+    edge::enter(exchange, surface, &head.headers);
+    request::judge(&head.method, &head.headers, graphql.needs_preflight)
+}
+
+/// Reads the parameters of a request: the whole body of a POST.
+///
+/// # Errors
+///
+/// 400 for what is no request; the body's own: too large, too slow, broken off.
+pub async fn read(
+    exchange: &Exchange,
+    graphql: &Graphql,
+    head: &Parts,
+    body: ClientBody,
+) -> Result<Parameters, Status> {
+    if head.method != Method::POST {
+        return Parameters::of_query(head);
+    }
+    let mut body = decompress::decoded(exchange, &head.headers, body)?;
+    let mut whole = Vec::new();
+    while let Some(data) = body.next_data().await? {
+        if whole.len() + data.len() > graphql.body_bytes_max {
+            let message = format!("the body has more than {} bytes", graphql.body_bytes_max);
+            return Err(Status::client(Code::ResourceExhausted, message)
+                .with_http(413)
+                .with_reason("BODY_TOO_LARGE"));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Parameters::of_body(&whole)
+}
+
+impl Opening {
+    /// # Errors
+    ///
+    /// The client names a deadline that is none.
+    pub fn new(exchange: &mut Exchange, head: Parts) -> Result<Self, Status> {
+        let timeout = deadline::client_timeout(&head.headers)?;
+        let metadata = edge::metadata(exchange, &head);
+        let Parts { method, uri, mut headers, .. } = head;
+        for name in &CONDITIONS {
+            headers.remove(name);
+        }
+        let client = exchange.client.clone();
+        Ok(Self { metadata, timeout, head: Arc::new(Head { method, uri, headers, client }) })
+    }
+
+    /// One call of those that a request opens.
+    pub fn call(
+        &self,
+        exchange: &Exchange,
+        binding: &Arc<Binding>,
+        request: Bytes,
+        notes: Arc<Notes>,
+    ) -> Call {
+        let snapshot = Arc::clone(&exchange.snapshot);
+        let rule = snapshot.rule(binding);
+        let timeout = self.timeout.map_or(rule.timeout, |timeout| timeout.min(rule.timeout));
+        Call {
+            binding: Arc::clone(binding),
+            service: rule.service,
+            metadata: self.metadata.clone(),
+            deadline: exchange.started.checked_add(timeout),
+            payload: Payload::Wire(request),
+            head: Arc::clone(&self.head),
+            identity: None,
+            notes,
+            limited: None,
+            held: Vec::new(),
+            snapshot,
+        }
+    }
+}
+
+/// The response to a request that is refused.
+pub fn refuse(exchange: &mut Exchange, media: Media, status: &Status) -> Response<ResponseBody> {
+    let mut response = respond(exchange, media, status.http_number(), response::refusal(status));
+    if let Some(allow) = status.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}
+
+/// The response to a request that cannot be executed.
+pub fn refuse_all(exchange: &mut Exchange, media: Media, errors: &[RequestError]) -> Response<ResponseBody> {
+    respond(exchange, media, request_error_number(media), response::request_errors(errors))
+}
+
+/// A response of this number with this body.
+pub fn respond(exchange: &mut Exchange, media: Media, number: u16, json: Vec<u8>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Empty);
+    *response.status_mut() = StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if number != 204 {
+        response.headers_mut().insert(header::CONTENT_TYPE, media.content_type());
+        *response.body_mut() = ResponseBody::Full { data: json.into(), trailers: None };
+    }
+    edge::leave(exchange, &mut response);
+    response
+}

@@ -1,0 +1,162 @@
+//! What a GraphQL client is told: data, errors, and the HTTP number that its media type has for them.
+
+use super::media::Media;
+use crate::graphql::projection::{Errors, FieldError, Location, Step};
+use crate::status::Status;
+
+/// What is wrong with a request as a whole: nothing has been executed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestError {
+    /// `extensions.code`.
+    pub code: &'static str,
+    pub message: String,
+    pub locations: Vec<Location>,
+}
+
+/// The number of a response to a request that could not be executed.
+pub fn request_error_number(media: Media) -> u16 {
+    match media {
+        Media::Response => 400,
+        Media::Json => 200,
+    }
+}
+
+/// The body for a request that is refused by a status.
+pub(super) fn refusal(status: &Status) -> Vec<u8> {
+    let mut out = br#"{"errors":["#.to_vec();
+    put_error(&mut out, &status.message, &[], None, status);
+    out.extend_from_slice(b"]}");
+    out
+}
+
+/// The body for a request that could not be executed.
+pub(super) fn request_errors(errors: &[RequestError]) -> Vec<u8> {
+    let mut out = br#"{"errors":["#.to_vec();
+    for (index, error) in errors.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(br#"{"message":"#);
+        put_string(&mut out, &error.message);
+        put_locations(&mut out, &error.locations);
+        out.extend_from_slice(br#","extensions":{"code":"#);
+        put_string(&mut out, error.code);
+        out.extend_from_slice(b"}}");
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
+/// What comes before the data.
+pub const DATA: &[u8] = br#"{"data":"#;
+
+/// Ends a body that holds its data.
+pub fn end(out: &mut Vec<u8>, errors: &Errors) {
+    if !errors.is_empty() {
+        out.extend_from_slice(br#","errors":["#);
+        for (index, FieldError { path, location, status }) in errors.kept.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            put_error(out, &status.message, &[*location], Some(path), status);
+        }
+        out.push(b']');
+        if errors.more > 0 {
+            out.extend_from_slice(format!(r#","extensions":{{"errorsNotTold":{}}}"#, errors.more).as_bytes());
+        }
+    }
+    out.push(b'}');
+}
+
+fn put_error(
+    out: &mut Vec<u8>,
+    message: &str,
+    locations: &[Location],
+    path: Option<&[Step]>,
+    status: &Status,
+) {
+    out.extend_from_slice(br#"{"message":"#);
+    put_string(out, message);
+    if let Some(path) = path {
+        out.extend_from_slice(br#","path":["#);
+        for (index, step) in path.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            match step {
+                Step::Key(key) => put_string(out, key),
+                Step::Index(index) => out.extend_from_slice(index.to_string().as_bytes()),
+            }
+        }
+        out.push(b']');
+    }
+    put_locations(out, locations);
+    out.extend_from_slice(br#","extensions":{"code":"#);
+    put_string(out, status.code.name());
+    if let Some(reason) = status.reason() {
+        out.extend_from_slice(br#","reason":"#);
+        put_string(out, reason);
+    }
+    out.extend_from_slice(b"}}");
+}
+
+fn put_locations(out: &mut Vec<u8>, locations: &[Location]) {
+    if locations.is_empty() {
+        return;
+    }
+    out.extend_from_slice(br#","locations":["#);
+    for (index, Location { line, column }) in locations.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(format!(r#"{{"line":{line},"column":{column}}}"#).as_bytes());
+    }
+    out.push(b']');
+}
+
+fn put_string(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("a string into memory");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Code;
+
+    fn location(line: u32, column: u32) -> Location {
+        Location { line, column }
+    }
+
+    #[test]
+    fn errors_have_their_members() {
+        let status = Status::client(Code::NotFound, "no \"b\"");
+        let errors = [RequestError {
+            code: "X",
+            message: "m".into(),
+            locations: vec![location(1, 2), location(3, 4)],
+        }];
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("JSON is UTF-8");
+        assert_eq!(
+            text(request_errors(&errors)),
+            r#"{"errors":[{"message":"m","locations":[{"line":1,"column":2},{"line":3,"column":4}],"extensions":{"code":"X"}}]}"#
+        );
+        assert_eq!(
+            text(refusal(&status.clone().with_reason("R"))),
+            r#"{"errors":[{"message":"no \"b\"","extensions":{"code":"NOT_FOUND","reason":"R"}}]}"#
+        );
+        let path = Box::new([Step::Key("a".into()), Step::Index(0)]);
+        let error = FieldError { path, location: location(1, 9), status };
+        let mut out = br#"{"data":{"a":[null]}"#.to_vec();
+        end(&mut out, &Errors { kept: vec![error], more: 0 });
+        assert_eq!(
+            text(out),
+            concat!(
+                r#"{"data":{"a":[null]},"errors":[{"message":"no \"b\"","path":["a",0],"#,
+                r#""locations":[{"line":1,"column":9}],"extensions":{"code":"NOT_FOUND"}}]}"#
+            )
+        );
+        let mut out = br#"{"data":{}"#.to_vec();
+        end(&mut out, &Errors::default());
+        assert_eq!(text(out), r#"{"data":{}}"#);
+    }
+}

@@ -1,0 +1,237 @@
+//! One operation of a document, with its variables → what is called, and how the replies are written.
+//!
+//! ```text
+//! Document + variables → for each root field: a text | a method, its request and a projection of its reply
+//! ```
+//!
+//! What the surface hides of a reply is hidden here, too: a hidden field is written as if it were absent.
+
+use bytes::Bytes;
+
+use super::coerce::{Coercer, Variables};
+use super::collect::{Collected, collect};
+use super::document::ast::{OperationDefinition, Selection as SelectionSet};
+use super::document::{Code, Document, Problem};
+use super::input;
+use super::introspect::{self, Introspection};
+use super::model::{Method, Model, Operation as Kind, Source, TypeId, TypeKind};
+use super::projection::{Entry, Form, Location, Projection, Root};
+use super::value::Value;
+use crate::codec::options::JsonOptions;
+use crate::codec::selection::{Choice, Selection};
+use crate::schema::Schema;
+use crate::schema::plan::{self, MessageId, WellKnown};
+use crate::status::Status;
+
+/// An operation that is ready to be executed.
+#[derive(Debug)]
+pub struct Operation {
+    pub kind: Kind,
+    /// In response order.
+    pub roots: Vec<RootField>,
+}
+
+/// A field of the operation itself.
+#[derive(Debug)]
+pub struct RootField {
+    pub root: Root,
+    pub source: RootSource,
+}
+
+/// Where the value of a root field comes from.
+#[derive(Debug)]
+pub enum RootSource {
+    /// It is known: JSON.
+    Text(String),
+    /// A call of the method at this place in [`Model::methods`].
+    Call { method: usize, request: Bytes },
+    /// Its arguments do not make a request.
+    Wrong(Status),
+}
+
+/// What an operation is planned by.
+#[derive(Clone, Copy, Debug)]
+pub struct Planner<'m> {
+    pub model: &'m Model,
+    pub schema: &'m Schema,
+    /// How the codec reads arguments and writes values of the type `JSON`.
+    pub options: &'m JsonOptions,
+    /// Objects in the reply, as far as they can be told beforehand.
+    pub cost_max: u64,
+}
+
+/// How many elements a list is thought to have of which nothing is known.
+const LIST_LENGTH: u64 = 10;
+
+/// Arguments that say how many elements the lists of a reply have at most.
+const LENGTHS: [&str; 4] = ["pageSize", "first", "limit", "maxResults"];
+
+impl<'m> Planner<'m> {
+    /// Plans an operation of a document whose variables have their values.
+    ///
+    /// # Errors
+    ///
+    /// `COST_LIMIT`: the reply or what introspection tells may be too large.
+    pub fn plan(
+        self,
+        document: &'m Document,
+        operation: &'m OperationDefinition,
+        variables: &'m Variables<'m>,
+    ) -> Result<Operation, Problem> {
+        let coercer = Coercer { model: self.model, schema: self.schema };
+        let mut introspection = Introspection::new(coercer, document, variables, introspect::BYTES_MAX);
+        let mut planning = Planning { planner: self, document, variables, list_length: LIST_LENGTH, cost: 0 };
+        let mut roots = Vec::new();
+        for field in collect(document, &[&operation.selections], variables) {
+            let node = field.node;
+            let mut root = Root {
+                key: node.response_key().into(),
+                location: location(&field),
+                form: Form::Scalar(plan::Kind::Bool),
+            };
+            let source = match &*node.name.text {
+                "__typename" => RootSource::Text(quoted(operation.kind.type_name())),
+                "__schema" | "__type" => RootSource::Text(introspection.answer(&field)?),
+                _ => match planning.call(operation.kind, &field) {
+                    Some((source, form)) => {
+                        root.form = form;
+                        source
+                    }
+                    // A type without fields has one that says so.
+                    None => RootSource::Text("null".to_owned()),
+                },
+            };
+            roots.push(RootField { root, source });
+        }
+        if planning.cost > self.cost_max {
+            let (cost, max) = (planning.cost, self.cost_max);
+            let message = format!("the operation may reply with {cost} objects, at most {max} are allowed");
+            return Err(Problem::nowhere(Code::CostLimit, message));
+        }
+        Ok(Operation { kind: operation.kind, roots })
+    }
+}
+
+/// One operation on its way to a plan.
+struct Planning<'m> {
+    planner: Planner<'m>,
+    document: &'m Document,
+    variables: &'m Variables<'m>,
+    /// Of the lists of the reply that is planned.
+    list_length: u64,
+    cost: u64,
+}
+
+impl<'m> Planning<'m> {
+    /// A root field that is a call, and how its reply is written.
+    fn call(&mut self, kind: Kind, field: &Collected<'m>) -> Option<(RootSource, Form)> {
+        let Planner { model, schema, options, .. } = self.planner;
+        let root = model.root(kind)?;
+        let found = model.field(schema, root, &field.node.name.text)?;
+        let Source::Method(index) = found.source else { return None };
+        let method = model.methods().get(index)?;
+        let coercer = Coercer { model, schema };
+        let inputs = model.arguments(schema, found);
+        let request = coercer
+            .request(&field.node.arguments, inputs, method.input, self.variables)
+            .map_err(|message| Status::invalid_field("", &message))
+            .and_then(|arguments| {
+                self.list_length = list_length(&arguments);
+                input::request(schema, method.input, options, &arguments)
+            });
+        let source = match request {
+            Ok(request) => RootSource::Call { method: index, request: request.into() },
+            Err(status) => RootSource::Wrong(status),
+        };
+        let form = self.reply(method, found.type_ref.named, field);
+        Some((source, form))
+    }
+
+    fn reply(&mut self, method: &Method, named: TypeId, field: &Collected<'m>) -> Form {
+        let selection = method.exposed.shown.selection.as_deref();
+        self.cost = self.cost.saturating_add(1);
+        let projection = match self.planner.model.get(named).kind {
+            TypeKind::Object(message) => {
+                self.cost = self.cost.saturating_add(1);
+                Some(self.projection(named, message, &field.sets, selection, 1))
+            }
+            _ => None,
+        };
+        match Form::of(self.planner.schema, plan::Kind::Message(method.output), projection) {
+            // A mask selects nothing of a message that is one value.
+            Form::Json(_) | Form::Wrapper(_) if selection.is_some() => Form::Hidden,
+            form => form,
+        }
+    }
+
+    /// What is selected of a message of which `shown` may be seen, and which there are `count` of.
+    fn projection(
+        &mut self,
+        named: TypeId,
+        message: MessageId,
+        sets: &[&'m [SelectionSet]],
+        shown: Option<&Selection>,
+        count: u64,
+    ) -> Projection {
+        let Planner { model, schema, .. } = self.planner;
+        let plan = schema.message(message);
+        let mut entries = Vec::new();
+        for field in collect(self.document, sets, self.variables) {
+            let (key, at) = (field.node.response_key(), location(&field));
+            let name = &*field.node.name.text;
+            if name == "__typename" {
+                entries.push(Entry::constant(key, at, &quoted(&model.get(named).name)));
+                continue;
+            }
+            let Some(found) = model.field(schema, named, name) else { continue };
+            let Source::Field { index, .. } = found.source else {
+                entries.push(Entry::constant(key, at, "null"));
+                continue;
+            };
+            let (is_shown, shown) = match shown.map(|shown| shown.choice(index)) {
+                // An entry is shown as its map is.
+                _ if plan.well_known == WellKnown::MapEntry => (true, shown),
+                None | Some(Choice::Whole) => (true, None),
+                Some(Choice::Part(part)) => (true, Some(part)),
+                Some(Choice::Hidden) => (false, None),
+            };
+            let nested = match model.get(found.type_ref.named).kind {
+                TypeKind::Object(inner) => {
+                    let length = if found.type_ref.is_list { self.list_length } else { 1 };
+                    let count = count.saturating_mul(length);
+                    self.cost = self.cost.saturating_add(count);
+                    Some(self.projection(found.type_ref.named, inner, &field.sets, shown, count))
+                }
+                _ => None,
+            };
+            // Of a value without a selection no part can be told.
+            let is_shown =
+                is_shown && (nested.is_some() || shown.is_none() || plan.well_known == WellKnown::MapEntry);
+            let is_nullable = !found.type_ref.is_non_null;
+            let entry = Entry::field(schema, plan, key, at, index, is_nullable, nested);
+            entries.extend(entry.map(|entry| if is_shown { entry } else { entry.hidden() }));
+        }
+        Projection::new(plan, entries)
+    }
+}
+
+/// How many elements the lists of a reply have, as the request says.
+fn list_length(arguments: &Value) -> u64 {
+    let Value::Object(members) = arguments else { return LIST_LENGTH };
+    let length = members.iter().find_map(|(name, value)| match value {
+        Value::Int(length) if LENGTHS.contains(&&**name) => u64::try_from(*length).ok(),
+        _ => None,
+    });
+    // AIP-158: 0 leaves the choice to the backend.
+    length.filter(|length| *length > 0).unwrap_or(LIST_LENGTH)
+}
+
+fn location(field: &Collected<'_>) -> Location {
+    let at = field.node.at;
+    Location { line: at.line, column: at.column }
+}
+
+fn quoted(name: &str) -> String {
+    // GraphQL's names need no escapes.
+    format!("\"{name}\"")
+}

@@ -1,0 +1,24 @@
+//! GraphQL at a surface: its schema, the methods behind its root fields, and what a request may be.
+
+use std::sync::Arc;
+
+use crate::graphql::document::Bounds;
+use crate::graphql::documents::Documents;
+use crate::graphql::model::Model;
+use crate::route::Binding;
+
+/// GraphQL as one surface serves it.
+#[derive(Debug)]
+pub struct Graphql {
+    /// Where it is: `/graphql`.
+    pub path: Box<str>,
+    pub model: Model,
+    /// By the place in [`Model::methods`].
+    pub bindings: Box<[Arc<Binding>]>,
+    pub bounds: Bounds,
+    /// Whether a GET needs a header that no page of another origin can send unasked.
+    pub needs_preflight: bool,
+    /// A longer body of a POST is refused.
+    pub body_bytes_max: usize,
+    pub documents: Documents,
+}
