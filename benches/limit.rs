@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method, Uri};
@@ -84,6 +85,7 @@ fn call(snapshot: Arc<Snapshot>, address: IpAddr) -> Call {
         uri: Uri::from_static("/v1/items/7"),
         headers: HeaderMap::new(),
         client: Client::new(address, address, "http"),
+        started: Instant::now(),
     };
     Call {
         service: 0,

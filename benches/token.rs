@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -93,7 +93,13 @@ fn head(token: &str) -> Arc<Head> {
     headers.insert("authorization", format!("Bearer {token}").parse().expect("a header"));
     let address = [127, 0, 0, 1].into();
     let client = Client::new(address, address, "https");
-    Arc::new(Head { method: Method::GET, uri: Uri::from_static("/"), headers, client })
+    Arc::new(Head {
+        method: Method::GET,
+        uri: Uri::from_static("/"),
+        headers,
+        client,
+        started: Instant::now(),
+    })
 }
 
 criterion_group!(benches, tokens);

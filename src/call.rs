@@ -60,6 +60,8 @@ pub struct Head {
     pub uri: Uri,
     pub headers: HeaderMap,
     pub client: Client,
+    /// When it came.
+    pub started: Instant,
 }
 
 /// Where a request comes from.

@@ -14,7 +14,6 @@ use crate::config::endpoints::Endpoints;
 use crate::config::explain::{Said, protecting, said};
 use crate::config::finding::Position;
 use crate::config::passes::passes;
-use crate::config::rollout::Share;
 use crate::config::{Config, Elsewhere, LoadError};
 use crate::route::{Binding, Match};
 use crate::snapshot::Snapshot;
@@ -126,18 +125,13 @@ impl File<'_> {
     }
 
     fn rule(&self, out: &mut String, effective: &[Effective<'_>], binding: &Binding) {
-        let rule = self.snapshot.rule(binding);
-        if let Some(service) = self.config.services.get(rule.service) {
-            let sides = effective.get(usize::try_from(binding.rule).unwrap_or(usize::MAX));
-            let shares = sides.map_or(&[][..], |one| one.shares());
-            let name = match shares {
-                [] | [_] => service.name.clone(),
-                shares => {
-                    let side = |share: &Share| format!("{} ({})", share.service.name, share.weight);
-                    shares.iter().map(side).collect::<Vec<_>>().join(" or ")
-                }
-            };
-            let text = format!("service: {name}, {:?}", rule.timeout);
+        let sides = effective.get(usize::try_from(binding.rule).unwrap_or(usize::MAX));
+        let shares = sides.map_or(&[][..], |one| one.shares());
+        for destination in self.snapshot.rule(binding).destinations.all() {
+            let Some(service) = self.config.services.get(destination.service) else { continue };
+            let share = shares.iter().find(|share| shares.len() > 1 && share.service.name == service.name);
+            let weight = share.map_or_else(String::new, |share| format!(" ({})", share.weight));
+            let text = format!("service: {}{weight}, {:?}", service.name, destination.timeout);
             line(out, 2, &text, &self.place(service.position));
             if let Endpoints::Discovered(discovered) = &service.endpoints {
                 let place = self.config.place(&["services", &service.name, "endpoints"]);

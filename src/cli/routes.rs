@@ -33,14 +33,22 @@ impl Routes {
 fn listing(snapshot: &Snapshot) -> String {
     let surfaces = snapshot.surfaces.all();
     let tables = surfaces.iter().map(|surface| {
-        let table = table(&rows(&snapshot.schema, &surface.routes));
+        let table = table(&rows(&snapshot.schema, &surface.routes), |rule| sides(snapshot, rule));
         if surfaces.len() == 1 { table } else { format!("{}\n{table}", surface.name) }
     });
     tables.collect::<Vec<_>>().join("\n")
 }
 
+/// The services that share the calls of a rule, with their weights; nothing where there is one.
+fn sides(snapshot: &Snapshot, rule: u32) -> String {
+    let rule = usize::try_from(rule).ok().and_then(|rule| snapshot.rules.get(rule));
+    let Some(split) = rule.and_then(|rule| rule.split.as_ref()) else { return String::new() };
+    let sides: Vec<_> = split.sides().iter().map(|side| format!("{} ({})", side.name, side.weight)).collect();
+    format!(" -> {}", sides.join(", "))
+}
+
 /// Columns as wide as their widest entry; a side that streams is marked.
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], sides: impl Fn(u32) -> String) -> String {
     let body = |row: &Row| if row.body.is_empty() { "-".to_owned() } else { row.body.clone() };
     let lines: Vec<[String; 3]> =
         rows.iter().map(|row| [row.verb.clone(), row.path.clone(), body(row)]).collect();
@@ -56,7 +64,7 @@ fn table(rows: &[Row]) -> String {
     };
     put(&head, "RPC");
     for (line, row) in lines.iter().zip(rows) {
-        put(line, &rpc(row));
+        put(line, &format!("{}{}", rpc(row), sides(row.rule)));
     }
     text
 }
@@ -85,13 +93,17 @@ mod tests {
             rpc: "p.S.M".to_owned(),
             client_streaming: false,
             server_streaming,
+            rule: u32::from(server_streaming),
         };
         let rows = [row("GET", "/v1/{name=a/*}", "", true), row("PATCH", "/v1/b", "book", false)];
         let expected = "\
 METHOD  PATH            BODY  RPC
-GET     /v1/{name=a/*}  -     p.S.M (server stream)
+GET     /v1/{name=a/*}  -     p.S.M (server stream) -> a (95), b (5)
 PATCH   /v1/b           book  p.S.M
 ";
-        assert_eq!(table(&rows), expected);
+        assert_eq!(
+            table(&rows, |rule| if rule == 1 { " -> a (95), b (5)".to_owned() } else { String::new() }),
+            expected
+        );
     }
 }

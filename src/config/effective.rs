@@ -14,6 +14,7 @@ use super::fields::Fields;
 use super::policies::{Clauses, Policy};
 use super::protection::Retry;
 use super::rollout::Share;
+use super::services::Service;
 use super::surfaces::{Named, Rule, Surface};
 
 /// The rule of a surface, or the lack of one, with the policies that hold under it.
@@ -88,10 +89,16 @@ impl<'c> Effective<'c> {
         }
     }
 
-    /// Whether the service with this index may be called.
-    pub fn leads_to(&self, config: &Config, index: usize) -> bool {
-        let is_it = |share: &Share| config.service(&share.service) == Some(index);
-        self.service(config) == Some(index) || self.shares().iter().any(is_it)
+    /// The indexes in `config.services` of all services that may be called, each once, the first one first.
+    pub fn services(&self, config: &Config) -> Vec<usize> {
+        let mut services = Vec::new();
+        let named = self.shares().iter().filter_map(|share| config.service(&share.service));
+        for index in self.service(config).into_iter().chain(named) {
+            if !services.contains(&index) {
+                services.push(index);
+            }
+        }
+        services
     }
 
     /// The services that the rule names, with their shares.
@@ -99,17 +106,15 @@ impl<'c> Effective<'c> {
         self.rule.map_or(&[], |rule| &rule.to)
     }
 
-    /// How long a unary call may take: what the service says, or the rule where that is less.
-    pub fn timeout(&self, config: &Config) -> Option<Duration> {
-        let service = self.service(config).and_then(|index| config.services.get(index))?;
+    /// How long a unary call to a service may take: what that says, or the rule where that is less.
+    pub fn timeout(&self, service: &Service) -> Duration {
         let own = self.rule.and_then(|rule| rule.timeout);
-        Some(own.map_or(service.timeout, |own| own.min(service.timeout)))
+        own.map_or(service.timeout, |own| own.min(service.timeout))
     }
 
-    /// Which calls are made again: what the rule says, otherwise what the service does.
-    pub fn retry(&self, config: &'c Config) -> Option<&'c Retry> {
-        let service = || self.service(config).and_then(|index| config.services.get(index)?.retry.as_ref());
-        self.rule.and_then(|rule| rule.retry.as_ref()).or_else(service)
+    /// Which calls to a service are made again: what the rule says, otherwise what the service does.
+    pub fn retry(&self, service: &'c Service) -> Option<&'c Retry> {
+        self.rule.and_then(|rule| rule.retry.as_ref()).or(service.retry.as_ref())
     }
 }
 

@@ -2,6 +2,7 @@
 //! that have no time, caches that would show one caller's reply to another.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Config;
 use super::auth::Combination;
@@ -74,7 +75,9 @@ struct Seen {
 fn gather(config: &Config, effective: &Effective<'_>, limits: &mut BTreeMap<Position, Seen>) {
     let auth = effective.single(|clauses| clauses.auth.as_ref());
     let is_asked = auth.is_some_and(|(demand, _)| demand.combination != Combination::None);
-    let timeout = effective.timeout(config);
+    let services = effective.services(config);
+    let services = services.iter().filter_map(|index| config.services.get(*index));
+    let timeout = services.map(|service| effective.timeout(service)).min();
     for rate in effective.all_of(|clauses| clauses.rate.as_ref()).into_iter().flat_map(|(rates, _)| rates) {
         let store =
             rate.store.as_ref().and_then(|named| config.stores.iter().find(|store| store.name == named.name));
@@ -90,12 +93,15 @@ fn gather(config: &Config, effective: &Effective<'_>, limits: &mut BTreeMap<Posi
 
 /// Attempts that together take longer than the call may: the last of them would be cut short, or never made.
 fn hasten(config: &Config, effective: &Effective<'_>, retries: &mut BTreeMap<Position, String>) {
-    let Some((retry, timeout)) = effective.retry(config).zip(effective.timeout(config)) else { return };
-    let attempts = retry.rules.attempts_max;
-    if let Some(per_try) = retry.rules.per_try.filter(|per_try| per_try.saturating_mul(attempts) > timeout) {
-        let (per_try, timeout) = (show_duration(per_try), show_duration(timeout));
-        let message =
-            format!("{attempts} attempts of {per_try} each take longer than the {timeout} of the call");
-        retries.insert(retry.position, message);
+    for service in effective.services(config).into_iter().filter_map(|index| config.services.get(index)) {
+        let Some(retry) = effective.retry(service) else { continue };
+        let (attempts, timeout) = (retry.rules.attempts_max, effective.timeout(service));
+        let too_long = |per_try: &Duration| per_try.saturating_mul(attempts) > timeout;
+        if let Some(per_try) = retry.rules.per_try.filter(too_long) {
+            let (per_try, timeout) = (show_duration(per_try), show_duration(timeout));
+            let message =
+                format!("{attempts} attempts of {per_try} each take longer than the {timeout} of the call");
+            retries.insert(retry.position, message);
+        }
     }
 }

@@ -43,10 +43,10 @@ impl Frontend for Rest {
         }
         let timeout = deadline::client_timeout(&head.headers)?;
         let is_streaming = binding.client_streaming || binding.server_streaming;
-        let bound = (!is_streaming).then_some(snapshot.rule(&binding).timeout);
+        let bound = (!is_streaming).then_some(snapshot.rule(&binding).destinations.timeout_max());
         let timeout = timeout.into_iter().chain(bound).min();
         let metadata = edge::metadata(exchange, &head);
-        let service = snapshot.rule(&binding).service;
+        let service = snapshot.rule(&binding).destinations.first().service;
         Ok(Call {
             binding,
             service,
@@ -58,6 +58,7 @@ impl Frontend for Rest {
                 uri: head.uri,
                 headers: head.headers,
                 client: exchange.client.clone(),
+                started: exchange.started,
             }),
             identity: None,
             notes: exchange.notes.clone(),

@@ -26,8 +26,8 @@ pub(super) fn build(
     let previous = previous.map_or(&[][..], |Protections(previous)| previous);
     let now = Instant::now();
     let services = config.services.iter().enumerate().map(|(index, service)| {
-        let of_rules = effective.iter().filter(|one| one.leads_to(config, index));
-        let is_retried = of_rules.filter_map(|one| one.retry(config)).next().is_some();
+        let mut of_rules = effective.iter().filter(|one| one.services(config).contains(&index));
+        let is_retried = of_rules.any(|one| one.retry(service).is_some());
         let percent = service.retry.as_ref().map_or(BUDGET_PERCENT, |retry| retry.budget_percent);
         let settings = ProtectionSettings {
             breaker: service.breaker,

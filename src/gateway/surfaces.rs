@@ -20,7 +20,7 @@ use crate::policy::glob::Glob;
 use crate::policy::rollout::{Side, Split};
 use crate::route::{self, Conflicts, Exposed, RouteTree, Rules};
 use crate::schema::Schema;
-use crate::snapshot::{HostPattern, Rule, Surface, Surfaces};
+use crate::snapshot::{Destination, Destinations, HostPattern, Rule, Surface, Surfaces};
 use crate::stage::Notices;
 
 /// The surfaces with their routes, and what was left out although they stand.
@@ -126,21 +126,28 @@ fn meet(first: &Surface, second: &Surface) -> bool {
 
 /// What holds under each rule, in the order of [`Effective::all`].
 pub(super) fn rules(config: &Config, effective: &[Effective<'_>]) -> Box<[Rule]> {
-    let rule = |effective: &Effective<'_>| {
-        // A method that is not shown leads nowhere, and so may a rule that hides it.
-        let index = effective.service(config).unwrap_or(0);
-        let service = config.services.get(index);
-        Rule {
-            service: index,
-            split: split(config, effective),
-            timeout: effective.timeout(config).unwrap_or(Rule::default().timeout),
-            stream_idle: service.map_or(Rule::default().stream_idle, |service| service.stream_idle_timeout),
-            retry: effective.retry(config).map(|retry| Arc::new(retry.rules.clone())),
-            priority: effective.rule.map(|rule| rule.priority).unwrap_or_default(),
-            is_cached: cache::clause(effective).is_some(),
-        }
+    let rule = |effective: &Effective<'_>| Rule {
+        destinations: destinations(config, effective),
+        split: split(config, effective),
+        priority: effective.rule.map(|rule| rule.priority).unwrap_or_default(),
+        is_cached: cache::clause(effective).is_some(),
     };
     effective.iter().map(rule).collect()
+}
+
+/// The services that the calls of a rule may go to, each with what holds there.
+fn destinations(config: &Config, effective: &Effective<'_>) -> Destinations {
+    let destination = |index: usize| {
+        let service = config.services.get(index)?;
+        Some(Destination {
+            service: index,
+            timeout: effective.timeout(service),
+            stream_idle: service.stream_idle_timeout,
+            retry: effective.retry(service).map(|retry| Arc::new(retry.rules.clone())),
+        })
+    };
+    // A method that is not shown leads nowhere, and so may a rule that hides it.
+    Destinations::new(effective.services(config).into_iter().filter_map(destination).collect())
 }
 
 /// The services among which the calls of a rule are shared; `None` where it names one.

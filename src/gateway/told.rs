@@ -165,6 +165,7 @@ impl Told {
             bytes_in: outcome.bytes_in,
             bytes_out: outcome.bytes_out,
             messages: outcome.messages,
+            service: trail.service(),
             endpoint: attempts.kept.last().map(|last| last.endpoint.as_str()),
             attempts: attempts.count as u64,
             cache: notes.cache_result(),

@@ -47,6 +47,10 @@ impl Split {
         Self { sides: sides.into(), sticky, tier, turns: AtomicU64::new(0) }
     }
 
+    pub fn sides(&self) -> &[Side] {
+        &self.sides
+    }
+
     /// What tells callers apart that keep their side.
     pub fn sticky(&self) -> Option<&HashKey> {
         self.sticky.as_ref()

@@ -6,7 +6,7 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::uri::Authority;
@@ -26,6 +26,7 @@ pub struct Trail {
     begun: Instant,
     /// Nanoseconds until the stages had let the call through; 0: not yet.
     admitted_ns: AtomicU64,
+    service: OnceLock<Arc<str>>,
     attempts: Mutex<Attempts>,
     sampled: Option<TraceContext>,
     stages: Mutex<Vec<Stage>>,
@@ -61,8 +62,8 @@ pub struct Stage {
 impl Trail {
     /// Of a call that begins; `sampled` is its span, if its trace is sampled.
     pub fn new(begun: Instant, sampled: Option<TraceContext>) -> Self {
-        let (admitted_ns, attempts, stages) = Default::default();
-        Self { begun, admitted_ns, attempts, sampled, stages }
+        let (admitted_ns, service, attempts, stages) = Default::default();
+        Self { begun, admitted_ns, service, attempts, sampled, stages }
     }
 
     /// The call's span; `None`: nobody looks at its trace.
@@ -82,9 +83,9 @@ impl Trail {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The stages have let the call through; only the first word counts.
-    pub fn admitted(&self, now: Instant) {
-        if self.admitted_ns.load(Ordering::Relaxed) == 0 {
+    /// The stages have let the call through, to a service of this name; only the first word counts.
+    pub fn admitted(&self, now: Instant, service: &Arc<str>) {
+        if self.service.set(Arc::clone(service)).is_ok() {
             let passed_ns = now.saturating_duration_since(self.begun).as_nanos();
             let passed_ns = u64::try_from(passed_ns).unwrap_or(u64::MAX).max(1);
             self.admitted_ns.store(passed_ns, Ordering::Relaxed);
@@ -94,6 +95,11 @@ impl Trail {
     /// How long the stages took to let it through; `None`: they have not.
     pub fn admitted_after(&self) -> Option<Duration> {
         Some(self.admitted_ns.load(Ordering::Relaxed)).filter(|ns| *ns != 0).map(Duration::from_nanos)
+    }
+
+    /// The service that the stages have let it through to.
+    pub fn service(&self) -> Option<&str> {
+        self.service.get().map(|name| &**name)
     }
 
     /// An attempt begins; gives its number, from 0.
@@ -143,12 +149,16 @@ mod tests {
     fn a_call_is_let_through_once() {
         let start = Instant::now();
         let trail = Trail::new(start, None);
-        assert_eq!(trail.admitted_after(), None);
-        trail.admitted(start + Duration::from_millis(3));
-        trail.admitted(start + Duration::from_millis(9));
-        assert_eq!(trail.admitted_after(), Some(Duration::from_millis(3)));
+        let (first, second) = (Arc::from("orders"), Arc::from("orders-next"));
+        assert_eq!((trail.admitted_after(), trail.service()), (None, None));
+        trail.admitted(start + Duration::from_millis(3), &first);
+        trail.admitted(start + Duration::from_millis(9), &second);
+        assert_eq!(
+            (trail.admitted_after(), trail.service()),
+            (Some(Duration::from_millis(3)), Some("orders"))
+        );
         let trail = Trail::new(start, None);
-        trail.admitted(start);
+        trail.admitted(start, &first);
         assert_eq!(trail.admitted_after(), Some(Duration::from_nanos(1)), "at once, and yet through");
     }
 

@@ -16,6 +16,8 @@ pub struct Row {
     pub rpc: String,
     pub client_streaming: bool,
     pub server_streaming: bool,
+    /// The index of what holds for the method; see [`Binding::rule`](super::Binding::rule).
+    pub rule: u32,
 }
 
 /// All routes, sorted by path, then verb.
@@ -36,6 +38,7 @@ pub fn rows(schema: &Schema, tree: &RouteTree) -> Vec<Row> {
             rpc: (*binding.method).into(),
             client_streaming: binding.client_streaming,
             server_streaming: binding.server_streaming,
+            rule: binding.rule,
         })
         .collect();
     rows.sort_unstable();

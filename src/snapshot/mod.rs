@@ -5,11 +5,11 @@
 //! single store. May import whatever is pure.
 
 mod compare;
+mod destinations;
 mod graphql;
 mod surfaces;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Extensions;
@@ -18,13 +18,13 @@ use crate::codec::options::JsonOptions;
 use crate::policy::client_address::TrustedProxies;
 use crate::policy::concurrency::Priority;
 use crate::policy::metadata::MetadataPolicy;
-use crate::policy::retry::RetryRules;
 use crate::policy::rollout::Split;
 use crate::policy::strip::Strip;
 use crate::route::{Binding, BindingOptions};
 use crate::schema::Schema;
 
 pub use compare::{LOSSES_MAX, Losses, Shown, compare};
+pub use destinations::{Destination, Destinations};
 pub use graphql::Graphql;
 pub use surfaces::{HostPattern, NoSurface, Surface, Surfaces};
 
@@ -51,18 +51,11 @@ pub struct Snapshot {
 }
 
 /// What holds for the methods of one rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
-    /// Index of the service that is called; where there are several, the first.
-    pub service: usize,
-    /// The services of which one is called, where there are several.
+    pub destinations: Destinations,
+    /// How one of them is chosen, where there are several.
     pub split: Option<Arc<Split>>,
-    /// A unary call as a whole; the client may ask for less, never for more.
-    pub timeout: Duration,
-    /// How long a stream may go without a message in either direction.
-    pub stream_idle: Duration,
-    /// Which calls are made again; `None`: none.
-    pub retry: Option<Arc<RetryRules>>,
     /// Which calls are shed first.
     pub priority: Priority,
     /// Whether replies may be kept.
@@ -97,20 +90,6 @@ impl Snapshot {
     pub fn rule(&self, binding: &Binding) -> &Rule {
         let index = usize::try_from(binding.rule).unwrap_or(usize::MAX);
         self.rules.get(index).expect("the routes were built with the rules of their snapshot")
-    }
-}
-
-impl Default for Rule {
-    fn default() -> Self {
-        Self {
-            service: 0,
-            split: None,
-            timeout: Duration::from_secs(30),
-            stream_idle: Duration::from_secs(300),
-            retry: None,
-            priority: Priority::default(),
-            is_cached: false,
-        }
     }
 }
 

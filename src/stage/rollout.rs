@@ -17,7 +17,20 @@ impl Judge for Rollout {
             let key = split.sticky().and_then(|sticky| call.hash_of(sticky));
             split.choose(key)
         });
-        call.service = chosen.unwrap_or(call.service);
+        if let Some(service) = chosen {
+            lead(&mut call, service);
+        }
         Judgement::Pass(call)
     }
+}
+
+/// Sends a call to a service, which may be less patient than others of the rule.
+fn lead(call: &mut Call, service: usize) {
+    call.service = service;
+    if call.binding.client_streaming || call.binding.server_streaming {
+        return;
+    }
+    let timeout = call.snapshot.rule(&call.binding).destinations.of(service).timeout;
+    let ends = call.head.started.checked_add(timeout);
+    call.deadline = call.deadline.into_iter().chain(ends).min();
 }

@@ -51,11 +51,11 @@ impl Service<Call> for Transcoder {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        if let Some(trail) = call.notes.trail() {
-            trail.admitted(Instant::now());
-        }
         let backend = call.snapshot.live.get::<Backends>().and_then(|backends| backends.get(call.service));
         let backend = backend.expect("a rule leads to a service of its snapshot");
+        if let Some(trail) = call.notes.trail() {
+            trail.admitted(Instant::now(), backend.cluster().name());
+        }
         let upstream = backend.upstream(&self.worker).clone();
         if call.binding.client_streaming || call.binding.server_streaming {
             Box::pin(streaming::transcode(upstream, call))
@@ -74,14 +74,15 @@ fn key(upstream: &Upstream, call: &Call) -> Option<u64> {
 }
 
 /// What the rule of a call says of it to the protection of its service.
-fn terms(snapshot: &Snapshot, binding: &Binding) -> Terms {
+fn terms(snapshot: &Snapshot, binding: &Binding, service: usize) -> Terms {
     let rule = snapshot.rule(binding);
+    let destination = rule.destinations.of(service);
     let is_stream = binding.client_streaming || binding.server_streaming;
     Terms {
-        retry: rule.retry.clone(),
+        retry: destination.retry.clone(),
         is_idempotent: binding.is_idempotent,
         priority: (!is_stream).then_some(rule.priority),
-        patience: PATIENCE.min(rule.timeout / 2),
+        patience: PATIENCE.min(destination.timeout / 2),
     }
 }
 

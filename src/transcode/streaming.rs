@@ -33,8 +33,8 @@ use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Ups
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
     let key = super::key(&upstream, &call);
-    let Call { snapshot, binding, metadata, deadline, head, payload, notes, .. } = call;
-    let session = Arc::new(Session::new(snapshot, binding, Form::of(&payload)));
+    let Call { snapshot, binding, metadata, deadline, head, payload, notes, service, .. } = call;
+    let session = Arc::new(Session::new(snapshot, binding, service, Form::of(&payload)));
     let (snapshot, binding) = (&session.snapshot, &session.binding);
     let messages = if binding.client_streaming {
         RequestMessages::Stream(Box::pin(RequestStream::new(session.clone(), head, payload)?))
@@ -42,7 +42,7 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, F
         unary::request(snapshot, binding, &head, payload, deadline).await?
     };
     let timeout = unary::time_left(deadline)?;
-    let terms = super::terms(snapshot, binding);
+    let terms = super::terms(snapshot, binding, service);
     let (path, trail) = (binding.grpc_path.clone(), notes.trail().cloned());
     let request = GrpcRequest { path, metadata, key, timeout, messages, terms, trail };
     let mut reply = pin!(async {
@@ -90,15 +90,18 @@ struct Session {
     snapshot: Arc<Snapshot>,
     binding: Arc<Binding>,
     form: Form,
+    /// How long no message may pass.
+    idle_max: Duration,
     opened: Instant,
     /// When the last message passed, in milliseconds since `opened`.
     active_ms: AtomicU64,
 }
 
 impl Session {
-    fn new(snapshot: Arc<Snapshot>, binding: Arc<Binding>, form: Form) -> Self {
+    fn new(snapshot: Arc<Snapshot>, binding: Arc<Binding>, service: usize, form: Form) -> Self {
         let active_ms = AtomicU64::new(0);
-        Self { snapshot, binding, form, opened: Instant::now(), active_ms }
+        let idle_max = snapshot.rule(&binding).destinations.of(service).stream_idle;
+        Self { snapshot, binding, form, idle_max, opened: Instant::now(), active_ms }
     }
 
     fn note_activity(&self) {
@@ -108,7 +111,7 @@ impl Session {
 
     fn idle_ends(&self) -> Instant {
         let active = Duration::from_millis(self.active_ms.load(Ordering::Relaxed));
-        self.opened + active + self.snapshot.rule(&self.binding).stream_idle
+        self.opened + active + self.idle_max
     }
 
     fn idle(&self) -> Pin<Box<Sleep>> {

@@ -18,11 +18,11 @@ use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Ups
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
     let key = super::key(&upstream, &call);
-    let Call { snapshot, binding, metadata, deadline, head, payload, notes, .. } = call;
+    let Call { snapshot, binding, metadata, deadline, head, payload, notes, service, .. } = call;
     let form = Form::of(&payload);
     let messages = request(&snapshot, &binding, &head, payload, deadline).await?;
     let timeout = time_left(deadline)?;
-    let terms = super::terms(&snapshot, &binding);
+    let terms = super::terms(&snapshot, &binding, service);
     let (path, trail) = (binding.grpc_path.clone(), notes.trail().cloned());
     let request = GrpcRequest { path, metadata, key, timeout, messages, terms, trail };
     reply(&snapshot, &binding, form, upstream.call(request).await?).await

@@ -122,6 +122,7 @@ async fn a_line_has_every_member_that_is_documented_and_no_other() {
         ("bytes_in", json!(body.len())),
         ("bytes_out", json!(body.len())),
         ("messages", json!(1)),
+        ("service", json!("door")),
         ("endpoint", json!(backend.address.to_string())),
         ("attempts", json!(1)),
         ("cache", Value::Null),

@@ -1,6 +1,7 @@
 //! Services that share the calls of a rule, at the real door: how many each gets, and who keeps a side.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request};
@@ -21,10 +22,19 @@ async fn side(name: &'static str) -> Backend {
 
 /// A gateway whose rule has these keys.
 async fn before(old: &Backend, new: &Backend, rule: &str) -> Gateway {
+    with_services((old, ""), (new, ""), rule).await
+}
+
+/// The same, with keys of the services.
+async fn with_services(
+    (old, of_old): (&Backend, &str),
+    (new, of_new): (&Backend, &str),
+    rule: &str,
+) -> Gateway {
     let (old, new) = (old.url(), new.url());
     Gateway::with_file(&format!(
-        "services:\n  old: {{ endpoints: {{ static: [{old:?}] }} }}\n  \
-         new: {{ endpoints: {{ static: [{new:?}] }} }}\n\
+        "services:\n  old: {{ endpoints: {{ static: [{old:?}] }}, {of_old} }}\n  \
+         new: {{ endpoints: {{ static: [{new:?}] }}, {of_new} }}\n\
          surfaces: {{ web: {{ rules: [{{ match: door.v1.Door.*, {rule} }}] }} }}\n"
     ))
     .await
@@ -99,5 +109,33 @@ async fn callers_without_the_key_take_turns_and_weight_0_gets_nobody() {
     let gateway = before(&old, &new, "to: { old: 100, new: 0 }, sticky: address").await;
     for _ in 0..20 {
         assert_eq!(answered(gateway.address, None).await, "old");
+    }
+}
+
+#[tokio::test]
+async fn each_side_has_its_own_timeout_and_retries() {
+    let late = Backend::start(|_| async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        respond(HeaderMap::new(), messages(&[bytes::Bytes::new()], status(0, "")))
+    })
+    .await;
+    let status_by = async |old: &str, new: &str, weights: &str| {
+        let rule = format!("to: {{ {weights} }}");
+        let gateway = with_services((&late, old), (&late, new), &rule).await;
+        http::send(gateway.address, http::request("GET", "/v1/items/1"), "").await.status
+    };
+    // The first service is the less patient one, and then the more patient one.
+    assert_eq!(status_by("timeout: 10ms", "", "old: 0, new: 100").await, 200);
+    assert_eq!(status_by("", "timeout: 10ms", "old: 0, new: 100").await, 504);
+    assert_eq!(status_by("timeout: 10ms", "", "old: 100, new: 0").await, 504);
+
+    let failing =
+        Backend::start(|_| async { respond(HeaderMap::new(), messages(&[], status(14, ""))) }).await;
+    let retry = "retry: { attempts: 2, on: [unavailable] }";
+    for (of_old, of_new, expected) in [("", retry, 2), (retry, "", 1)] {
+        let before = failing.calls();
+        let gateway = with_services((&late, of_old), (&failing, of_new), "to: { old: 0, new: 100 }").await;
+        let answer = http::send(gateway.address, http::request("GET", "/v1/items/1"), "").await;
+        assert_eq!((answer.status.as_u16(), failing.calls() - before), (503, expected));
     }
 }

@@ -109,7 +109,11 @@ impl Opening {
             headers.remove(name);
         }
         let client = exchange.client.clone();
-        Ok(Self { metadata, timeout, head: Arc::new(Head { method, uri, headers, client }) })
+        Ok(Self {
+            metadata,
+            timeout,
+            head: Arc::new(Head { method, uri, headers, client, started: exchange.started }),
+        })
     }
 
     /// One call of those that a request opens.
@@ -121,11 +125,12 @@ impl Opening {
         notes: Arc<Notes>,
     ) -> Call {
         let snapshot = Arc::clone(&exchange.snapshot);
-        let rule = snapshot.rule(binding);
-        let timeout = self.timeout.map_or(rule.timeout, |timeout| timeout.min(rule.timeout));
+        let destinations = &snapshot.rule(binding).destinations;
+        let bound = destinations.timeout_max();
+        let timeout = self.timeout.map_or(bound, |timeout| timeout.min(bound));
         Call {
             binding: Arc::clone(binding),
-            service: rule.service,
+            service: destinations.first().service,
             metadata: self.metadata.clone(),
             deadline: exchange.started.checked_add(timeout),
             payload: Payload::Wire(request),

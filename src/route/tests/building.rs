@@ -169,7 +169,7 @@ fn bindings_know_streams_and_bodies() {
     let rows = list::rows(&schema, &tree);
     let shown: Vec<_> = rows
         .iter()
-        .map(|Row { path, verb, body, rpc, client_streaming, server_streaming }| {
+        .map(|Row { path, verb, body, rpc, client_streaming, server_streaming, .. }| {
             format!("{path} {verb} {body:?} {rpc} {client_streaming} {server_streaming}")
         })
         .collect();

@@ -347,7 +347,7 @@ fn ready<F>(reply: Reply) -> Answering<F> {
 
 /// The same call once more, for nobody.
 fn again(call: &Call) -> Call {
-    let timeout = call.snapshot.rule(&call.binding).timeout;
+    let timeout = call.snapshot.rule(&call.binding).destinations.of(call.service).timeout;
     Call {
         snapshot: Arc::clone(&call.snapshot),
         binding: Arc::clone(&call.binding),

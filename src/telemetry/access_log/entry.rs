@@ -55,6 +55,8 @@ pub struct Entry<'c> {
     pub bytes_out: u64,
     /// Messages of the reply.
     pub messages: u64,
+    /// The service that the stages let the call through to.
+    pub service: Option<&'c str>,
     /// Where the last attempt went.
     pub endpoint: Option<&'c str>,
     pub attempts: u64,
@@ -120,6 +122,7 @@ impl Entry<'_> {
         line.number("bytes_in", self.bytes_in);
         line.number("bytes_out", self.bytes_out);
         line.number("messages", self.messages);
+        text(line, "service", self.service);
         text(line, "endpoint", self.endpoint);
         line.number("attempts", self.attempts);
         text(line, "cache", self.cache);
@@ -208,6 +211,7 @@ pub(super) mod tests {
             bytes_in: 0,
             bytes_out: 0,
             messages: 0,
+            service: None,
             endpoint: None,
             attempts: 0,
             cache: None,
@@ -229,7 +233,7 @@ pub(super) mod tests {
         assert_eq!((&line["time"], &line["http"]), (&json!("2023-11-14T22:13:20.123Z"), &json!(404)));
         let nulls: Vec<_> =
             line.as_object().expect("an object").iter().filter(|(_, value)| value.is_null()).collect();
-        assert_eq!(nulls.len(), 15, "{nulls:?}");
+        assert_eq!(nulls.len(), 16, "{nulls:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Uri};
@@ -113,5 +114,5 @@ fn head(token: &str) -> Head {
     headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).expect("a header"));
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let client = Client::new(address, address, "https");
-    Head { method: Method::GET, uri: Uri::from_static("/"), headers, client }
+    Head { method: Method::GET, uri: Uri::from_static("/"), headers, client, started: Instant::now() }
 }

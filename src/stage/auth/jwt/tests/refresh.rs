@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, Uri};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ async fn verify(provider: &Jwt, kid: &str, signer: Signer) -> Result<String, Ref
     let address = [127, 0, 0, 1].into();
     let client = Client::new(address, address, "https");
     let (uri, headers) = (Uri::from_static("/"), HeaderMap::new());
-    let head = Arc::new(Head { method: Method::GET, uri, headers, client });
+    let head = Arc::new(Head { method: Method::GET, uri, headers, client, started: Instant::now() });
     let header = json!({ "alg": "RS256", "kid": kid }).to_string();
     let finding = match provider.verify(&token(&header, &claims().to_string(), signer), &head, NOW_S) {
         Verdict::Accepted(identity) => Ok(identity),
