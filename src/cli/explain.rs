@@ -130,8 +130,13 @@ impl File<'_> {
         for destination in self.snapshot.rule(binding).destinations.all() {
             let Some(service) = self.config.services.get(destination.service) else { continue };
             let share = shares.iter().find(|share| shares.len() > 1 && share.service.name == service.name);
-            let weight = share.map_or_else(String::new, |share| format!(" ({})", share.weight));
-            let text = format!("service: {}{weight}, {:?}", service.name, destination.timeout);
+            let is_named = shares.is_empty() || shares.iter().any(|share| share.service.name == service.name);
+            let part = match share {
+                Some(share) => format!(" ({})", share.weight),
+                None if is_named => String::new(),
+                None => " (by `when` alone)".to_owned(),
+            };
+            let text = format!("service: {}{part}, {:?}", service.name, destination.timeout);
             line(out, 2, &text, &self.place(service.position));
             if let Endpoints::Discovered(discovered) = &service.endpoints {
                 let place = self.config.place(&["services", &service.name, "endpoints"]);

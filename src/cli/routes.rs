@@ -8,7 +8,7 @@ use clap::Args;
 use super::flags::SourceFlags;
 use super::{Failure, build, print, tell};
 use crate::route::list::{Row, rows};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Destination, Snapshot};
 
 /// List the routes: method, path, body, rpc
 #[derive(Args)]
@@ -39,11 +39,16 @@ fn listing(snapshot: &Snapshot) -> String {
     tables.collect::<Vec<_>>().join("\n")
 }
 
-/// The services that share the calls of a rule, with their weights; nothing where there is one.
+/// The services that the calls of a rule go to, with their weights; nothing where there is one.
 fn sides(snapshot: &Snapshot, rule: u32) -> String {
     let rule = usize::try_from(rule).ok().and_then(|rule| snapshot.rules.get(rule));
-    let Some(split) = rule.and_then(|rule| rule.split.as_ref()) else { return String::new() };
-    let sides: Vec<_> = split.sides().iter().map(|side| format!("{} ({})", side.name, side.weight)).collect();
+    let Some(rule) = rule.filter(|rule| rule.destinations.all().len() > 1) else { return String::new() };
+    let shares = rule.split.as_ref().map_or(&[][..], |split| split.sides());
+    let side = |one: &Destination| {
+        let share = shares.iter().find(|share| share.service == one.service);
+        share.map_or_else(|| one.name.to_string(), |share| format!("{} ({})", one.name, share.weight))
+    };
+    let sides: Vec<_> = rule.destinations.all().iter().map(side).collect();
     format!(" -> {}", sides.join(", "))
 }
 

@@ -92,7 +92,9 @@ impl<'c> Effective<'c> {
     /// The indexes in `config.services` of all services that may be called, each once, the first one first.
     pub fn services(&self, config: &Config) -> Vec<usize> {
         let mut services = Vec::new();
-        let named = self.shares().iter().filter_map(|share| config.service(&share.service));
+        let of_cases = self.rule.map_or(&[][..], |rule| &rule.when).iter().map(|case| &case.service);
+        let named = self.shares().iter().map(|share| &share.service).chain(of_cases);
+        let named = named.filter_map(|named| config.service(named));
         for index in self.service(config).into_iter().chain(named) {
             if !services.contains(&index) {
                 services.push(index);

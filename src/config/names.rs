@@ -83,7 +83,12 @@ fn services(config: &Config, root: &Node, report: &mut Report) {
             position.into_iter().for_each(|position| report.add(position, message.as_str()));
         }
         for rule in &surface.rules {
-            rule.to.iter().for_each(|share| kind.uses(&share.service, report));
+            let of_cases = rule.when.iter().map(|case| &case.service);
+            rule.to
+                .iter()
+                .map(|share| &share.service)
+                .chain(of_cases)
+                .for_each(|named| kind.uses(named, report));
             if rule.to.is_empty() && is_choice && rule.expose {
                 let expected = listed(&kind.names);
                 report.add(rule.position, format!("`to` is missing: expected {expected}"));

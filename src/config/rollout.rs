@@ -1,12 +1,16 @@
-//! `to` and `sticky` of a rule: the service that is called, or several with their shares, and who keeps a side.
+//! `to`, `when` and `sticky` of a rule: the service that is called, or several with their shares, who is sent to one
+//! of them whatever the shares are, and who keeps a side.
 //!
 //! ```yaml
 //! to: orders
 //! to: { orders: 95, orders-next: 5 }
+//! when:
+//!   - { if: 'request.headers["x-beta"] == "1"', to: orders-next }
 //! sticky: consumer                       # consumer | address | { header: NAME }
 //! ```
 
 use super::balance;
+use super::expression::Expression;
 use super::finding::Report;
 use super::section::Section;
 use super::surfaces::{Named, named};
@@ -22,6 +26,16 @@ pub struct Share {
     /// Against the others'. 0: nobody goes there yet.
     pub weight: u32,
 }
+
+/// Calls that a service gets before shares count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    pub condition: Expression,
+    pub service: Named,
+}
+
+/// More than anybody reads.
+const CASES_MAX: usize = 32;
 
 /// More versions than are rolled out at once.
 const SERVICES_MAX: usize = 16;
@@ -60,6 +74,28 @@ pub(super) fn to(node: &Node, report: &mut Report) -> Option<Vec<Share>> {
         _ => named(node, report).map(|service| vec![Share { service, weight: WHOLE }]),
     }
 }
+
+/// The cases of a rule, in order.
+pub(super) fn when(node: &Node, report: &mut Report) -> Option<Vec<Case>> {
+    let cases = value::one_or_more("case", case)(node, report)?;
+    if cases.len() > CASES_MAX {
+        return value::refuse(node, report, format!("expected at most {CASES_MAX} cases"));
+    }
+    Some(cases)
+}
+
+fn case(node: &Node, report: &mut Report) -> Option<Case> {
+    let (mut condition, mut service) = (None, None);
+    let mut section = Section::open(node, "surfaces.NAME.rules[].when[]", report)?;
+    section.read("if", &mut condition, |node, report| Expression::read(CONDITION, node, report).map(Some));
+    section.read("to", &mut service, |node, report| named(node, report).map(Some));
+    section.require("if", "write a condition such as `request.headers[\"x-beta\"] == \"1\"`");
+    section.require("to", "name a service");
+    section.close(&[]);
+    Some(Case { condition: condition?, service: service? })
+}
+
+const CONDITION: &str = "a condition such as `\"beta\" in claims.groups`";
 
 /// What tells callers apart that keep their side.
 pub(super) fn sticky(node: &Node, report: &mut Report) -> Option<HashKey> {

@@ -25,7 +25,7 @@ use super::graphql::Graphql;
 use super::openapi::OpenApi;
 use super::policies::Clauses;
 use super::protection::Retry;
-use super::rollout::{self, Share};
+use super::rollout::{self, Case, Share};
 use super::section::Section;
 use super::value;
 use super::yaml::{Key, Node, Value};
@@ -96,6 +96,8 @@ pub struct Rule {
     pub matches: Vec<Named>,
     /// The service that is called, or several with their shares. None: the only one.
     pub to: Vec<Share>,
+    /// Which calls go to a certain service, before shares count. Default: none.
+    pub when: Vec<Case>,
     /// Whose calls keep to one of several services. Default: nobody's.
     pub sticky: Option<HashKey>,
     /// Whether the methods can be reached at all. Default true.
@@ -182,6 +184,7 @@ impl Rule {
             position: node.position,
             matches: Vec::new(),
             to: Vec::new(),
+            when: Vec::new(),
             sticky: None,
             expose: true,
             policies: None,
@@ -195,6 +198,7 @@ impl Rule {
         let mut section = Section::open(node, "surfaces.NAME.rules[]", report)?;
         section.read("match", &mut rule.matches, value::one_or_more("pattern", pattern));
         section.read("to", &mut rule.to, rollout::to);
+        section.read("when", &mut rule.when, rollout::when);
         section.read("sticky", &mut rule.sticky, |node, report| rollout::sticky(node, report).map(Some));
         if section.has("sticky") && rule.to.len() < 2 {
             section.forbid("sticky", "there is one side to keep: give `to` several services");

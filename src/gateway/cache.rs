@@ -143,9 +143,10 @@ fn rule(
     let surface: Arc<str> = effective.surface.name.as_str().into();
     let service = effective.service(config).and_then(|index| config.services.get(index));
     looks.add(service.map_or("", |service| service.name.as_str()).as_bytes());
-    for share in effective.shares() {
+    for index in effective.services(config) {
         // Keys have the index of a side.
-        looks.add(format!("{} {:?}", share.service.name, config.service(&share.service)).as_bytes());
+        let name = config.services.get(index).map_or("", |service| &service.name);
+        looks.add(format!("{name} {index}").as_bytes());
     }
     looks.add(format!("{:?}", effective.fields().map(|fields| &fields.mask)).as_bytes());
     // For whom a reply was kept, and by what it was told apart, is decided when it is kept.

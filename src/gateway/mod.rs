@@ -27,6 +27,7 @@ mod protection;
 mod purge;
 mod reload;
 mod revocations;
+mod rollout;
 mod settings;
 mod snapshot;
 mod surfaces;

@@ -11,7 +11,7 @@ use super::contents::{self, Contents};
 use super::expressions::Expressions;
 use super::{
     access, auth, authorization, backend_tls, cache, clusters, fallback, limits, meter, openapi, pages,
-    protection, surfaces,
+    protection, rollout, surfaces,
 };
 use crate::config::Config;
 use crate::config::effective::Effective;
@@ -119,13 +119,15 @@ fn live(
     let limits = previous.and_then(|previous| previous.get::<Arc<Limits>>()).map(|limits| &**limits);
     let limits = limits::build(config, effective, &expressions, background, limits);
     let authorization = authorization::build(config, effective, &expressions);
-    let (limits, authorization) = match (limits, authorization) {
-        (Ok(limits), Ok(authorization)) => (limits, authorization),
-        (limits, authorization) => {
-            let findings = [limits.err(), authorization.err()];
+    let routing = rollout::build(config, effective, &expressions);
+    let (limits, authorization, routing) = match (limits, authorization, routing) {
+        (Ok(limits), Ok(authorization), Ok(routing)) => (limits, authorization, routing),
+        (limits, authorization, routing) => {
+            let findings = [limits.err(), authorization.err(), routing.err()];
             return Err(findings.into_iter().flatten().flatten().collect());
         }
     };
+    live.insert(Arc::new(routing));
     live.insert(Arc::new(limits));
     live.insert(Arc::new(authorization));
     let protections = protection::build(config, effective, workers, previous.and_then(Extensions::get));

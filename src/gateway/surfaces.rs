@@ -2,25 +2,23 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
 
 use super::cache;
 use super::fields::Masks;
 use super::graphql;
+use super::rollout;
 use super::snapshot::{finding, warning};
 use crate::config::Config;
 use crate::config::auth::Kind;
 use crate::config::effective::Effective;
 use crate::config::finding::Finding;
-use crate::config::rollout::Share;
 use crate::config::surfaces::{self as file, Host, Named};
 use crate::policy::cors::{Cors, CorsRules};
 use crate::policy::deprecation::Notice;
 use crate::policy::glob::Glob;
-use crate::policy::rollout::{Side, Split};
 use crate::route::{self, Conflicts, Exposed, RouteTree, Rules};
 use crate::schema::Schema;
-use crate::snapshot::{Destination, Destinations, HostPattern, Rule, Surface, Surfaces};
+use crate::snapshot::{HostPattern, Rule, Surface, Surfaces};
 use crate::stage::Notices;
 
 /// The surfaces with their routes, and what was left out although they stand.
@@ -127,38 +125,12 @@ fn meet(first: &Surface, second: &Surface) -> bool {
 /// What holds under each rule, in the order of [`Effective::all`].
 pub(super) fn rules(config: &Config, effective: &[Effective<'_>]) -> Box<[Rule]> {
     let rule = |effective: &Effective<'_>| Rule {
-        destinations: destinations(config, effective),
-        split: split(config, effective),
+        destinations: rollout::destinations(config, effective),
+        split: rollout::split(config, effective),
         priority: effective.rule.map(|rule| rule.priority).unwrap_or_default(),
         is_cached: cache::clause(effective).is_some(),
     };
     effective.iter().map(rule).collect()
-}
-
-/// The services that the calls of a rule may go to, each with what holds there.
-fn destinations(config: &Config, effective: &Effective<'_>) -> Destinations {
-    let destination = |index: usize| {
-        let service = config.services.get(index)?;
-        Some(Destination {
-            service: index,
-            timeout: effective.timeout(service),
-            stream_idle: service.stream_idle_timeout,
-            retry: effective.retry(service).map(|retry| Arc::new(retry.rules.clone())),
-        })
-    };
-    // A method that is not shown leads nowhere, and so may a rule that hides it.
-    Destinations::new(effective.services(config).into_iter().filter_map(destination).collect())
-}
-
-/// The services among which the calls of a rule are shared; `None` where it names one.
-fn split(config: &Config, effective: &Effective<'_>) -> Option<Arc<Split>> {
-    let shares = effective.shares();
-    let side = |share: &Share| {
-        let service = config.service(&share.service)?;
-        Some(Side { service, name: share.service.name.as_str().into(), weight: share.weight })
-    };
-    let sticky = effective.rule.and_then(|rule| rule.sticky.clone());
-    (shares.len() > 1).then(|| Arc::new(Split::new(shares.iter().filter_map(side).collect(), sticky)))
 }
 
 /// Which methods a surface shows, while its routes are built.

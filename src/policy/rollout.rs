@@ -1,6 +1,8 @@
-//! Which of several services a call goes to: shares of all calls, and the same side for who is to keep it.
+//! Which of several services a call goes to: that of the first case that holds, otherwise by shares of all calls, and
+//! the same side for who is to keep it.
 //!
 //! ```text
+//! cases ─▶ a condition holds: its service      false, or without a value: the next one
 //! a key ─▶ rendezvous by weight: the same side in every process, and a weight that rises only draws callers to it
 //! none  ─▶ each in its turn, as often as its weight says; all workers count together
 //! ```
@@ -9,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::balance::tier::{Slot, Tier};
 use super::balance::{HashKey, hash};
+use super::condition::{Condition, EvaluationError, Subject};
 
 /// The most that a weight says.
 pub const WEIGHT_MAX: u32 = 10_000;
@@ -31,6 +34,34 @@ pub struct Side {
     pub name: Box<str>,
     /// Against the others'; 0: nobody goes there yet.
     pub weight: u32,
+}
+
+/// Calls that a service gets before shares count.
+#[derive(Debug)]
+pub struct Case {
+    pub condition: Condition,
+    /// Its index among all services.
+    pub service: usize,
+}
+
+/// The service of the first case that holds for a call; `None`: none does.
+///
+/// A condition without a value does not hold: whom a rollout cannot place goes where everybody does. What is not
+/// there at all is how most calls differ from those that are meant; any other reason is `failed`'s to hear.
+pub fn first_case(
+    cases: &[Case],
+    subject: &Subject<'_>,
+    mut failed: impl FnMut(EvaluationError),
+) -> Option<usize> {
+    let mut holds = |case: &&Case| match case.condition.evaluate(subject) {
+        Ok(holds) => holds,
+        Err(error) if error.is_absence() => false,
+        Err(error) => {
+            failed(error);
+            false
+        }
+    };
+    cases.iter().find(|case| holds(case)).map(|case| case.service)
 }
 
 impl Split {
@@ -77,7 +108,10 @@ impl Eq for Split {}
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
+    use crate::policy::condition::{Captured, NoCaptures, RequestTypes};
 
     fn split(weights: &[(&str, u32)]) -> Split {
         let side = |(service, (name, weight)): (usize, &(&str, u32))| Side {
@@ -143,5 +177,60 @@ mod tests {
             let sides = [&before, &after].map(|split| split.choose(caller(number)));
             assert!(sides[0] == sides[1] || sides[1] == Some(2), "{number} {sides:?}");
         }
+    }
+
+    /// A head that says nothing of the message.
+    struct Nothing;
+
+    impl Captured for Nothing {
+        fn text(&self, _field: &str) -> Option<Cow<'_, str>> {
+            None
+        }
+
+        fn bytes(&self, _field: &str) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn the_first_case_that_holds_decides() {
+        let types = RequestTypes { has_country: false, has_asn: false, captures: &NoCaptures };
+        let check = |conditions: &[&str], expected: Option<usize>, failures: usize| {
+            let cases: Vec<_> = conditions
+                .iter()
+                .enumerate()
+                .map(|(service, text)| Case {
+                    condition: Condition::compile(text, &types).expect("a good condition"),
+                    service,
+                })
+                .collect();
+            let mut failed = 0;
+            let mut headers = http::HeaderMap::new();
+            headers.insert("x-level", http::HeaderValue::from_static("high"));
+            let subject = Subject {
+                identity: None,
+                method: "GET",
+                path: "/v1/x",
+                host: None,
+                rpc: "t.S.M",
+                headers: &headers,
+                address: [127, 0, 0, 1].into(),
+                scheme: "http",
+                country: None,
+                asn: None,
+                now: 0,
+                captured: &Nothing,
+            };
+            assert_eq!(first_case(&cases, &subject, |_| failed += 1), expected, "{conditions:?}");
+            assert_eq!(failed, failures, "{conditions:?}");
+        };
+        check(&[], None, 0);
+        check(&["true", "true"], Some(0), 0);
+        check(&["false", "request.path == \"/v1/x\"", "true"], Some(1), 0);
+        check(&["false", "false"], None, 0);
+        // What is not there is no failure; what does not suit is one, and the next case is asked.
+        check(&["request.headers[\"x-beta\"] == \"1\"", "claims.beta == true", "true"], Some(2), 0);
+        check(&["int(request.headers[\"x-level\"]) > 3", "true"], Some(1), 1);
+        check(&["true", "int(request.headers[\"x-level\"]) > 3"], Some(0), 0);
     }
 }

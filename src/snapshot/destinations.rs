@@ -16,6 +16,7 @@ pub struct Destinations(Box<[Destination]>);
 pub struct Destination {
     /// Its index among all services.
     pub service: usize,
+    pub name: Box<str>,
     /// A unary call as a whole; the client may ask for less, never for more.
     pub timeout: Duration,
     /// How long a stream may go without a message in either direction.
@@ -60,6 +61,7 @@ impl Default for Destination {
     fn default() -> Self {
         Self {
             service: 0,
+            name: Box::default(),
             timeout: Duration::from_secs(30),
             stream_idle: Duration::from_secs(300),
             retry: None,

@@ -15,7 +15,7 @@ mod in_flight;
 pub mod judge;
 pub mod limit;
 mod protect;
-mod rollout;
+pub mod rollout;
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ where
     let in_flight = InFlight::new(inner, calls.clone());
     let protected = Judged::new(Shed, Judged::new(Breaker, in_flight));
     let kept = FallenBack::new(Cached::new(protected), metrics.clone());
-    let routed = Judged::new(Rollout, kept);
+    let routed = Judged::new(Rollout::new(metrics.clone()), kept);
     let by_identity = Judged::new(ByIdentity(limiter.clone()), routed);
     let authorize = Judged::new(Authorize::new(metrics.clone()), by_identity);
     let authenticate = Judged::new(Authenticate::new(metrics.clone()), authorize);

@@ -21,7 +21,7 @@ use crate::status::Code;
 /// A scalar of [`WorkerMetrics`]: name, help and how to read it.
 type Scalar = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
-const COUNTERS: [Scalar; 25] = [
+const COUNTERS: [Scalar; 26] = [
     ("http_connections", "Connections accepted", |w| w.connections.value()),
     ("http_connections_refused", "Connections over the bound of an address", |w| {
         w.connections_refused.value()
@@ -37,6 +37,9 @@ const COUNTERS: [Scalar; 25] = [
     ("limit_store_questions", "Questions to shared stores of limits", |w| w.limit_store_questions.value()),
     ("limit_store_failures", "Questions to shared stores without an answer", |w| {
         w.limit_store_failures.value()
+    }),
+    ("rollout_condition_failures", "Conditions of `when` that failed, so that shares decided", |w| {
+        w.rollout_condition_failures.value()
     }),
     ("upstream_connects", "Connections opened to backends", |w| w.upstream_connects.value()),
     ("upstream_connect_failures", "Connections to backends that failed to open", |w| {

@@ -97,6 +97,8 @@ pub struct WorkerMetrics {
     pub limit_store_questions: Counter,
     /// Of these, those without an answer.
     pub limit_store_failures: Counter,
+    /// Conditions of `when` that had no value for a call, beside those of what was not there.
+    pub rollout_condition_failures: Counter,
     pub upstream_connects: Counter,
     pub upstream_connect_failures: Counter,
     pub upstream_connections_open: Gauge,
@@ -303,6 +305,7 @@ impl Default for WorkerMetrics {
             limits_shadowed: Counter::default(),
             limit_store_questions: Counter::default(),
             limit_store_failures: Counter::default(),
+            rollout_condition_failures: Counter::default(),
             upstream_connects: Counter::default(),
             upstream_connect_failures: Counter::default(),
             upstream_connections_open: Gauge::default(),

@@ -1,13 +1,9 @@
 //! Revocations in a real Redis, at the real door: at once by a message, without one by the next read, and never
 //! forgotten because a store is.
 
-use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use tokio::runtime::Handle;
 use transom::policy::secret::Secret;
@@ -19,9 +15,8 @@ use crate::limits::sample;
 use crate::support::backend::Backend;
 use crate::support::http as client;
 use crate::support::redis::Redis;
-use crate::support::{Directory, Gateway, eventually, figure};
+use crate::support::{Directory, Gateway, eventually, figure, token};
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const KEY: &str = "transom:revoked:corp";
 
 /// A gateway that believes tokens and keys unless a Redis says otherwise.
@@ -35,9 +30,7 @@ struct Door {
 impl Door {
     async fn open(redis: &Redis) -> Self {
         let (backend, directory, key) = (Backend::echo().await, Directory::new("revoked"), Key::new(1));
-        let secret = directory.path().join("secret");
-        std::fs::write(&secret, SECRET).expect("writable");
-        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("the file is ours");
+        let secret = token::secret(&directory);
         let gateway = Gateway::configured(
             &backend,
             "",
@@ -88,13 +81,9 @@ surfaces: {{ web: {{ policies: [signed] }} }}
 
 /// A good token of `user`, the same for the same id.
 fn token(id: &str) -> String {
-    let claims = json!({
+    token::signed(&json!({
         "iss": "https://id.test", "aud": "api", "sub": "user", "exp": 4_000_000_000_u64, "jti": id,
-    });
-    let encode = |text: String| URL_SAFE_NO_PAD.encode(text);
-    let message = format!("{}.{}", encode(json!({ "alg": "HS256" }).to_string()), encode(claims.to_string()));
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), message.as_bytes());
-    format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))
+    }))
 }
 
 fn now_s() -> u64 {

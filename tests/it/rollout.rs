@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::backend::{Backend, messages, respond, status};
-use crate::support::{Gateway, figure, http};
+use crate::support::{Directory, Gateway, figure, http, refusals, token};
 
 /// A backend that tells its name with every reply.
 async fn side(name: &'static str) -> Backend {
@@ -137,5 +138,114 @@ async fn each_side_has_its_own_timeout_and_retries() {
         let gateway = with_services((&late, of_old), (&failing, of_new), "to: { old: 0, new: 100 }").await;
         let answer = http::send(gateway.address, http::request("GET", "/v1/items/1"), "").await;
         assert_eq!((answer.status.as_u16(), failing.calls() - before), (503, expected));
+    }
+}
+
+/// The side that answers a call with these headers.
+async fn side_of(gateway: &Gateway, headers: &[(&str, &str)]) -> String {
+    let request = http::request("GET", "/v1/items/1");
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let answer = http::send(gateway.address, request, "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.header("grpc-metadata-side").expect("a name").to_owned()
+}
+
+/// A gateway that believes tokens, whose rule has these keys, and a maker of what its clients send.
+async fn believing(old: &Backend, new: &Backend, rule: &str) -> (Gateway, impl Fn(Value) -> String) {
+    let directory = Directory::new("rollout");
+    let secret = format!("file:{}", token::secret(&directory).display());
+    let (old, new) = (old.url(), new.url());
+    let gateway = Gateway::with_file(&format!(
+        "services:\n  old: {{ endpoints: {{ static: [{old:?}] }} }}\n  \
+         new: {{ endpoints: {{ static: [{new:?}] }} }}\n\
+         auth: {{ corp: {{ jwt: {{ issuer: \"https://id.test\", audiences: [api], algorithms: [HS256], \
+         secret: {secret:?} }} }} }}\n\
+         surfaces: {{ web: {{ rules: [{{ match: door.v1.Door.*, auth: corp, {rule} }}] }} }}\n"
+    ))
+    .await;
+    let bearer = |claims: Value| {
+        let mut all = json!({ "iss": "https://id.test", "aud": "api", "sub": "u", "exp": 4_000_000_000_u64 });
+        for (name, value) in claims.as_object().expect("an object") {
+            all[name] = value.clone();
+        }
+        format!("Bearer {}", token::signed(&all))
+    };
+    (gateway, bearer)
+}
+
+async fn failures(gateway: &Gateway) -> String {
+    let metrics = http::send(gateway.admin, http::request("GET", "/metrics"), "").await.text();
+    let line = metrics.lines().find(|line| line.starts_with("transom_rollout_condition_failures_total "));
+    line.and_then(|line| line.split_once(' ')).expect("a count").1.to_owned()
+}
+
+#[tokio::test]
+async fn headers_choose_a_service_before_weights_do() {
+    let (old, new) = (side("old").await, side("new").await);
+    let rule = r#"to: { old: 100, new: 0 }, when: [
+        { if: 'request.headers["x-beta"] == "0"', to: old },
+        { if: 'request.headers["x-beta"] != ""', to: new },
+        { if: 'int(request.headers["x-level"]) > 3', to: new }]"#;
+    let gateway = before(&old, &new, rule).await;
+    for (headers, expected) in [
+        (&[][..], "old"),
+        (&[("x-beta", "0")], "old"),
+        (&[("x-beta", "1")], "new"),
+        (&[("x-beta", "0"), ("x-level", "4")], "old"),
+        (&[("x-level", "4")], "new"),
+        (&[("x-level", "3")], "old"),
+    ] {
+        assert_eq!(side_of(&gateway, headers).await, expected, "{headers:?}");
+    }
+    // What is not there is no failure; what is no number is one, and takes no call down.
+    assert_eq!(failures(&gateway).await, "0");
+    assert_eq!(side_of(&gateway, &[("x-level", "high")]).await, "old");
+    assert_eq!(failures(&gateway).await, "1");
+}
+
+#[tokio::test]
+async fn claims_choose_a_service_that_has_no_weight() {
+    let (old, new) = (side("old").await, side("new").await);
+    let rule = r#"to: old, when: [{ if: '"beta" in claims.groups', to: new }]"#;
+    let (gateway, bearer) = believing(&old, &new, rule).await;
+    for (claims, expected) in [
+        (json!({}), "old"),
+        (json!({ "groups": ["beta", "staff"] }), "new"),
+        (json!({ "groups": ["staff"] }), "old"),
+        (json!({ "groups": "beta" }), "old"),
+    ] {
+        let bearer = bearer(claims.clone());
+        assert_eq!(side_of(&gateway, &[("authorization", &bearer)]).await, expected, "{claims}");
+    }
+    assert_eq!(failures(&gateway).await, "1");
+}
+
+#[tokio::test]
+async fn replies_are_kept_apart_for_services_of_cases() {
+    let (old, new) = (side("old").await, side("new").await);
+    let rule = r#"to: old, when: [{ if: '"x-beta" in request.headers', to: new }], cache: { ttl: 60s }"#;
+    let gateway = before(&old, &new, &rule.replace("door.v1.Door.*", "door.v1.Door.Get")).await;
+    for _ in 0..3 {
+        assert_eq!(side_of(&gateway, &[]).await, "old");
+        assert_eq!(side_of(&gateway, &[("x-beta", "1")]).await, "new");
+    }
+    assert_eq!((old.calls(), new.calls()), (1, 1));
+}
+
+#[tokio::test]
+async fn conditions_are_checked_where_they_stand() {
+    let rule = |condition: &str| {
+        format!(
+            "surfaces: {{ web: {{ rules: [{{ match: door.v1.*, when: [{{ to: door, if: '{condition}' }}] }}] }} }}\n"
+        )
+    };
+    for (condition, expected) in [
+        ("request.heders[\"a\"] == \"b\"", "4:72: "),
+        ("request.headers[\"a\"]", "4:"),
+        ("request.path == 1", "4:"),
+        ("\"beta\" in claims.groups", "4:71: `claims` is never there: "),
+    ] {
+        let found = refusals(&rule(condition)).await;
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{condition}: {found:?}");
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn words(call: &Call, rule: &Rule) -> Words {
         }
     }
     // What one side says is not what the other does.
-    if call.snapshot.rule(&call.binding).split.is_some() {
+    if call.snapshot.rule(&call.binding).destinations.all().len() > 1 {
         put(&mut words, b'r', &call.service.to_be_bytes());
     }
     if rule.by_consumer {

@@ -6,6 +6,7 @@ pub(crate) mod mmdb;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod tls;
+pub(crate) mod token;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;

@@ -82,6 +82,13 @@ pub enum EvaluationError {
     Steps,
 }
 
+impl EvaluationError {
+    /// Whether what was asked for is not there, as a header is not that a client does not send.
+    pub const fn is_absence(&self) -> bool {
+        matches!(self, Self::NoIdentity | Self::Absent(_) | Self::NoKey(_))
+    }
+}
+
 pub(super) type Evaluated<'a> = Result<Value<'a>, EvaluationError>;
 
 pub(super) struct Evaluator<'a> {
