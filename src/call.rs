@@ -21,7 +21,9 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::policy::balance::{HashKey, hash};
 use crate::policy::certificate::ClientCertificate;
+use crate::policy::claims;
 use crate::policy::client_address::Origin;
+use crate::policy::cookie;
 use crate::policy::geo::Place;
 use crate::policy::identity::Identity;
 use crate::policy::limit::Limited;
@@ -155,6 +157,11 @@ impl Call {
                 },
                 None => hash_of_address(self.head.client.address),
             }),
+            HashKey::Claim(path) => {
+                let value = claims::find(&self.identity.as_ref()?.claims, path).and_then(claims::scalar)?;
+                Some(hash(value.as_bytes()))
+            }
+            HashKey::Cookie(name) => cookie::find(&self.head.headers, name).map(hash),
             HashKey::Address => Some(hash_of_address(self.head.client.address)),
         }
     }

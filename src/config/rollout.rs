@@ -6,17 +6,20 @@
 //! to: { orders: 95, orders-next: 5 }
 //! when:
 //!   - { if: 'request.headers["x-beta"] == "1"', to: orders-next }
-//! sticky: consumer                       # consumer | address | { header: NAME }
+//! sticky: consumer                       # consumer | address | { header: NAME } | { claim: PATH } | { cookie: NAME }
 //! ```
+
+use std::time::Duration;
 
 use super::balance;
 use super::expression::Expression;
-use super::finding::Report;
+use super::finding::{Position, Report};
 use super::section::Section;
 use super::surfaces::{Named, named};
 use super::value;
 use super::yaml::{Key, Node, Value};
 use crate::policy::balance::HashKey;
+use crate::policy::cookie;
 use crate::policy::rollout::WEIGHT_MAX;
 
 /// A service and its share of the calls.
@@ -25,6 +28,15 @@ pub struct Share {
     pub service: Named,
     /// Against the others'. 0: nobody goes there yet.
     pub weight: u32,
+}
+
+/// Who keeps a side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sticky {
+    pub key: HashKey,
+    /// How long clients keep the cookie that the gateway gives to who has none. Default: it gives none.
+    pub max_age: Option<Duration>,
+    pub position: Position,
 }
 
 /// Calls that a service gets before shares count.
@@ -97,17 +109,49 @@ fn case(node: &Node, report: &mut Report) -> Option<Case> {
 
 const CONDITION: &str = "a condition such as `\"beta\" in claims.groups`";
 
-/// What tells callers apart that keep their side.
-pub(super) fn sticky(node: &Node, report: &mut Report) -> Option<HashKey> {
+/// Who keeps a side.
+pub(super) fn sticky(node: &Node, report: &mut Report) -> Option<Sticky> {
+    let position = node.position;
     if let Value::Map(_) | Value::Unwritten = node.value {
-        let mut header = None;
+        let (mut header, mut claim, mut cookie, mut max_age) = (None, None, None, None);
         let mut section = Section::open(node, "surfaces.NAME.rules[].sticky", report)?;
         section.read("header", &mut header, balance::header);
-        section.require("header", "write `header: NAME`");
+        section.read("claim", &mut claim, |node, report| value::text(node, report).map(Some));
+        section.read("cookie", &mut cookie, |node, report| cookie_name(node, report).map(Some));
+        section.read("max_age", &mut max_age, |node, report| {
+            value::duration(MAX_AGE_MIN..=MAX_AGE_MAX)(node, report).map(Some)
+        });
+        let count = KEYS.iter().filter(|key| section.has(key)).count();
+        if count != 1 && matches!(node.value, Value::Map(_)) {
+            section.refuse("expected one of `header`, `claim` and `cookie`");
+        }
+        if !section.has("cookie") {
+            section.forbid("max_age", "only a cookie is kept by clients");
+        }
         section.close(&[]);
         if let Value::Map(_) = node.value {
-            return header.map(HashKey::Header);
+            let key = match (header, claim, cookie) {
+                (Some(header), None, None) => HashKey::Header(header),
+                (None, Some(claim), None) => HashKey::Claim(claim.into()),
+                (None, None, Some(cookie)) => HashKey::Cookie(cookie.into()),
+                _ => return None,
+            };
+            return Some(Sticky { key, max_age, position });
         }
     }
-    balance::word(node, report)
+    balance::word(node, report).map(|key| Sticky { key, max_age: None, position })
+}
+
+const KEYS: [&str; 3] = ["header", "claim", "cookie"];
+
+const MAX_AGE_MIN: Duration = Duration::from_secs(1);
+/// RFC 6265bis, section 5.5: browsers keep no cookie for longer than 400 days.
+const MAX_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
+
+fn cookie_name(node: &Node, report: &mut Report) -> Option<String> {
+    let name = value::text(node, report)?;
+    if cookie::is_name(&name) {
+        return Some(name);
+    }
+    value::refuse(node, report, format!("`{name}` is not the name of a cookie"))
 }

@@ -25,12 +25,11 @@ use super::graphql::Graphql;
 use super::openapi::OpenApi;
 use super::policies::Clauses;
 use super::protection::Retry;
-use super::rollout::{self, Case, Share};
+use super::rollout::{self, Case, Share, Sticky};
 use super::section::Section;
 use super::value;
 use super::yaml::{Key, Node, Value};
 use super::{compression, cors};
-use crate::policy::balance::HashKey;
 use crate::policy::compression::Compression;
 use crate::policy::concurrency::Priority;
 use crate::policy::cors::CorsRules;
@@ -99,7 +98,7 @@ pub struct Rule {
     /// Which calls go to a certain service, before shares count. Default: none.
     pub when: Vec<Case>,
     /// Whose calls keep to one of several services. Default: nobody's.
-    pub sticky: Option<HashKey>,
+    pub sticky: Option<Sticky>,
     /// Whether the methods can be reached at all. Default true.
     pub expose: bool,
     /// Policies in the place of the surface's.

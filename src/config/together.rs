@@ -12,6 +12,7 @@ use super::finding::{Position, Report};
 use super::rate::{Allowance, By};
 use super::stores::StoreKind;
 use super::value::show_duration;
+use crate::policy::balance::HashKey;
 
 /// Checks every rule of every surface.
 pub(super) fn check(config: &Config, report: &mut Report) {
@@ -19,14 +20,16 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     let mut limits = BTreeMap::new();
     let mut retries = BTreeMap::new();
     let mut caches = BTreeMap::new();
+    let mut sides = BTreeMap::new();
     for effective in Effective::all(config) {
         if effective.rule.is_none_or(|rule| rule.expose) {
             gather(config, &effective, &mut limits);
             hasten(config, &effective, &mut retries);
             caches.extend(cache(config, &effective));
+            sides.extend(sticky(&effective));
         }
     }
-    for (position, message) in retries.into_iter().chain(caches) {
+    for (position, message) in retries.into_iter().chain(caches).chain(sides) {
         report.add(position, message);
     }
     for (position, limit) in limits {
@@ -37,6 +40,15 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             report.add(position, "the store may take longer than the whole call");
         }
     }
+}
+
+/// What is wrong with who keeps a side under one rule.
+fn sticky(effective: &Effective<'_>) -> Option<(Position, String)> {
+    let sticky = effective.rule?.sticky.as_ref().filter(|one| matches!(one.key, HashKey::Claim(_)))?;
+    let auth = effective.single(|clauses| clauses.auth.as_ref());
+    let is_asked = auth.is_some_and(|(demand, _)| demand.combination != Combination::None);
+    let message = "claims tell callers apart where nobody is asked who is calling: add `auth`";
+    (!is_asked).then(|| (sticky.position, message.to_owned()))
 }
 
 /// What is wrong with the cache of one rule.

@@ -7,8 +7,9 @@ use super::expressions::{Expressions, Known};
 use crate::config::Config;
 use crate::config::effective::Effective;
 use crate::config::finding::Finding;
-use crate::config::rollout::{Case as Written, Share};
-use crate::policy::rollout::{Case, Side, Split};
+use crate::config::rollout::{Case as Written, Share, Sticky as WrittenSticky};
+use crate::policy::balance::HashKey;
+use crate::policy::rollout::{Case, FreshCookie, Side, Split, Sticky};
 use crate::snapshot::{Destination, Destinations};
 use crate::stage::rollout::{Cases, Routing};
 
@@ -68,6 +69,16 @@ pub(super) fn split(config: &Config, effective: &Effective<'_>) -> Option<Arc<Sp
         let service = config.service(&share.service)?;
         Some(Side { service, name: share.service.name.as_str().into(), weight: share.weight })
     };
-    let sticky = effective.rule.and_then(|rule| rule.sticky.clone());
+    let sticky = effective.rule.and_then(|rule| rule.sticky.as_ref()).map(sticky);
     (shares.len() > 1).then(|| Arc::new(Split::new(shares.iter().filter_map(side).collect(), sticky)))
+}
+
+fn sticky(written: &WrittenSticky) -> Sticky {
+    let cookie = match (&written.key, written.max_age) {
+        (HashKey::Cookie(name), Some(max_age)) => {
+            Some(FreshCookie { name: name.clone(), max_age_s: max_age.as_secs() })
+        }
+        _ => None,
+    };
+    Sticky { key: written.key.clone(), cookie }
 }

@@ -16,6 +16,7 @@ pub mod coding;
 pub mod compression;
 pub mod concurrency;
 pub mod condition;
+pub mod cookie;
 pub mod cors;
 pub mod deadline;
 pub mod deprecation;

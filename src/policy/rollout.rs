@@ -20,7 +20,7 @@ pub const WEIGHT_MAX: u32 = 10_000;
 #[derive(Debug)]
 pub struct Split {
     sides: Box<[Side]>,
-    sticky: Option<HashKey>,
+    sticky: Option<Sticky>,
     tier: Tier,
     turns: AtomicU64,
 }
@@ -64,9 +64,25 @@ pub fn first_case(
     cases.iter().find(|case| holds(case)).map(|case| case.service)
 }
 
+/// Who keeps a side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sticky {
+    /// What tells callers apart.
+    pub key: HashKey,
+    /// The cookie that is given to who has none.
+    pub cookie: Option<FreshCookie>,
+}
+
+/// A cookie of the gateway's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreshCookie {
+    pub name: Box<str>,
+    pub max_age_s: u64,
+}
+
 impl Split {
-    /// Sides of which at least one has a weight, and what tells callers apart that keep theirs.
-    pub fn new(sides: Vec<Side>, sticky: Option<HashKey>) -> Self {
+    /// Sides of which at least one has a weight, and who keeps his.
+    pub fn new(sides: Vec<Side>, sticky: Option<Sticky>) -> Self {
         let weighty = sides.iter().enumerate().filter(|(_, side)| side.weight > 0);
         let slot = |(member, side): (usize, &Side)| Slot {
             member,
@@ -82,8 +98,8 @@ impl Split {
         &self.sides
     }
 
-    /// What tells callers apart that keep their side.
-    pub fn sticky(&self) -> Option<&HashKey> {
+    /// Who keeps a side.
+    pub fn sticky(&self) -> Option<&Sticky> {
         self.sticky.as_ref()
     }
 
@@ -119,7 +135,7 @@ mod tests {
             name: (*name).into(),
             weight: *weight,
         };
-        Split::new(weights.iter().enumerate().map(side).collect(), Some(HashKey::Consumer))
+        Split::new(weights.iter().enumerate().map(side).collect(), None)
     }
 
     fn caller(number: u32) -> Option<u64> {

@@ -7,13 +7,18 @@
 //!
 //! It refuses nobody. Who keeps a side is known by now: the identity has been found out.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+
+use http::header::SET_COOKIE;
 
 use super::facts::Facts;
 use super::judge::{Judge, Judgement};
 use crate::call::Call;
+use crate::policy::balance::hash;
 use crate::policy::condition::Variable;
-use crate::policy::rollout::{Case, first_case};
+use crate::policy::cookie;
+use crate::policy::rollout::{Case, FreshCookie, first_case};
 use crate::telemetry::WorkerMetrics;
 
 /// What a snapshot sends to certain services, by [`Binding::rule`](crate::route::Binding::rule).
@@ -78,7 +83,22 @@ impl Cases {
 /// The service by the shares of the rule, if it has any.
 fn share(call: &Call) -> Option<usize> {
     let split = call.snapshot.rule(&call.binding).split.as_ref()?;
-    split.choose(split.sticky().and_then(|sticky| call.hash_of(sticky)))
+    let key = split.sticky().and_then(|sticky| {
+        let given = || sticky.cookie.as_ref().map(|cookie| give(call, cookie));
+        call.hash_of(&sticky.key).or_else(given)
+    });
+    split.choose(key)
+}
+
+/// Gives the client a cookie by which it keeps the side of this call; its key.
+fn give(call: &Call, cookie: &FreshCookie) -> u64 {
+    // No secret: whoever guesses it finds a side, and nothing else.
+    let random = || RandomState::new().hash_one(0);
+    let value = cookie::fresh([random(), random()]);
+    if let Some(set) = cookie::set(&cookie.name, &value, cookie.max_age_s) {
+        call.notes.reply_header(SET_COOKIE, set);
+    }
+    hash(value.as_bytes())
 }
 
 /// Sends a call to a service, which may be less patient than others of the rule.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Empty};
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request};
 use serde_json::{Value, json};
@@ -27,18 +28,18 @@ async fn before(old: &Backend, new: &Backend, rule: &str) -> Gateway {
 }
 
 /// The same, with keys of the services.
-async fn with_services(
-    (old, of_old): (&Backend, &str),
-    (new, of_new): (&Backend, &str),
-    rule: &str,
-) -> Gateway {
+async fn with_services(old: (&Backend, &str), new: (&Backend, &str), rule: &str) -> Gateway {
+    let services = services(old, new);
+    let surfaces = format!("surfaces: {{ web: {{ rules: [{{ match: door.v1.Door.*, {rule} }}] }} }}\n");
+    Gateway::with_file(&format!("{services}{surfaces}")).await
+}
+
+fn services((old, of_old): (&Backend, &str), (new, of_new): (&Backend, &str)) -> String {
     let (old, new) = (old.url(), new.url());
-    Gateway::with_file(&format!(
+    format!(
         "services:\n  old: {{ endpoints: {{ static: [{old:?}] }}, {of_old} }}\n  \
-         new: {{ endpoints: {{ static: [{new:?}] }}, {of_new} }}\n\
-         surfaces: {{ web: {{ rules: [{{ match: door.v1.Door.*, {rule} }}] }} }}\n"
-    ))
-    .await
+         new: {{ endpoints: {{ static: [{new:?}] }}, {of_new} }}\n"
+    )
 }
 
 /// The side that answers this caller.
@@ -130,8 +131,7 @@ async fn each_side_has_its_own_timeout_and_retries() {
     assert_eq!(status_by("", "timeout: 10ms", "old: 0, new: 100").await, 504);
     assert_eq!(status_by("timeout: 10ms", "", "old: 100, new: 0").await, 504);
 
-    let failing =
-        Backend::start(|_| async { respond(HeaderMap::new(), messages(&[], status(14, ""))) }).await;
+    let failing = Backend::start(|_| async { respond(status(14, ""), Empty::new().boxed()) }).await;
     let retry = "retry: { attempts: 2, on: [unavailable] }";
     for (of_old, of_new, expected) in [("", retry, 2), (retry, "", 1)] {
         let before = failing.calls();
@@ -151,14 +151,16 @@ async fn side_of(gateway: &Gateway, headers: &[(&str, &str)]) -> String {
 }
 
 /// A gateway that believes tokens, whose rule has these keys, and a maker of what its clients send.
-async fn believing(old: &Backend, new: &Backend, rule: &str) -> (Gateway, impl Fn(Value) -> String) {
+async fn believing(
+    old: &Backend,
+    new: &Backend,
+    rule: &str,
+) -> (Gateway, Directory, impl Fn(Value) -> String) {
     let directory = Directory::new("rollout");
     let secret = format!("file:{}", token::secret(&directory).display());
-    let (old, new) = (old.url(), new.url());
+    let services = services((old, ""), (new, ""));
     let gateway = Gateway::with_file(&format!(
-        "services:\n  old: {{ endpoints: {{ static: [{old:?}] }} }}\n  \
-         new: {{ endpoints: {{ static: [{new:?}] }} }}\n\
-         auth: {{ corp: {{ jwt: {{ issuer: \"https://id.test\", audiences: [api], algorithms: [HS256], \
+        "{services}auth: {{ corp: {{ jwt: {{ issuer: \"https://id.test\", audiences: [api], algorithms: [HS256], \
          secret: {secret:?} }} }} }}\n\
          surfaces: {{ web: {{ rules: [{{ match: door.v1.Door.*, auth: corp, {rule} }}] }} }}\n"
     ))
@@ -170,12 +172,13 @@ async fn believing(old: &Backend, new: &Backend, rule: &str) -> (Gateway, impl F
         }
         format!("Bearer {}", token::signed(&all))
     };
-    (gateway, bearer)
+    (gateway, directory, bearer)
 }
 
 async fn failures(gateway: &Gateway) -> String {
-    let metrics = http::send(gateway.admin, http::request("GET", "/metrics"), "").await.text();
-    let line = metrics.lines().find(|line| line.starts_with("transom_rollout_condition_failures_total "));
+    let answer = http::send(gateway.admin, http::request("GET", "/metrics"), "").await;
+    let line =
+        answer.text().lines().find(|line| line.starts_with("transom_rollout_condition_failures_total "));
     line.and_then(|line| line.split_once(' ')).expect("a count").1.to_owned()
 }
 
@@ -188,14 +191,14 @@ async fn headers_choose_a_service_before_weights_do() {
         { if: 'int(request.headers["x-level"]) > 3', to: new }]"#;
     let gateway = before(&old, &new, rule).await;
     for (headers, expected) in [
-        (&[][..], "old"),
-        (&[("x-beta", "0")], "old"),
-        (&[("x-beta", "1")], "new"),
-        (&[("x-beta", "0"), ("x-level", "4")], "old"),
-        (&[("x-level", "4")], "new"),
-        (&[("x-level", "3")], "old"),
+        (vec![], "old"),
+        (vec![("x-beta", "0")], "old"),
+        (vec![("x-beta", "1")], "new"),
+        (vec![("x-beta", "0"), ("x-level", "4")], "old"),
+        (vec![("x-level", "4")], "new"),
+        (vec![("x-level", "3")], "old"),
     ] {
-        assert_eq!(side_of(&gateway, headers).await, expected, "{headers:?}");
+        assert_eq!(side_of(&gateway, &headers).await, expected, "{headers:?}");
     }
     // What is not there is no failure; what is no number is one, and takes no call down.
     assert_eq!(failures(&gateway).await, "0");
@@ -207,7 +210,7 @@ async fn headers_choose_a_service_before_weights_do() {
 async fn claims_choose_a_service_that_has_no_weight() {
     let (old, new) = (side("old").await, side("new").await);
     let rule = r#"to: old, when: [{ if: '"beta" in claims.groups', to: new }]"#;
-    let (gateway, bearer) = believing(&old, &new, rule).await;
+    let (gateway, _directory, bearer) = believing(&old, &new, rule).await;
     for (claims, expected) in [
         (json!({}), "old"),
         (json!({ "groups": ["beta", "staff"] }), "new"),
@@ -223,8 +226,13 @@ async fn claims_choose_a_service_that_has_no_weight() {
 #[tokio::test]
 async fn replies_are_kept_apart_for_services_of_cases() {
     let (old, new) = (side("old").await, side("new").await);
-    let rule = r#"to: old, when: [{ if: '"x-beta" in request.headers', to: new }], cache: { ttl: 60s }"#;
-    let gateway = before(&old, &new, &rule.replace("door.v1.Door.*", "door.v1.Door.Get")).await;
+    let rule = r#"to: old, when: [{ if: '"x-beta" in request.headers', to: new }], policies: [kept]"#;
+    let services = services((&old, ""), (&new, ""));
+    let gateway = Gateway::with_file(&format!(
+        "{services}policies: {{ kept: {{ cache: {{ ttl: 60s }} }} }}\n\
+         surfaces: {{ web: {{ rules: [{{ match: door.v1.Door.*, {rule} }}] }} }}\n"
+    ))
+    .await;
     for _ in 0..3 {
         assert_eq!(side_of(&gateway, &[]).await, "old");
         assert_eq!(side_of(&gateway, &[("x-beta", "1")]).await, "new");
@@ -240,7 +248,7 @@ async fn conditions_are_checked_where_they_stand() {
         )
     };
     for (condition, expected) in [
-        ("request.heders[\"a\"] == \"b\"", "4:72: "),
+        ("request.heders[\"a\"] == \"b\"", "4:80: `request` has no field `heders`"),
         ("request.headers[\"a\"]", "4:"),
         ("request.path == 1", "4:"),
         ("\"beta\" in claims.groups", "4:71: `claims` is never there: "),
@@ -248,4 +256,62 @@ async fn conditions_are_checked_where_they_stand() {
         let found = refusals(&rule(condition)).await;
         assert!(found.len() == 1 && found[0].starts_with(expected), "{condition}: {found:?}");
     }
+}
+
+#[tokio::test]
+async fn a_claim_keeps_its_side() {
+    let (old, new) = (side("old").await, side("new").await);
+    let rule = "to: { old: 50, new: 50 }, sticky: { claim: org.tenant }";
+    let (gateway, _directory, bearer) = believing(&old, &new, rule).await;
+    let mut found = BTreeMap::new();
+    for subject in ["a", "b"] {
+        for tenant in 0..20 {
+            let bearer = bearer(json!({ "sub": subject, "org": { "tenant": tenant } }));
+            let side = side_of(&gateway, &[("authorization", &bearer)]).await;
+            assert_eq!(found.entry(tenant).or_insert_with(|| side.clone()), &side, "{tenant}");
+        }
+    }
+    let count = found.values().filter(|side| *side == "new").count();
+    assert!((1..20).contains(&count), "{count} of 20");
+    // Who has no such claim takes turns.
+    let bearer = bearer(json!({}));
+    let first = side_of(&gateway, &[("authorization", &bearer)]).await;
+    assert_ne!(side_of(&gateway, &[("authorization", &bearer)]).await, first);
+}
+
+#[tokio::test]
+async fn a_cookie_keeps_its_side_and_is_given_where_that_is_said() {
+    let (old, new) = (side("old").await, side("new").await);
+    let call = async |gateway: &Gateway, cookie: Option<&str>| {
+        let request = http::request("GET", "/v1/items/1");
+        let request = cookie.into_iter().fold(request, |request, cookie| request.header("cookie", cookie));
+        let answer = http::send(gateway.address, request, "").await;
+        let side = answer.header("grpc-metadata-side").expect("a name").to_owned();
+        (side, answer.header("set-cookie").map(str::to_owned))
+    };
+    let rule = "to: { old: 50, new: 50 }, sticky: { cookie: session }";
+    let gateway = before(&old, &new, rule).await;
+    let mut sides = BTreeMap::new();
+    for number in (0..20).chain(0..20) {
+        let (side, set) = call(&gateway, Some(&format!("a=b; session={number}"))).await;
+        assert_eq!((sides.entry(number).or_insert_with(|| side.clone()), set), (&mut side.clone(), None));
+    }
+    let (first, set) = call(&gateway, None).await;
+    assert_eq!(set, None);
+    assert_ne!(call(&gateway, None).await.0, first, "who has none takes turns");
+
+    let rule = "to: { old: 50, new: 50 }, sticky: { cookie: __Host-side, max_age: 24h }";
+    let gateway = before(&old, &new, rule).await;
+    let mut given = std::collections::BTreeSet::new();
+    for _ in 0..10 {
+        let (side, set) = call(&gateway, None).await;
+        let set = set.expect("a cookie");
+        let (pair, attributes) = set.split_once("; ").expect("attributes");
+        assert_eq!(attributes, "Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax");
+        let value = pair.strip_prefix("__Host-side=").expect("its name");
+        assert!(value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit()), "{value}");
+        assert_eq!(call(&gateway, Some(pair)).await, (side, None));
+        given.insert(pair.to_owned());
+    }
+    assert_eq!(given.len(), 10);
 }

@@ -41,6 +41,10 @@ pub enum HashKey {
     Header(HeaderName),
     /// Who is calling.
     Consumer,
+    /// The claim at a dotted path, where it is a text, a number or a boolean.
+    Claim(Box<str>),
+    /// The value of a request's cookie.
+    Cookie(Box<str>),
     /// The client's address, behind trusted proxies the one that they tell.
     Address,
 }
