@@ -36,6 +36,7 @@ mod health;
 pub mod json;
 pub mod kafka;
 pub mod listeners;
+pub mod mirror;
 mod names;
 pub mod observe;
 pub mod openapi;

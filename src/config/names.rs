@@ -84,11 +84,9 @@ fn services(config: &Config, root: &Node, report: &mut Report) {
         }
         for rule in &surface.rules {
             let of_cases = rule.when.iter().map(|case| &case.service);
-            rule.to
-                .iter()
-                .map(|share| &share.service)
-                .chain(of_cases)
-                .for_each(|named| kind.uses(named, report));
+            let of_mirror = rule.mirror.iter().map(|mirror| &mirror.service);
+            let named = rule.to.iter().map(|share| &share.service).chain(of_cases).chain(of_mirror);
+            named.for_each(|named| kind.uses(named, report));
             if rule.to.is_empty() && is_choice && rule.expose {
                 let expected = listed(&kind.names);
                 report.add(rule.position, format!("`to` is missing: expected {expected}"));

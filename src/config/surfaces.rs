@@ -22,6 +22,7 @@ use super::fallback::Fallback;
 use super::fields::Fields;
 use super::finding::{Position, Report};
 use super::graphql::Graphql;
+use super::mirror::{self, Mirror};
 use super::openapi::OpenApi;
 use super::policies::Clauses;
 use super::protection::Retry;
@@ -99,6 +100,8 @@ pub struct Rule {
     pub when: Vec<Case>,
     /// Whose calls keep to one of several services. Default: nobody's.
     pub sticky: Option<Sticky>,
+    /// Another service that gets copies of the calls. Default: none.
+    pub mirror: Option<Mirror>,
     /// Whether the methods can be reached at all. Default true.
     pub expose: bool,
     /// Policies in the place of the surface's.
@@ -185,6 +188,7 @@ impl Rule {
             to: Vec::new(),
             when: Vec::new(),
             sticky: None,
+            mirror: None,
             expose: true,
             policies: None,
             timeout: None,
@@ -202,6 +206,7 @@ impl Rule {
         if section.has("sticky") && rule.to.len() < 2 {
             section.forbid("sticky", "there is one side to keep: give `to` several services");
         }
+        section.read("mirror", &mut rule.mirror, |node, report| mirror::read(node, report).map(Some));
         section.read("expose", &mut rule.expose, value::boolean);
         section
             .read("policies", &mut rule.policies, |node, report| value::list(named)(node, report).map(Some));
@@ -214,7 +219,7 @@ impl Rule {
         section.read("deprecated", &mut rule.deprecated, deprecated::of_rule);
         rule.clauses = Clauses::read(&mut section);
         section.require("match", "name methods, such as `shop.v1.Orders.*`");
-        section.close(&["mirror"]);
+        section.close(&[]);
         Some(rule)
     }
 }

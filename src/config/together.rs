@@ -27,6 +27,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             hasten(config, &effective, &mut retries);
             caches.extend(cache(config, &effective));
             sides.extend(sticky(&effective));
+            sides.extend(mirror(config, &effective));
         }
     }
     for (position, message) in retries.into_iter().chain(caches).chain(sides) {
@@ -49,6 +50,14 @@ fn sticky(effective: &Effective<'_>) -> Option<(Position, String)> {
     let is_asked = auth.is_some_and(|(demand, _)| demand.combination != Combination::None);
     let message = "claims tell callers apart where nobody is asked who is calling: add `auth`";
     (!is_asked).then(|| (sticky.position, message.to_owned()))
+}
+
+/// What is wrong with the copies of one rule's calls.
+fn mirror(config: &Config, effective: &Effective<'_>) -> Option<(Position, String)> {
+    let mirror = effective.rule?.mirror.as_ref()?;
+    let is_it = config.service(&mirror.service).is_some_and(|index| effective.services(config) == [index]);
+    let message = format!("`{}` gets these calls anyway: name another service", mirror.service.name);
+    is_it.then_some((mirror.position, message))
 }
 
 /// What is wrong with the cache of one rule.

@@ -1,17 +1,21 @@
-//! From the file's `to`, `when` and `sticky` to where the calls of each rule go.
+//! From the file's `to`, `when`, `sticky` and `mirror` to where the calls of each rule go, and their copies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::expressions::{Expressions, Known};
+use super::snapshot::warning;
 use crate::config::Config;
 use crate::config::effective::Effective;
 use crate::config::finding::Finding;
 use crate::config::rollout::{Case as Written, Share, Sticky as WrittenSticky};
 use crate::policy::balance::HashKey;
+use crate::policy::mirror::Budget;
 use crate::policy::rollout::{Case, FreshCookie, Side, Split, Sticky};
-use crate::snapshot::{Destination, Destinations};
+use crate::snapshot::{Destination, Destinations, Surfaces};
 use crate::stage::rollout::{Cases, Routing};
+use crate::telemetry::MirrorMetrics;
+use crate::upstream::{Mirror, Mirrors};
 
 /// The cases of every rule, or every finding about their conditions.
 pub(super) fn build(
@@ -81,4 +85,47 @@ fn sticky(written: &WrittenSticky) -> Sticky {
         _ => None,
     };
     Sticky { key: written.key.clone(), cookie }
+}
+
+/// The copies of every rule's calls. A service's budget goes on from one snapshot to the next.
+pub(super) fn mirrors(
+    config: &Config,
+    effective: &[Effective<'_>],
+    metrics: &MirrorMetrics,
+    previous: Option<&Mirrors>,
+) -> Mirrors {
+    let mut budgets: BTreeMap<Box<str>, Arc<Budget>> = BTreeMap::new();
+    let mut mirror = |effective: &Effective<'_>| {
+        let written = effective.rule?.mirror.as_ref()?;
+        let name = written.service.name.as_str();
+        let known = || previous.and_then(|previous| previous.budgets.get(name)).cloned().unwrap_or_default();
+        Some(Arc::new(Mirror {
+            service: config.service(&written.service)?,
+            settings: written.settings,
+            budget: Arc::clone(budgets.entry(name.into()).or_insert_with(known)),
+            counts: metrics.service(name),
+        }))
+    };
+    Mirrors { rules: effective.iter().map(&mut mirror).collect(), budgets }
+}
+
+/// Methods of which no copies are sent although their rule has a mirror.
+pub(super) fn left_out(config: &Config, effective: &[Effective<'_>], shown: &Surfaces) -> Vec<Finding> {
+    let mut left_out = BTreeMap::new();
+    for binding in shown.all().iter().flat_map(|surface| surface.routes.bindings()) {
+        let rule = usize::try_from(binding.rule).ok().and_then(|index| effective.get(index)?.rule);
+        let Some(mirror) = rule.and_then(|rule| rule.mirror.as_ref()) else { continue };
+        let method = &*binding.method;
+        if binding.client_streaming || binding.server_streaming {
+            let message = format!("`{method}` streams: no copies are sent of its calls");
+            left_out.entry((mirror.position, "streams")).or_insert(message);
+        } else if !binding.is_read_only() && !mirror.says_writes {
+            let message = format!(
+                "`{method}` changes something: no copies are sent of its calls; write `writes: true` for a \
+                 service that may do it twice, or `writes: false`"
+            );
+            left_out.entry((mirror.position, "writes")).or_insert(message);
+        }
+    }
+    left_out.into_iter().map(|((position, _), message)| warning(config, Some(position), message)).collect()
 }

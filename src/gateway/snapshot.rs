@@ -26,6 +26,7 @@ use crate::source::SourceError;
 use crate::stage::cache::Caching;
 use crate::stage::limit::Limits;
 use crate::telemetry::Metrics;
+use crate::upstream::Mirrors;
 
 /// What is learned under one configuration and goes on under the next.
 #[derive(Debug)]
@@ -79,6 +80,7 @@ pub(super) fn build(
     warnings.extend(pages.iter().flat_map(|pages| pages.shadowed(config, &surfaces)));
     warnings.extend(protection::doubtful(config, &effective, &surfaces));
     warnings.extend(fallback::doubtful(config, &effective, &surfaces));
+    warnings.extend(rollout::left_out(config, &effective, &surfaces));
     let before = ground.previous.and_then(|(config, before)| Some((config, before.live.get()?)));
     let (tls, of_tls) = backend_tls::build(config, ground.background, before)?;
     warnings.extend(of_tls);
@@ -128,6 +130,8 @@ fn live(
         }
     };
     live.insert(Arc::new(routing));
+    let mirrors = previous.and_then(|previous| previous.get::<Arc<Mirrors>>()).map(|mirrors| &**mirrors);
+    live.insert(Arc::new(rollout::mirrors(config, effective, &metrics.mirrors, mirrors)));
     live.insert(Arc::new(limits));
     live.insert(Arc::new(authorization));
     let protections = protection::build(config, effective, workers, previous.and_then(Extensions::get));

@@ -119,13 +119,16 @@ impl MetadataPolicy {
     }
 }
 
+/// Tells a backend that its call is a copy; see [`mirror`](super::mirror).
+pub const MIRRORED: &str = "transom-mirrored";
+
 /// Why no client may set this metadata, whether by prefix or by configuration; `None` if it may.
 pub fn reserved(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("a name is missing"),
         "host" => Some("the backend has its own"),
         "user-agent" | "accept-encoding" | "expect" => Some("the gateway has its own"),
-        "x-request-id" | "forwarded" => Some("the gateway writes it"),
+        "x-request-id" | "forwarded" | MIRRORED => Some("the gateway writes it"),
         _ if name.starts_with("grpc-") => Some("gRPC's own name"),
         _ if is_hop_by_hop(name) => Some("it belongs to one connection"),
         _ if name.starts_with("content-") => Some("it describes a body that is rewritten"),

@@ -29,6 +29,7 @@ pub mod identity;
 pub mod lease;
 pub mod limit;
 pub mod metadata;
+pub mod mirror;
 pub mod nearest;
 pub mod networks;
 pub mod outlier;

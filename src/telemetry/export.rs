@@ -182,6 +182,7 @@ impl Collector for Metrics {
         self.endpoints.encode(&mut encoder)?;
         self.discovery.encode(&mut encoder)?;
         self.reloads.encode(&mut encoder)?;
+        self.mirrors.encode(&mut encoder)?;
         encoder
             .encode_descriptor(
                 "http_duration",

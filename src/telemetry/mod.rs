@@ -16,6 +16,7 @@ mod export;
 mod histogram;
 mod json;
 mod keys;
+mod mirrors;
 mod protobuf;
 mod reloads;
 mod revoked;
@@ -43,6 +44,7 @@ pub use discovery::DiscoverySeen;
 pub use endpoints::{BreakerSeen, ClusterSeen, EndpointSeen, EndpointState};
 pub use export::Exposition;
 pub use keys::KeysSeen;
+pub use mirrors::{MirrorCounts, MirrorMetrics};
 pub use reloads::{ReloadResult, Reloads};
 pub use revoked::RevokedSeen;
 
@@ -66,6 +68,8 @@ pub struct Metrics {
     /// Who calls what, and how it ends.
     pub stats: Stats,
     pub reloads: Reloads,
+    /// Copies of calls.
+    pub mirrors: MirrorMetrics,
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
     certificates: ObservedCertificates,
     keys: ObservedKeys,

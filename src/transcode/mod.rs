@@ -25,7 +25,7 @@ use crate::call::{Call, Failure, Reply};
 use crate::policy::balance::Balance;
 use crate::route::Binding;
 use crate::snapshot::Snapshot;
-use crate::upstream::{Backends, Terms, Upstream, Worker};
+use crate::upstream::{Backends, Mirror, Mirrors, Terms, Upstream, Worker};
 
 pub use unary::{Rendered, rendered};
 
@@ -60,9 +60,26 @@ impl Service<Call> for Transcoder {
         if call.binding.client_streaming || call.binding.server_streaming {
             Box::pin(streaming::transcode(upstream, call))
         } else {
-            Box::pin(unary::transcode(upstream, call))
+            let mirror = mirror(&call, &self.worker);
+            Box::pin(unary::transcode(upstream, call, mirror))
         }
     }
+}
+
+/// Where a copy of a call goes, its hash there, and who sends it.
+type Mirroring = (Upstream, Option<u64>, Arc<Mirror>);
+
+/// Who gets a copy of a unary call, if anybody does.
+fn mirror(call: &Call, worker: &Worker) -> Option<Mirroring> {
+    let mirrors = call.snapshot.live.get::<Arc<Mirrors>>()?;
+    let mirror = mirrors.rules.get(usize::try_from(call.binding.rule).ok()?)?.as_ref()?;
+    if !mirror.wants(call.service, call.binding.is_read_only()) {
+        return None;
+    }
+    let backend = call.snapshot.live.get::<Backends>().and_then(|backends| backends.get(mirror.service))?;
+    let upstream = backend.upstream(worker).clone();
+    let key = key(&upstream, call);
+    Some((upstream, key, Arc::clone(mirror)))
 }
 
 /// The hash of what keeps calls together at one endpoint, where the service deals them by that.

@@ -16,7 +16,11 @@ use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
 use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Upstream, protocol_error};
 
-pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
+pub(super) async fn transcode(
+    upstream: Upstream,
+    call: Call,
+    mirror: Option<super::Mirroring>,
+) -> Result<Reply, Failure> {
     let key = super::key(&upstream, &call);
     let Call { snapshot, binding, metadata, deadline, head, payload, notes, service, .. } = call;
     let form = Form::of(&payload);
@@ -25,6 +29,11 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, F
     let terms = super::terms(&snapshot, &binding, service);
     let (path, trail) = (binding.grpc_path.clone(), notes.trail().cloned());
     let request = GrpcRequest { path, metadata, key, timeout, messages, terms, trail };
+    if let Some((upstream, key, mirror)) = mirror
+        && let Some(copy) = request.copy(key)
+    {
+        mirror.send(upstream, copy);
+    }
     reply(&snapshot, &binding, form, upstream.call(request).await?).await
 }
 

@@ -76,6 +76,11 @@ pub enum RequestMessages {
 pub type RequestStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
 impl GrpcRequest {
+    /// The same request for another service, with its hash there, if it is one message; nobody tells of that call.
+    pub fn copy(&self, key: Option<u64>) -> Option<Self> {
+        Some(Self { key, terms: Terms::default(), trail: None, ..self.replay()? })
+    }
+
     /// The same request once more, if it is one message; a stream of them can be read only once.
     pub(super) fn replay(&self) -> Option<Self> {
         let RequestMessages::One(frame) = &self.messages else { return None };

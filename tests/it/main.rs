@@ -48,6 +48,7 @@ mod limits;
 mod malformed_requests;
 mod malformed_sets;
 mod metrics;
+mod mirror;
 mod observe;
 mod online;
 mod openapi;

@@ -25,6 +25,7 @@ const READERS: &[&str] = &[
     include_str!("../endpoints/k8s.rs"),
     include_str!("../balance.rs"),
     include_str!("../rollout.rs"),
+    include_str!("../mirror.rs"),
     include_str!("../routes.rs"),
     include_str!("../json.rs"),
     include_str!("../headers.rs"),
@@ -182,6 +183,9 @@ fn with_key(key: &str, value: &str) -> String {
     if let Some(key) = key.strip_prefix("surfaces.api.rules[].fallback.") {
         return format!("surfaces: {{ api: {{ rules: [{{ match: a, fallback: {{ {key}: {value} }} }}] }} }}");
     }
+    if let Some(key) = key.strip_prefix("surfaces.api.rules[].mirror.") {
+        return mirroring(&format!("{{ to: b, {key}: {value} }}"));
+    }
     if let Some(key) = key.strip_prefix("surfaces.api.rules[].") {
         return format!("surfaces: {{ api: {{ rules: [{{ match: a, {key}: {value} }}] }} }}");
     }
@@ -200,6 +204,15 @@ fn with_key(key: &str, value: &str) -> String {
 
 /// What says for every method that nobody is asked who is calling.
 const OPEN: &str = "policies: { open: { auth: none } }\nsurfaces: { web: { policies: [open] } }\n";
+
+/// A rule with a mirror.
+fn mirroring(mirror: &str) -> String {
+    let endpoints = "{ endpoints: { static: [\"http://127.0.0.1:50051\"] } }";
+    format!(
+        "services: {{ a: {endpoints}, b: {endpoints} }}\n\
+         surfaces: {{ api: {{ rules: [{{ match: a, to: a, mirror: {mirror} }}] }} }}"
+    )
+}
 
 /// A provider of a kind with what it must have.
 fn provider(kind: &str, more: &str) -> String {
@@ -221,6 +234,7 @@ fn without_key(key: &str) -> String {
         ("descriptors", "descriptors: [{ proto: a }]"),
         ("observe.usage.", "observe: { usage: { file: a } }"),
         ("surfaces.NAME.rules[].fallback.", "surfaces: { api: { rules: [{ match: a, fallback: {} }] } }"),
+        ("surfaces.NAME.rules[].mirror.", &*mirroring("{ to: b }")),
         ("surfaces.NAME.rules[].", "surfaces: { api: { rules: [{ match: a }] } }"),
         ("services.NAME.endpoints.dns.", "services: { api: { endpoints: { dns: { name: \"a:1\" } } } }"),
         ("services.NAME.endpoints.consul.", "services: { api: { endpoints: { consul: a } } }"),
