@@ -103,7 +103,7 @@ async fn names_follow_openmetrics() {
         };
         assert!(name.starts_with("transom_") && expected.contains(&suffix), "{line}");
         // Labels with few values, whatever clients send.
-        let labels = ["code", "le", "surface", "stage", "service", "result"];
+        let labels = ["code", "le", "surface", "stage", "service", "result", "reason"];
         let label = line.split_once('{').and_then(|(_, rest)| rest.split_once('=')).map(|(label, _)| label);
         assert!(label.is_none_or(|label| labels.contains(&label)), "{line}");
     }
