@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use h2::Reason;
 use tokio::net::TcpListener;
@@ -18,7 +19,8 @@ use crate::upstream::Fed;
 #[tokio::test]
 async fn a_call_that_never_left_is_sent_once_more() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let upstream = upstream(config(listener.local_addr().expect("bound")));
+    let address = listener.local_addr().expect("bound");
+    let upstream = upstream(config(address));
     let (serve_ended, mut served) = mpsc::unbounded_channel();
     let (died, mut deaths) = mpsc::unbounded_channel();
     // Each connection serves one call and dies without a GOAWAY, as with its process.
@@ -47,6 +49,29 @@ async fn a_call_that_never_left_is_sent_once_more() {
         outcome.expect("answered");
         serve_ended.send(()).expect("the backend lives");
         soon(deaths.recv()).await.expect("a dead connection");
+        await_end(address.port());
+        // The runtime hears of it together with the next call.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Waits until the last word of the backend at `port` has come: on a busy machine it may be on its way for a while,
+/// and until then nobody can know that a call is not served.
+fn await_end(port: u16) {
+    const ESTABLISHED: &str = "01";
+    let begun = Instant::now();
+    let is_open = || {
+        // Where the kernel has no such list, nobody waits.
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        sockets.lines().skip(1).any(|socket| {
+            let mut columns = socket.split_whitespace().skip(2);
+            let (remote, state) = (columns.next().unwrap_or_default(), columns.next());
+            remote.ends_with(&format!(":{port:04X}")) && state == Some(ESTABLISHED)
+        })
+    };
+    while is_open() {
+        assert!(begun.elapsed() < PATIENCE, "the connection does not end");
+        std::thread::yield_now();
     }
 }
 
