@@ -13,6 +13,9 @@ pub(super) struct FieldRules {
     rules: Option<Rules>,
     #[prost(bool, tag = "25")]
     pub(super) required: bool,
+    /// `Ignore`: 0 is the default, any other leaves out values that a schema cannot tell from those that are judged.
+    #[prost(int32, tag = "27")]
+    ignore: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -201,6 +204,7 @@ impl FieldRules {
     /// Adds the rules to the schema of a field, which is that of its list or map where it has many values.
     pub(super) fn put(&self, schema: &mut Object) {
         match &self.rules {
+            _ if self.ignore != 0 => {}
             None => {}
             Some(Rules::Float(rules)) => rules.bounds().put(schema),
             Some(Rules::Double(rules)) => rules.bounds().put(schema),
