@@ -15,7 +15,7 @@ use super::document::{Code, Document, Problem};
 use super::input;
 use super::introspect::{self, Introspection};
 use super::model::{Method, Model, Operation as Kind, Source, TypeId, TypeKind};
-use super::projection::{Entry, Form, Location, Projection, Root};
+use super::projection::{Entry, Form, Projection, Root};
 use super::value::Value;
 use crate::codec::options::JsonOptions;
 use crate::codec::selection::{Choice, Selection};
@@ -86,7 +86,7 @@ impl<'m> Planner<'m> {
             let node = field.node;
             let mut root = Root {
                 key: node.response_key().into(),
-                location: location(&field),
+                location: field.node.at,
                 form: Form::Scalar(plan::Kind::Bool),
             };
             let source = match &*node.name.text {
@@ -177,7 +177,7 @@ impl<'m> Planning<'m> {
         let plan = schema.message(message);
         let mut entries = Vec::new();
         for field in collect(self.document, sets, self.variables) {
-            let (key, at) = (field.node.response_key(), location(&field));
+            let (key, at) = (field.node.response_key(), field.node.at);
             let name = &*field.node.name.text;
             if name == "__typename" {
                 entries.push(Entry::constant(key, at, &quoted(&model.get(named).name)));
@@ -224,11 +224,6 @@ fn list_length(arguments: &Value) -> u64 {
     });
     // AIP-158: 0 leaves the choice to the backend.
     length.filter(|length| *length > 0).unwrap_or(LIST_LENGTH)
-}
-
-fn location(field: &Collected<'_>) -> Location {
-    let at = field.node.at;
-    Location { line: at.line, column: at.column }
 }
 
 fn quoted(name: &str) -> String {

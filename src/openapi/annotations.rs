@@ -296,7 +296,7 @@ struct Said<'n> {
     texts: [(&'static str, &'n str); 4],
     bounds: [(&'static str, f64); 3],
     counts: [(&'static str, i128); 4],
-    flags: [(&'static str, bool); 4],
+    flags: &'n [(&'static str, bool)],
 }
 
 impl Said<'_> {
@@ -312,7 +312,7 @@ impl Said<'_> {
                 schema.set(name, value);
             }
         }
-        for (name, value) in self.flags {
+        for &(name, value) in self.flags {
             if value {
                 schema.set(name, true);
             }
@@ -336,12 +336,7 @@ impl GatewaySchema {
                 ("maxItems", self.max_items.into()),
                 ("minItems", self.min_items.into()),
             ],
-            flags: [
-                ("uniqueItems", self.unique_items),
-                ("readOnly", self.read_only),
-                ("", false),
-                ("", false),
-            ],
+            flags: &[("uniqueItems", self.unique_items), ("readOnly", self.read_only)],
         };
         said.put(schema);
         put_example(schema, &self.example);
@@ -364,7 +359,7 @@ impl GnosticSchema {
                 ("maxItems", self.max_items.into()),
                 ("minItems", self.min_items.into()),
             ],
-            flags: [
+            flags: &[
                 ("uniqueItems", self.unique_items),
                 ("readOnly", self.read_only),
                 ("writeOnly", self.write_only),

@@ -9,7 +9,7 @@ use super::json::{Json, Object, number, texts};
 /// `buf.validate.FieldRules`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct FieldRules {
-    #[prost(oneof = "Rules", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19")]
+    #[prost(oneof = "Rules", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 18, 19")]
     rules: Option<Rules>,
     #[prost(bool, tag = "25")]
     pub(super) required: bool,
@@ -50,8 +50,6 @@ enum Rules {
     String(StringRules),
     #[prost(message, tag = "15")]
     Bytes(BytesRules),
-    #[prost(message, tag = "16")]
-    Enum(EnumRules),
     #[prost(message, boxed, tag = "18")]
     Repeated(Box<RepeatedRules>),
     #[prost(message, boxed, tag = "19")]
@@ -173,12 +171,6 @@ struct BytesRules {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct EnumRules {
-    #[prost(bool, tag = "2")]
-    defined_only: bool,
-}
-
-#[derive(Clone, PartialEq, Message)]
 struct RepeatedRules {
     #[prost(uint64, optional, tag = "1")]
     min_items: Option<u64>,
@@ -222,8 +214,6 @@ impl FieldRules {
                 put(schema, "minLength", rules.min_len.map(|bytes| (i128::from(bytes) * 4 + 2) / 3));
                 put(schema, "maxLength", rules.max_len.map(|bytes| (i128::from(bytes) + 2) / 3 * 4));
             }
-            Some(Rules::Enum(rules)) if rules.defined_only => defined_only(schema),
-            Some(Rules::Enum(_)) => {}
             Some(Rules::Repeated(rules)) => {
                 put(schema, "minItems", rules.min_items.map(i128::from));
                 put(schema, "maxItems", rules.max_items.map(i128::from));
@@ -248,16 +238,6 @@ fn inner(schema: &mut Object, name: &str, rules: Option<&FieldRules>) {
 fn put(schema: &mut Object, name: &'static str, value: Option<impl Into<Json>>) {
     if let Some(value) = value {
         schema.set(name, value);
-    }
-}
-
-/// Numbers that the enum does not have are none of it.
-fn defined_only(schema: &mut Object) {
-    if let Some(Json::List(forms)) = schema.get_mut("anyOf") {
-        let is_name = |form: &Json| matches!(form, Json::Object(form) if form.get("enum").is_some());
-        if forms.iter().any(is_name) {
-            forms.retain(is_name);
-        }
     }
 }
 

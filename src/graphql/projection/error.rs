@@ -1,14 +1,8 @@
 //! Field errors: what could not be told, where in the response, and where the document asks for it.
 
 use crate::codec::wire::WireError;
+pub use crate::graphql::document::Location;
 use crate::status::{Code, Status};
-
-/// A place in the document, both from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Location {
-    pub line: u32,
-    pub column: u32,
-}
 
 /// A step of the path from the response's `data` to a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
