@@ -1,8 +1,8 @@
 //! Compiles `proto/`, for the demo backend and for asking external authorization services: protox reads the
 //! files, so that no `protoc` is needed.
 //!
-//! Nothing outside `OUT_DIR` is written. `descriptors/library.binpb`, which the gateway reads, is checked in,
-//! and a test holds it equal to what `proto/` compiles to.
+//! Nothing outside `OUT_DIR` is written. `descriptors/`, which the gateway reads, is checked in, and a test holds it
+//! equal to what `proto/` compiles to.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -11,7 +11,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     compile(
         "demo.rs",
-        &["library/v1/library.proto", "google/rpc/error_details.proto", "google/rpc/status.proto"],
+        &[
+            "library/v1/library.proto",
+            "writers/v1/writers.proto",
+            "reviews/v1/reviews.proto",
+            "google/rpc/error_details.proto",
+            "google/rpc/status.proto",
+        ],
     )?;
     compile("ext_authz.rs", &["envoy/service/auth/v3/external_auth.proto"])?;
     Ok(())

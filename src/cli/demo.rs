@@ -1,21 +1,21 @@
-//! `transom demo`: a library service and a gateway in front of it, and what to try.
+//! `transom demo`: a library, its writers and its reviews as three services, a gateway in front of them, and what to try.
+//!
+//! The gateway is configured by `demo.yaml` beside this file, but for the addresses that are only known here.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
-use http::Uri;
 
 use super::Failure;
 use super::flags::LogFlag;
 use super::serve::serve;
-use crate::config::Config;
 use crate::config::descriptors::{Descriptors, Source};
-use crate::config::openapi::OpenApi;
-use crate::config::services::Service;
-use crate::config::surfaces::Protocol;
-use crate::demo::{Backend, DESCRIPTORS, Library};
+use crate::config::endpoints::Endpoints;
+use crate::config::{Config, Elsewhere};
+use crate::demo::{BESIDE_DESCRIPTORS, Backend, DESCRIPTORS, Library, Reviews, Server, Writers};
 
 /// Serve a small library from this process, to try the gateway
 #[derive(Args)]
@@ -41,42 +41,67 @@ impl Demo {
             .enable_all()
             .build()
             .map_err(system)?;
-        let backend = runtime.block_on(async { Backend::start(Library::default()) }).map_err(system)?;
+        let backends = runtime.block_on(async { Backends::start() }).map_err(system)?;
         let public = match self.listen {
             Some(address) => address,
             None => free_port(PUBLIC_PORT).map_err(system)?,
         };
-        let config = config(&backend, public, free_port(ADMIN_PORT).map_err(system)?);
+        let config = config(&backends, public, free_port(ADMIN_PORT).map_err(system)?);
         serve(&config, |publics, admin| {
             let public = publics.first().expect("a gateway has a public listener");
-            guide(&backend.url(), public.address, admin.address)
+            guide(&backends, public.address, admin.address)
         })
     }
 }
 
-fn config(backend: &Backend, public: SocketAddr, admin: SocketAddr) -> Config {
-    let url: Uri = backend.url().parse().expect("a socket address makes a URL");
-    let source = Source::Embedded { name: "library.binpb", set: DESCRIPTORS };
-    let mut config = Config {
-        descriptors: vec![Descriptors { source, position: None }],
-        services: vec![Service::new("library", url)],
-        ..Config::default()
-    };
+struct Backends {
+    library: Backend,
+    writers: Server,
+    reviews: Server,
+}
+
+impl Backends {
+    fn start() -> io::Result<Self> {
+        Ok(Self {
+            library: Backend::start(Library::default())?,
+            writers: Server::of_writers(Writers::default())?,
+            reviews: Server::of_reviews(Reviews::default())?,
+        })
+    }
+}
+
+const CONFIG: &str = include_str!("demo.yaml");
+
+fn config(backends: &Backends, public: SocketAddr, admin: SocketAddr) -> Config {
+    let elsewhere = Elsewhere { descriptors: true, ..Elsewhere::default() };
+    let mut config = Config::parse(CONFIG, Path::new("demo.yaml"), elsewhere)
+        .unwrap_or_else(|findings| unreachable!("a test reads the file: {findings:?}"));
+    // Nobody could read it again.
+    config.file = None;
+    let set = |name, set| Descriptors { source: Source::Embedded { name, set }, position: None };
+    config.descriptors = vec![set("library.binpb", DESCRIPTORS), set("beside.binpb", BESIDE_DESCRIPTORS)];
+    for service in &mut config.services {
+        let url = match service.name.as_str() {
+            "writers" => backends.writers.url(),
+            "reviews" => backends.reviews.url(),
+            _ => backends.library.url(),
+        };
+        service.endpoints = Endpoints::one(url.parse().expect("a socket address makes a URL"));
+    }
     config.listeners.public.bind = public;
     config.listeners.admin.bind = admin;
-    config.routes.unannotated = true;
-    if let Some(surface) = config.surfaces.first_mut() {
-        surface.openapi = Some(OpenApi::default());
-        surface.protocols.push(Protocol::Graphql);
-    }
     config
 }
 
 /// What is there and what to try; every line that begins with `curl` works.
-fn guide(library: &str, public: SocketAddr, admin: SocketAddr) -> String {
+fn guide(backends: &Backends, public: SocketAddr, admin: SocketAddr) -> String {
+    let library = backends.library.url();
+    let (writers, reviews) = (backends.writers.url(), backends.reviews.url());
     let base = format!("http://{public}");
     format!(
         "library service   {library} (gRPC)
+writers service   {writers} (gRPC)
+reviews service   {reviews} (gRPC)
 gateway           {base}
 docs              {base}/docs and {base}/openapi.json
 admin             http://{admin}/healthz /readyz /metrics
@@ -88,6 +113,8 @@ Try:
   curl -X PATCH --json '{{\"pages\": 400}}' '{base}/v1/shelves/1/books/1'
   curl -N '{base}/v1/shelves/1/books:watch'
   curl '{base}/v1/shelves/1/books/1/cover'
+  curl '{base}/v1/writers/Jules%20Verne'
+  curl '{base}/v1/shelves/1/books/1/reviews'
   curl --json '{{}}' '{base}/library.v1.LibraryService/CountBooks'
   curl --json '{{\"query\": \"{{ getBook(name: \\\"shelves/1/books/1\\\") {{ title authors }} listShelves {{ shelves {{ theme }} }} }}\"}}' '{base}/graphql'
 
@@ -111,6 +138,15 @@ fn free_port(port: u16) -> io::Result<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_file_is_what_the_gateway_takes() {
+        let backends = Backends::start().expect("ports are free");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let config = config(&backends, address, address);
+        assert_eq!(config.services.len(), 3);
+        assert_eq!(config.warnings, []);
+    }
 
     #[test]
     fn a_taken_port_is_passed_over() {

@@ -1,4 +1,4 @@
-//! The failures of the library service, with the details that Google's APIs attach to them.
+//! The failures of the services, with the details that Google's APIs attach to them.
 
 use prost::Message;
 use tonic::{Code, Status};
@@ -16,14 +16,25 @@ pub(super) fn invalid(field: &str, description: &str) -> Status {
     status(Code::InvalidArgument, format!("{field}: {description}"), "google.rpc.BadRequest", &detail)
 }
 
-/// `NOT_FOUND` with a `ResourceInfo` that names the resource.
+/// `NOT_FOUND` with a `ResourceInfo` that names a resource of the library.
 pub(super) fn not_found(kind: &str, name: &str) -> Status {
-    status(Code::NotFound, format!("{kind} {name:?} does not exist"), RESOURCE_INFO, &resource(kind, name))
+    not_found_in("library.v1", kind, name)
+}
+
+/// `NOT_FOUND` with a `ResourceInfo` that names a resource of any service.
+pub(super) fn not_found_in(package: &str, kind: &str, name: &str) -> Status {
+    let message = format!("{kind} {name:?} does not exist");
+    status(Code::NotFound, message, RESOURCE_INFO, &resource(package, kind, name))
 }
 
 /// `ALREADY_EXISTS` with a `ResourceInfo` that names the resource.
 pub(super) fn already_exists(kind: &str, name: &str) -> Status {
-    status(Code::AlreadyExists, format!("{kind} {name:?} exists"), RESOURCE_INFO, &resource(kind, name))
+    status(
+        Code::AlreadyExists,
+        format!("{kind} {name:?} exists"),
+        RESOURCE_INFO,
+        &resource("library.v1", kind, name),
+    )
 }
 
 /// `FAILED_PRECONDITION` with a `PreconditionFailure`.
@@ -40,9 +51,9 @@ pub(super) fn not_empty(name: &str) -> Status {
 
 const RESOURCE_INFO: &str = "google.rpc.ResourceInfo";
 
-fn resource(kind: &str, name: &str) -> rpc::ResourceInfo {
+fn resource(package: &str, kind: &str, name: &str) -> rpc::ResourceInfo {
     rpc::ResourceInfo {
-        resource_type: format!("library.v1.{kind}"),
+        resource_type: format!("{package}.{kind}"),
         resource_name: name.to_owned(),
         ..rpc::ResourceInfo::default()
     }

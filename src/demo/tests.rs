@@ -1,4 +1,4 @@
-//! The library over a real connection, and its checked-in descriptor set.
+//! The services over real connections, and their checked-in descriptor sets.
 
 use tonic::Code;
 use tonic::transport::Channel;
@@ -8,7 +8,7 @@ use super::proto::library::v1::{
     Book, BookEvent, BookFilter, CreateBookRequest, DeleteShelfRequest, GetBookRequest, ListBooksRequest,
     MoveBookRequest, UpdateBookRequest, WatchBooksRequest, book_event::Kind,
 };
-use super::{Backend, DESCRIPTORS, Library};
+use super::{BESIDE_DESCRIPTORS, Backend, DESCRIPTORS, Library, Reviews, Server, Writers};
 
 async fn start() -> (Backend, LibraryServiceClient<Channel>) {
     let backend = Backend::start(Library::default()).expect("a port is free");
@@ -20,18 +20,23 @@ async fn start() -> (Backend, LibraryServiceClient<Channel>) {
 #[test]
 fn descriptors_are_those_of_the_proto_files() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut compiler = protox::Compiler::new([root.join("proto")]).expect("proto/ exists");
-    compiler.include_imports(true).include_source_info(true);
-    compiler.open_file("library/v1/library.proto").expect("it compiles");
-    let compiled = compiler.encode_file_descriptor_set();
-    if std::env::var_os("TRANSOM_BLESS").is_some() {
-        std::fs::write(root.join("descriptors/library.binpb"), &compiled).expect("descriptors/ is writable");
-    } else {
-        assert!(
-            compiled == DESCRIPTORS,
-            "descriptors/library.binpb is stale: run this test with TRANSOM_BLESS=1"
-        );
-    }
+    let check = |name: &str, files: &[&str], checked_in: &[u8]| {
+        let mut compiler = protox::Compiler::new([root.join("proto")]).expect("proto/ exists");
+        compiler.include_imports(true).include_source_info(true);
+        compiler.open_files(files).expect("they compile");
+        let compiled = compiler.encode_file_descriptor_set();
+        if std::env::var_os("TRANSOM_BLESS").is_some() {
+            std::fs::write(root.join("descriptors").join(name), &compiled).expect("descriptors/ is writable");
+        } else {
+            assert!(
+                compiled == checked_in,
+                "descriptors/{name} is stale: run this test with TRANSOM_BLESS=1"
+            );
+        }
+    };
+    check("library.binpb", &["library/v1/library.proto"], DESCRIPTORS);
+    let beside = ["writers/v1/writers.proto", "reviews/v1/reviews.proto"];
+    check("beside.binpb", &beside, BESIDE_DESCRIPTORS);
 }
 
 #[tokio::test]
@@ -141,4 +146,39 @@ async fn a_watch_ends_unless_it_follows() {
 
 async fn next(stream: &mut tonic::Streaming<BookEvent>) -> Option<BookEvent> {
     stream.message().await.expect("the stream is whole")
+}
+
+#[tokio::test]
+async fn a_read_mask_leaves_the_named_fields() {
+    use super::proto::writers::v1::writer_service_client::WriterServiceClient;
+    use super::proto::writers::v1::{BatchGetWritersRequest, GetWriterRequest};
+    let server = Server::of_writers(Writers::default()).expect("a port is free");
+    let mut client = WriterServiceClient::connect(server.url()).await.expect("the backend listens");
+    let mask = |path: &str| Some(prost_types::FieldMask { paths: vec![path.to_owned()] });
+    let display_names = ["Mary Shelley", "Nobody"].map(str::to_owned).into();
+    let request = BatchGetWritersRequest { display_names, read_mask: mask("birth_year") };
+    let writers = client.batch_get_writers(request).await.expect("they are read").into_inner().writers;
+    let [writer] = &*writers else { panic!("{writers:?}") };
+    assert_eq!((writer.birth_year, writer.country.as_str()), (1797, ""));
+    let request = |path| GetWriterRequest { display_name: "Mary Shelley".into(), read_mask: mask(path) };
+    let writer = client.get_writer(request("*")).await.expect("she is known").into_inner();
+    assert_eq!((writer.birth_year, writer.country.as_str()), (1797, "England"));
+    let error = client.get_writer(request("shoe_size")).await.expect_err("no such field");
+    assert_eq!(error.code(), Code::InvalidArgument);
+    let request = GetWriterRequest { display_name: "Nobody".into(), read_mask: None };
+    assert_eq!(client.get_writer(request).await.expect_err("nobody").code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn reviews_are_summed_up_where_there_are_some() {
+    use super::proto::reviews::v1::BatchGetSummariesRequest;
+    use super::proto::reviews::v1::review_service_client::ReviewServiceClient;
+    let server = Server::of_reviews(Reviews::default()).expect("a port is free");
+    let mut client = ReviewServiceClient::connect(server.url()).await.expect("the backend listens");
+    let books = ["shelves/1/books/1", "shelves/2/books/2"].map(str::to_owned).into();
+    let request = BatchGetSummariesRequest { books };
+    let summaries = client.batch_get_summaries(request).await.expect("they are read").into_inner().summaries;
+    let [summary] = &*summaries else { panic!("{summaries:?}") };
+    assert_eq!((summary.review_count, summary.stars), (2, 4.0));
+    assert_eq!(summary.best.as_ref().map(|best| best.stars), Some(5));
 }
