@@ -21,9 +21,9 @@ bench *filter:
 bench-instructions:
     scripts/bench-instructions
 
-# Instructions of a hit of the cache beside those of a miss (needs valgrind)
-bench-cache *arguments:
-    scripts/bench-cache {{ arguments }}
+# Instructions of a cache's hit beside a miss, of a GraphQL query beside a GET (needs valgrind)
+bench-ratios *arguments:
+    scripts/bench-ratios {{ arguments }}
 
 # CPU, latency and memory beside Envoy in front of the same backend
 bench-gateway *arguments:
