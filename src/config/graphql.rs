@@ -9,6 +9,7 @@
 
 use super::finding::Report;
 use super::section::Section;
+use super::subscriptions::Subscriptions;
 use super::value::{self, KIB, MIB};
 use super::yaml::Node;
 
@@ -26,6 +27,7 @@ pub struct Graphql {
     /// The texts of documents that are not read again, in bytes. Default 4 MiB.
     pub documents_bytes_max: usize,
     pub limits: Limits,
+    pub subscriptions: Subscriptions,
 }
 
 /// What one request may be.
@@ -61,6 +63,7 @@ impl Graphql {
         section.read("csrf", &mut graphql.csrf, value::boolean);
         section.read("documents", &mut graphql.documents_bytes_max, value::bytes(0..=value::GIB));
         section.read("limits", &mut graphql.limits, Limits::read);
+        section.read("subscriptions", &mut graphql.subscriptions, Subscriptions::read);
         section.close(&["strip_enum_prefix", "batching", "persisted", "links", "routes"]);
         Some(graphql)
     }
@@ -92,6 +95,7 @@ impl Default for Graphql {
             csrf: true,
             documents_bytes_max: 4 * MIB,
             limits: Limits::default(),
+            subscriptions: Subscriptions::default(),
         }
     }
 }

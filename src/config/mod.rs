@@ -59,6 +59,7 @@ mod shape;
 mod share;
 pub mod shown;
 pub mod stores;
+pub mod subscriptions;
 pub mod surfaces;
 mod together;
 pub mod traces;

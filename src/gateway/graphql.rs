@@ -19,7 +19,9 @@ use http::{Method, Response};
 use tower::ServiceExt;
 
 use super::Worker;
+use super::events::EventStream;
 use super::meter::Tally;
+use super::subscription::Subscription;
 use crate::call::{ClientBody, Failure, Notes, Reply, ReplyBody, ResponseBody};
 use crate::config::graphql as file;
 use crate::frontend::Exchange;
@@ -32,14 +34,14 @@ use crate::graphql::plan::{Operation, Planner, RootField, RootSource};
 use crate::graphql::projection::{Location, Projector};
 use crate::route::{Binding, Exposed, RouteTree};
 use crate::schema::Schema;
-use crate::snapshot::{Graphql, Surface};
+use crate::snapshot::{Graphql, Snapshot, Subscriptions, Surface};
 use crate::status::{Code, Status};
 
 /// So long a client may take to send its request, where it names no deadline itself.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A response is not written on beyond this.
-const RESPONSE_BYTES_MAX: usize = 64 << 20;
+pub(super) const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
 /// What stands in a body beside document and variables.
 const ENVELOPE_BYTES: usize = 16 << 10;
@@ -65,7 +67,7 @@ pub(super) fn build(
         Mapping { maps_as_json: file.maps_as_json, ..Mapping::default() },
     );
     let binding = |method: &crate::graphql::model::Method| {
-        let is_read = method.operation != Kind::Mutation;
+        let is_read = method.operation == Kind::Query;
         Arc::new(Binding::of_method(schema, &method.exposed, &file.path, is_read))
     };
     Graphql {
@@ -85,6 +87,10 @@ pub(super) fn build(
         needs_preflight: file.csrf,
         body_bytes_max: limits.document_bytes_max + limits.variables_bytes_max + ENVELOPE_BYTES,
         documents: Documents::new(file.documents_bytes_max),
+        subscriptions: Subscriptions {
+            keep_alive: file.subscriptions.keep_alive,
+            leeway: file.subscriptions.leeway,
+        },
     }
 }
 
@@ -114,10 +120,15 @@ impl Worker {
                 return self.refused(exchange, tally, media, &status.with_reason("REQUEST_TOO_SLOW"));
             }
         };
-        match self.operation(exchange, tally, graphql, head, &parameters).await {
-            Ok(json) => {
+        match self.operation(exchange, tally, graphql, head, (media, &parameters)).await {
+            Ok(Answer::Whole(json)) => {
                 tally.succeeded();
                 http_graphql::respond(exchange, media, 200, json)
+            }
+            Ok(Answer::Results(results)) => {
+                tally.succeeded();
+                let events = EventStream::new(*results, graphql.subscriptions.keep_alive);
+                http_graphql::stream(exchange, events)
             }
             Err(Refusal::Status(status)) => self.refused(exchange, tally, media, &status),
             Err(Refusal::Problems(problems)) => {
@@ -140,36 +151,31 @@ impl Worker {
         http_graphql::refuse(exchange, media, status)
     }
 
-    /// Reads the document, plans the operation and executes it; the result is the response's body.
+    /// Plans an operation and executes it, or begins to.
     async fn operation(
         &self,
         exchange: &mut Exchange,
         tally: &Tally,
         graphql: &Graphql,
         head: Parts,
-        parameters: &Parameters,
-    ) -> Result<Vec<u8>, Refusal> {
+        (media, parameters): (Media, &Parameters),
+    ) -> Result<Answer, Refusal> {
         let snapshot = Arc::clone(&exchange.snapshot);
-        let (model, schema) = (&graphql.model, &snapshot.schema);
-        let text = parameters.query.as_deref().ok_or_else(http_graphql::no_query)?;
-        let document =
-            graphql.documents.find(text, || Document::read(text, model, schema, &graphql.bounds))?;
-        let definition = document.operation(parameters.operation_name.as_deref())?;
-        match definition.kind {
+        let operation = planned(&snapshot, graphql, parameters)?;
+        match operation.kind {
             Kind::Mutation if head.method != Method::POST => return Err(http_graphql::only_by_post().into()),
-            Kind::Subscription => {
-                let message = "this version answers no subscriptions";
-                let status = Status::client(Code::Unimplemented, message).with_http(400);
-                return Err(status.with_reason("SUBSCRIPTIONS_NOT_SERVED").into());
+            Kind::Subscription if media != Media::Events => {
+                return Err(http_graphql::only_as_events().into());
             }
-            Kind::Query | Kind::Mutation => {}
+            Kind::Query | Kind::Mutation | Kind::Subscription => {}
         }
-        let variables = Coercer { model, schema }.variables(definition, &parameters.variables)?;
-        let planner = Planner { model, schema, options: &snapshot.json, cost_max: graphql.bounds.cost_max };
-        let operation = planner.plan(&document, definition, &variables)?;
         let opening = Opening::new(exchange, head)?;
+        if operation.kind == Kind::Subscription {
+            let subscription = self.subscription(exchange, tally, graphql, &opening, operation);
+            return Ok(Answer::Results(Box::new(subscription)));
+        }
         let outcomes = self.outcomes(exchange, tally, graphql, &opening, &operation).await;
-        Ok(joined(schema, &snapshot.json, &operation, outcomes))
+        Ok(Answer::Whole(joined(&snapshot.schema, &snapshot.json, &operation, outcomes)))
     }
 
     /// What has become of each root field that is a call.
@@ -237,6 +243,23 @@ impl Worker {
         below.end(&outcome);
         outcome
     }
+}
+
+/// What a request is answered with.
+enum Answer {
+    Whole(Vec<u8>),
+    Results(Box<Subscription>),
+}
+
+/// Reads the document of a request and plans its operation.
+fn planned(snapshot: &Snapshot, graphql: &Graphql, parameters: &Parameters) -> Result<Operation, Refusal> {
+    let (model, schema) = (&graphql.model, &snapshot.schema);
+    let text = parameters.query.as_deref().ok_or_else(http_graphql::no_query)?;
+    let document = graphql.documents.find(text, || Document::read(text, model, schema, &graphql.bounds))?;
+    let definition = document.operation(parameters.operation_name.as_deref())?;
+    let variables = Coercer { model, schema }.variables(definition, &parameters.variables)?;
+    let planner = Planner { model, schema, options: &snapshot.json, cost_max: graphql.bounds.cost_max };
+    Ok(planner.plan(&document, definition, &variables)?)
 }
 
 /// The message of a reply.

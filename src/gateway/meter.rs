@@ -149,6 +149,23 @@ impl Tally {
         };
     }
 
+    /// Bytes of a streamed reply have become part of a response.
+    pub(super) fn passed(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+    }
+
+    /// A streamed reply has ended.
+    pub(super) fn end_stream(mut self, outcome: Result<(), &Status>) {
+        self.is_finished = true;
+        self.http_number = match outcome {
+            Ok(()) => 200,
+            Err(status) => {
+                self.failed(status);
+                status.http_number()
+            }
+        };
+    }
+
     /// The request was executed, whatever became of its calls.
     pub(super) fn succeeded(&mut self) {
         self.code = Code::Ok;

@@ -1,6 +1,7 @@
 //! GraphQL at a surface: its schema, the methods behind its root fields, and what a request may be.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::graphql::document::Bounds;
 use crate::graphql::documents::Documents;
@@ -21,4 +22,14 @@ pub struct Graphql {
     /// A longer body of a POST is refused.
     pub body_bytes_max: usize,
     pub documents: Documents,
+    pub subscriptions: Subscriptions,
+}
+
+/// What holds for operations that have many results.
+#[derive(Clone, Debug)]
+pub struct Subscriptions {
+    /// So often a client without a result is told that the stream is alive.
+    pub keep_alive: Duration,
+    /// How long a subscription outlives its credential.
+    pub leeway: Duration,
 }

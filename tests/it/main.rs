@@ -36,6 +36,7 @@ mod fields;
 mod floods;
 mod geo;
 mod graphql;
+mod graphql_events;
 mod graphql_http;
 mod graphql_projection;
 mod health;

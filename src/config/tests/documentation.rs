@@ -48,6 +48,7 @@ const READERS: &[&str] = &[
     include_str!("../fallback.rs"),
     include_str!("../surfaces.rs"),
     include_str!("../graphql.rs"),
+    include_str!("../subscriptions.rs"),
     include_str!("../cors.rs"),
     include_str!("../compression.rs"),
     include_str!("../deprecated.rs"),

@@ -10,6 +10,9 @@ pub enum Media {
     /// `application/json`: 200 for every request that is well-formed, because clients of old read the body for no
     /// other number.
     Json,
+    /// `text/event-stream`: the results of an operation as they come, of a subscription many (GraphQL over
+    /// Server-Sent Events, "Distinct connections mode").
+    Events,
 }
 
 impl Media {
@@ -24,6 +27,7 @@ impl Media {
                 let media = match &*parts.next().unwrap_or_default().to_ascii_lowercase() {
                     "application/graphql-response+json" => Self::Response,
                     "application/json" | "application/*" | "*/*" => Self::Json,
+                    "text/event-stream" => Self::Events,
                     _ => continue,
                 };
                 let quality = parts.find_map(quality).unwrap_or(1000);
@@ -39,7 +43,13 @@ impl Media {
         HeaderValue::from_static(match self {
             Self::Response => "application/graphql-response+json; charset=utf-8",
             Self::Json => "application/json; charset=utf-8",
+            Self::Events => "text/event-stream",
         })
+    }
+
+    /// The form of a response that is no result: what refuses a request before there is a stream is JSON.
+    pub fn of_refusal(self) -> Self {
+        if self == Self::Events { Self::Json } else { self }
     }
 }
 
@@ -96,6 +106,10 @@ mod tests {
         check("application/graphql-response+json;q=0.5, application/json", Some(Media::Json));
         check("application/json;q=0, application/graphql-response+json", Some(Media::Response));
         check("text/html, */*;q=0.1", Some(Media::Json));
+        check("text/event-stream", Some(Media::Events));
+        check("text/event-stream, application/json;q=0.5", Some(Media::Events));
+        check("application/json, text/event-stream", Some(Media::Json));
+        check("text/*", None);
         check("text/html", None);
         check("application/json;q=0", None);
         check("", None);

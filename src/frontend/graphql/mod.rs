@@ -8,6 +8,7 @@
 //! This protocol reads its small, bounded body in room 4, because the body says what is called; it calls nobody
 //! itself. The gateway runs the calls through the stages, each like any other, and hands back what is to be joined.
 
+pub mod events;
 mod media;
 mod request;
 mod response;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body::Body;
 
 use super::{Exchange, decompress, edge};
 use crate::call::{Call, ClientBody, Head, Notes, Payload, ResponseBody};
@@ -28,8 +30,8 @@ use crate::snapshot::{Graphql, Surface};
 use crate::status::{Code, Status};
 
 pub use media::Media;
-pub use request::{Parameters, no_query, only_by_post};
-pub use response::{DATA, RequestError, end, request_error_number};
+pub use request::{Parameters, no_query, only_as_events, only_by_post};
+pub use response::{DATA, RequestError, end, failure, request_error_number};
 
 /// What the calls of one request have in common.
 pub struct Opening {
@@ -126,13 +128,14 @@ impl Opening {
     ) -> Call {
         let snapshot = Arc::clone(&exchange.snapshot);
         let destinations = &snapshot.rule(binding).destinations;
-        let bound = destinations.timeout_max();
-        let timeout = self.timeout.map_or(bound, |timeout| timeout.min(bound));
+        // A stream lasts as long as its client wants; that it moves is bounded elsewhere.
+        let bound = (!binding.server_streaming).then(|| destinations.timeout_max());
+        let timeout = self.timeout.into_iter().chain(bound).min();
         Call {
             binding: Arc::clone(binding),
             service: destinations.first().service,
             metadata: self.metadata.clone(),
-            deadline: exchange.started.checked_add(timeout),
+            deadline: timeout.and_then(|timeout| exchange.started.checked_add(timeout)),
             payload: Payload::Wire(request),
             head: Arc::clone(&self.head),
             identity: None,
@@ -146,7 +149,8 @@ impl Opening {
 
 /// The response to a request that is refused.
 pub fn refuse(exchange: &mut Exchange, media: Media, status: &Status) -> Response<ResponseBody> {
-    let mut response = respond(exchange, media, status.http_number(), response::refusal(status));
+    let number = status.http_number();
+    let mut response = respond(exchange, media.of_refusal(), number, response::refusal(status));
     if let Some(allow) = status.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
         response.headers_mut().insert(header::ALLOW, allow);
     }
@@ -158,13 +162,27 @@ pub fn refuse_all(exchange: &mut Exchange, media: Media, errors: &[RequestError]
     respond(exchange, media, request_error_number(media), response::request_errors(errors))
 }
 
-/// A response of this number with this body.
+/// A response whose results come as they are there.
+pub fn stream(
+    exchange: &mut Exchange,
+    body: impl Body<Data = Bytes, Error = Status> + Send + 'static,
+) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Stream(Box::pin(body)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, Media::Events.content_type());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    edge::leave(exchange, &mut response);
+    response
+}
+
+/// A response of this number with this body, which is the only result of an operation.
 pub fn respond(exchange: &mut Exchange, media: Media, number: u16, json: Vec<u8>) -> Response<ResponseBody> {
+    let data = if media == Media::Events { events::only(&json) } else { json.into() };
     let mut response = Response::new(ResponseBody::Empty);
     *response.status_mut() = StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if number != 204 {
         response.headers_mut().insert(header::CONTENT_TYPE, media.content_type());
-        *response.body_mut() = ResponseBody::Full { data: json.into(), trailers: None };
+        *response.body_mut() = ResponseBody::Full { data, trailers: None };
     }
     edge::leave(exchange, &mut response);
     response

@@ -29,7 +29,8 @@ pub(super) fn judge(method: &Method, headers: &HeaderMap, wants_preflight: bool)
         return Err(method_not_allowed("this path allows GET and POST", "GET, HEAD, POST"));
     }
     let Some(media) = Media::negotiate(headers) else {
-        let message = "responses are `application/graphql-response+json` or `application/json`";
+        let message =
+            "responses are `application/graphql-response+json`, `application/json` or `text/event-stream`";
         return Err(refused(406, "NOT_ACCEPTABLE", message));
     };
     if !is_get && !is_json(headers) {
@@ -42,6 +43,11 @@ pub(super) fn judge(method: &Method, headers: &HeaderMap, wants_preflight: bool)
         return Err(refused(400, "CSRF", message));
     }
     Ok(media)
+}
+
+/// The refusal of a subscription whose client reads one result and no more.
+pub fn only_as_events() -> Status {
+    refused(406, "NOT_ACCEPTABLE", "a subscription is answered as `text/event-stream`, or over a WebSocket")
 }
 
 /// The refusal of a mutation by GET, which is for what changes nothing.
@@ -165,6 +171,8 @@ mod tests {
         const JSON: (&str, &str) = ("content-type", "application/json");
         check("POST", &[JSON], Ok(Media::Json));
         check("POST", &[JSON, ("accept", "application/graphql-response+json")], Ok(Media::Response));
+        check("POST", &[JSON, ("accept", "text/event-stream")], Ok(Media::Events));
+        check("GET", &[("accept", "text/event-stream")], Err(400));
         check("POST", &[JSON, ("accept", "text/html")], Err(406));
         check("POST", &[], Err(415));
         check("POST", &[("content-type", "text/plain"), ("x-requested-with", "x")], Err(415));

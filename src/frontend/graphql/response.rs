@@ -1,7 +1,7 @@
 //! What a GraphQL client is told: data, errors, and the HTTP number that its media type has for them.
 
 use super::media::Media;
-use crate::graphql::projection::{Errors, FieldError, Location, Step};
+use crate::graphql::projection::{Errors, FieldError, Location, Root, Step};
 use crate::status::Status;
 
 /// What is wrong with a request as a whole: nothing has been executed.
@@ -17,34 +17,57 @@ pub struct RequestError {
 pub fn request_error_number(media: Media) -> u16 {
     match media {
         Media::Response => 400,
-        Media::Json => 200,
+        // The client of an event stream reads no other.
+        Media::Json | Media::Events => 200,
     }
 }
 
 /// The body for a request that is refused by a status.
 pub(super) fn refusal(status: &Status) -> Vec<u8> {
-    let mut out = br#"{"errors":["#.to_vec();
-    put_error(&mut out, &status.message, &[], None, status);
-    out.extend_from_slice(b"]}");
-    out
+    body(&error_list(status))
 }
 
 /// The body for a request that could not be executed.
 pub(super) fn request_errors(errors: &[RequestError]) -> Vec<u8> {
-    let mut out = br#"{"errors":["#.to_vec();
+    body(&request_error_list(errors))
+}
+
+/// The result of a root field that no event answers: an error without data.
+pub fn failure(root: &Root, status: &Status) -> Vec<u8> {
+    let mut list = vec![b'['];
+    put_error(&mut list, &status.message, &[root.location], Some(&[Step::Key(root.key.clone())]), status);
+    list.push(b']');
+    body(&list)
+}
+
+/// The errors of a request that is refused by a status.
+pub(super) fn error_list(status: &Status) -> Vec<u8> {
+    let mut list = vec![b'['];
+    put_error(&mut list, &status.message, &[], None, status);
+    list.push(b']');
+    list
+}
+
+/// The errors of a request that could not be executed.
+pub(super) fn request_error_list(errors: &[RequestError]) -> Vec<u8> {
+    let mut list = vec![b'['];
     for (index, error) in errors.iter().enumerate() {
         if index > 0 {
-            out.push(b',');
+            list.push(b',');
         }
-        out.extend_from_slice(br#"{"message":"#);
-        put_string(&mut out, &error.message);
-        put_locations(&mut out, &error.locations);
-        out.extend_from_slice(br#","extensions":{"code":"#);
-        put_string(&mut out, error.code);
-        out.extend_from_slice(b"}}");
+        list.extend_from_slice(br#"{"message":"#);
+        put_string(&mut list, &error.message);
+        put_locations(&mut list, &error.locations);
+        list.extend_from_slice(br#","extensions":{"code":"#);
+        put_string(&mut list, error.code);
+        list.extend_from_slice(b"}}");
     }
-    out.extend_from_slice(b"]}");
-    out
+    list.push(b']');
+    list
+}
+
+fn body(errors: &[u8]) -> Vec<u8> {
+    [br#"{"errors":"#, errors, b"}"].concat()
 }
 
 /// What comes before the data.
