@@ -19,8 +19,9 @@ use crate::config::stores::{Redis, StoreKind};
 use crate::policy::limit::Limit;
 use crate::policy::quota::Period;
 use crate::stage::limit::{
-    self, Allowance, Allowed, Bucket, By, Cost, Limits, Mode, OnStoreError, Plan, RuleLimits, Store,
+    self, Allowance, Allowed, Bucket, By, Cells, Cost, Limits, Mode, OnStoreError, Plan, RuleLimits, Store,
 };
+use crate::store::key::Keys;
 use crate::store::memory::{KEYS_DEFAULT, MemoryStore};
 use crate::store::redis::{RedisSettings, RedisStore};
 
@@ -34,6 +35,7 @@ pub(super) fn build(
 ) -> Result<Limits, Vec<Finding>> {
     let mut build = Build {
         config,
+        keys: previous.map(|previous| previous.keys.clone()).unwrap_or_default(),
         stores: HashMap::new(),
         default_store: previous.map_or_else(
             || Arc::new(MemoryStore::new(KEYS_DEFAULT)),
@@ -55,7 +57,7 @@ pub(super) fn build(
         (plan.name.as_str().into(), Plan { limits: allowed(&plan.name, plan.numbers).into() })
     };
     Ok(Limits {
-        keys: previous.map(|previous| previous.keys.clone()).unwrap_or_default(),
+        keys: build.keys,
         slots: previous.map(|previous| previous.slots.clone()).unwrap_or_default(),
         rules,
         plans: config.plans.iter().map(plan).collect(),
@@ -66,6 +68,7 @@ pub(super) fn build(
 
 struct Build<'c> {
     config: &'c Config,
+    keys: Keys,
     stores: HashMap<Arc<str>, Store>,
     default_store: Arc<MemoryStore>,
     findings: Vec<Finding>,
@@ -197,9 +200,11 @@ impl Build<'_> {
                 Allowance::OfPlan { otherwise: otherwise.as_ref().map(|named| named.name.as_str().into()) }
             }
         };
+        let number = u16::try_from(number).unwrap_or(u16::MAX);
         Bucket {
             name: name.into(),
-            number: u16::try_from(number).unwrap_or(u16::MAX),
+            number,
+            cells: Cells::new(&self.keys, name, number),
             by: rate.by.iter().map(by).collect(),
             allowance,
             cost,

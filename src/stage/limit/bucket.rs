@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::cost::Cost;
+use super::subject::Cells;
 use crate::policy::limit::{Limit, Shown};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
@@ -18,6 +19,8 @@ pub struct Bucket {
     pub number: u16,
     /// What tells subjects apart; all of it together.
     pub by: Box<[By]>,
+    /// Where it is counted within a store.
+    pub cells: Cells,
     pub allowance: Allowance,
     /// Units that a call takes of each limit.
     pub cost: Cost,

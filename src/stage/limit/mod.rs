@@ -32,6 +32,7 @@ pub use bucket::{Allowance, Allowed, Bucket, By, Mode, OnStoreError, Plan, Store
 pub use cost::Cost;
 pub use header::shown;
 pub use slots::Slots;
+pub use subject::Cells;
 
 use refusal::Refusal;
 use round::{Progress, Round};

@@ -42,7 +42,6 @@ struct Item {
     limits: Arc<[Allowed]>,
     words: Words,
     subject: Subject,
-    spill: Subject,
     standings: Few<Standing>,
     states: Few<u64>,
     source: Source,
@@ -74,7 +73,7 @@ impl Round {
             let item = allowed(limits, bucket, call).and_then(|allowed| {
                 let Some(allowed) = allowed else { return Ok(None) };
                 let cost = costs.of(&bucket.cost, call).ok_or(Refusal::new(Reason::Cost, None))?;
-                Ok(Some(Item::new(limits, bucket, allowed, cost, call)))
+                Ok(Some(Item::new(bucket, allowed, cost, call)))
             });
             match (item, bucket.mode) {
                 (Ok(item), _) => items.extend(item),
@@ -172,7 +171,7 @@ impl Round {
                 Cost::Units(units) => units,
                 Cost::Counted(_) => states.next().unwrap_or_default(),
             };
-            let mut item = Item::new(limits, bucket, allowed, cost, call);
+            let mut item = Item::new(bucket, allowed, cost, call);
             item.states = states.by_ref().take(item.limits.len()).collect();
             item.source = match (source, &bucket.store) {
                 (1, _) => Source::Memory,
@@ -299,16 +298,15 @@ impl Round {
 }
 
 impl Item {
-    fn new(limits: &Limits, bucket: &Arc<Bucket>, allowed: Arc<[Allowed]>, cost: u64, call: &Call) -> Self {
+    fn new(bucket: &Arc<Bucket>, allowed: Arc<[Allowed]>, cost: u64, call: &Call) -> Self {
         let words = subject::words(bucket, call);
-        let (subject, spill) = subject::cells(&limits.keys, bucket, &words);
+        let subject = bucket.cells.of(&words);
         Self {
             bucket: bucket.clone(),
             cost,
             limits: allowed,
             words,
             subject,
-            spill,
             standings: Few::new(),
             states: Few::new(),
             source: Source::Nowhere,
@@ -340,7 +338,7 @@ impl Item {
             };
             asked.push(Asked {
                 key: self.subject.cell(index, limit.kind()),
-                spill: self.spill.cell(index, limit.kind()),
+                spill: self.bucket.cells.spill().cell(index, limit.kind()),
                 demand: Demand { limit, cost },
             });
         }

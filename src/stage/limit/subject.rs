@@ -9,7 +9,14 @@ use smallvec::SmallVec;
 
 use super::bucket::{Bucket, By};
 use crate::call::Call;
-use crate::store::key::{Keys, Subject};
+use crate::store::key::{KeyBuilder, Keys, Subject};
+
+/// What names the cells of a bucket: what is the same for all of its subjects is hashed when it is made.
+#[derive(Clone, Debug)]
+pub struct Cells {
+    begun: KeyBuilder,
+    spill: Subject,
+}
 
 /// The words of one subject.
 pub(super) type Words = SmallVec<[u8; 96]>;
@@ -64,12 +71,25 @@ fn put(words: &mut Words, kind: u8, word: &[u8]) {
     words.extend_from_slice(word);
 }
 
-/// The cells of a subject, and those for subjects of the bucket that find no room.
-pub(super) fn cells(keys: &Keys, bucket: &Bucket, words: &[u8]) -> (Subject, Subject) {
-    let mut builder = keys.begin();
-    builder.word(bucket.name.as_bytes());
-    let mut spill = builder.clone();
-    builder.word(words);
-    spill.word(&bucket.number.to_be_bytes());
-    (builder.finish(), spill.finish())
+impl Cells {
+    /// Of the bucket with this name and this number.
+    pub fn new(keys: &Keys, name: &str, number: u16) -> Self {
+        let mut begun = keys.begin();
+        begun.word(name.as_bytes());
+        let mut spill = begun.clone();
+        spill.word(&number.to_be_bytes());
+        Self { begun, spill: spill.finish() }
+    }
+
+    /// Those of the subject with these words.
+    pub(super) fn of(&self, words: &[u8]) -> Subject {
+        let mut builder = self.begun.clone();
+        builder.word(words);
+        builder.finish()
+    }
+
+    /// Those for subjects that find no room.
+    pub(super) fn spill(&self) -> Subject {
+        self.spill
+    }
 }
