@@ -26,7 +26,8 @@ use crate::policy::client_address::Origin;
 use crate::policy::cookie;
 use crate::policy::geo::Place;
 use crate::policy::identity::Identity;
-use crate::policy::limit::Limited;
+use crate::policy::limit::{Limited, Tightest};
+use crate::policy::limit_header;
 use crate::policy::trail::Trail;
 use crate::route::{self, Binding, Captures};
 use crate::snapshot::Snapshot;
@@ -105,7 +106,7 @@ impl Client {
 /// What a call leaves on its way for room 8 and for telemetry, beside its outcome.
 #[derive(Debug, Default)]
 pub struct Notes {
-    headers: Mutex<Vec<(HeaderName, HeaderValue)>>,
+    told: Mutex<Told>,
     identity: OnceLock<Arc<Identity>>,
     refused_by: OnceLock<&'static str>,
     bytes_read: AtomicU64,
@@ -114,9 +115,14 @@ pub struct Notes {
     cost: AtomicU64,
     cache: OnceLock<&'static str>,
     fallback: OnceLock<&'static str>,
-    /// One more than that; 0: there is no such limit.
-    limit_left: AtomicU64,
     trail: OnceLock<Arc<Trail>>,
+}
+
+/// What the client is told beside the reply.
+#[derive(Debug, Default)]
+struct Told {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    tightest: Option<Tightest>,
 }
 
 /// What the request message is made of.
@@ -237,17 +243,14 @@ impl Notes {
 
     /// Has the client's reply carry a header, whether the call succeeds or not.
     pub fn reply_header(&self, name: HeaderName, value: HeaderValue) {
-        self.headers().push((name, value));
+        self.told().headers.push((name, value));
     }
 
-    /// Takes back what was said under a name, for one who knows better.
-    pub fn retract_reply_header(&self, name: &HeaderName) {
-        self.headers().retain(|(said, _)| said != name);
-    }
-
-    /// The headers so far; room 8 takes them.
-    pub fn take_reply_headers(&self) -> Vec<(HeaderName, HeaderValue)> {
-        std::mem::take(&mut *self.headers())
+    /// The headers so far, those of the limits included; room 8 takes them.
+    pub fn take_reply_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let mut told = self.told();
+        let limits = told.tightest.as_ref().map(limit_header::headers);
+        std::mem::take(&mut told.headers).into_iter().chain(limits.into_iter().flatten())
     }
 
     /// Keeps who is calling; the first word counts.
@@ -309,13 +312,14 @@ impl Notes {
         self.fallback.get().copied()
     }
 
-    /// Keeps what is left of the limit that the client is told of; the last word counts.
-    pub fn left_of_limit(&self, units: u64) {
-        self.limit_left.store(units.saturating_add(1), Ordering::Relaxed);
+    /// Keeps the limit that the client is told of, if it is told of any; the last word counts.
+    pub fn stands_at(&self, tightest: Option<Tightest>) {
+        self.told().tightest = tightest;
     }
 
+    /// What is left of the limit that the client is told of.
     pub fn limit_left(&self) -> Option<u64> {
-        self.limit_left.load(Ordering::Relaxed).checked_sub(1)
+        self.told().tightest.as_ref().map(|tightest| tightest.standing.remaining)
     }
 
     /// Notes bytes of the request's body.
@@ -338,8 +342,8 @@ impl Notes {
         self.messages_sent.load(Ordering::Relaxed)
     }
 
-    fn headers(&self) -> MutexGuard<'_, Vec<(HeaderName, HeaderValue)>> {
-        self.headers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

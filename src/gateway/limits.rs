@@ -17,9 +17,10 @@ use crate::config::finding::Finding;
 use crate::config::rate::{self as file, Numbers, Rate};
 use crate::config::stores::{Redis, StoreKind};
 use crate::policy::limit::Limit;
+use crate::policy::limit_header;
 use crate::policy::quota::Period;
 use crate::stage::limit::{
-    self, Allowance, Allowed, Bucket, By, Cells, Cost, Limits, Mode, OnStoreError, Plan, RuleLimits, Store,
+    Allowance, Allowed, Bucket, By, Cells, Cost, Limits, Mode, OnStoreError, Plan, RuleLimits, Store,
 };
 use crate::store::key::Keys;
 use crate::store::memory::{KEYS_DEFAULT, MemoryStore};
@@ -295,8 +296,10 @@ fn allowed(name: &str, numbers: Numbers) -> Vec<Allowed> {
         };
         (format!("{name}-{period}"), Limit::Quota(quota))
     });
-    let allowed =
-        |(name, limit): (String, Limit)| Allowed { limit, shown: Arc::new(limit::shown(&name, &limit)) };
+    let allowed = |(name, limit): (String, Limit)| Allowed {
+        limit,
+        shown: Arc::new(limit_header::shown(&name, &limit)),
+    };
     rate.into_iter().chain(quota).map(allowed).collect()
 }
 

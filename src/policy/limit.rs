@@ -56,7 +56,6 @@ pub struct Refusal {
 pub struct Limited {
     /// The state of each limit right after its debit, to give it back by.
     pub states: SmallVec<[u64; 4]>,
-    pub tightest: Option<Tightest>,
 }
 
 /// The limit that a client is told of: the one with the least units left.

@@ -28,6 +28,7 @@ pub mod host;
 pub mod identity;
 pub mod lease;
 pub mod limit;
+pub mod limit_header;
 pub mod metadata;
 pub mod mirror;
 pub mod nearest;

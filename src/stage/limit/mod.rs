@@ -11,7 +11,6 @@
 
 mod bucket;
 mod cost;
-mod header;
 mod refusal;
 mod round;
 mod slots;
@@ -30,7 +29,6 @@ use crate::telemetry::WorkerMetrics;
 
 pub use bucket::{Allowance, Allowed, Bucket, By, Mode, OnStoreError, Plan, Store};
 pub use cost::Cost;
-pub use header::shown;
 pub use slots::Slots;
 pub use subject::Cells;
 
@@ -155,7 +153,7 @@ impl Limiter {
         if let (Some(limited), Some((limits, rule))) = (before, limits_of(&snapshot, call)) {
             Round::give_back_earlier(self, limits, &rule.by_address, call, &limited.states);
         }
-        header::tell(&call.notes, refusal.tightest.as_ref());
+        call.notes.stands_at(refusal.tightest.clone());
         refusal.status().into()
     }
 

@@ -13,9 +13,9 @@ use super::bucket::{Allowance, Allowed, Bucket, Mode, OnStoreError, Store};
 use super::cost::{Cost, Costs};
 use super::refusal::{Reason, Refusal};
 use super::subject::{self, Words};
-use super::{Limiter, Limits, header};
+use super::{Limiter, Limits};
 use crate::call::Call;
-use crate::policy::limit::{Demand, Kind, Limit, Now, Standing, Tightest};
+use crate::policy::limit::{Demand, Kind, Limit, Limited, Now, Standing, Tightest};
 use crate::store::clock;
 use crate::store::key::Subject;
 use crate::store::memory::{Asked, Few, MemoryStore};
@@ -126,31 +126,31 @@ impl Round {
 
     /// The call goes on: the client is told where it stands, and so are the limits that follow.
     pub(super) fn pass(self, call: &mut Call, goes_on: bool) {
-        let mut limited = call.limited.take().map(|limited| *limited).unwrap_or_default();
+        let (mut states, mut tightest) = (SmallVec::new(), None);
+        let mut least = call.notes.limit_left();
         for item in &self.items {
             call.notes.costs(item.cost);
             if goes_on {
-                limited.states.push(item.source.number());
-                limited.states.extend(matches!(item.bucket.cost, Cost::Counted(_)).then_some(item.cost));
-                let states = item.states.iter().copied().chain(std::iter::repeat(0));
-                limited.states.extend(states.take(item.limits.len()));
+                states.push(item.source.number());
+                states.extend(matches!(item.bucket.cost, Cost::Counted(_)).then_some(item.cost));
+                let taken = item.states.iter().copied().chain(std::iter::repeat(0));
+                states.extend(taken.take(item.limits.len()));
             }
             if item.bucket.quiet {
                 continue;
             }
             for (allowed, standing) in item.limits.iter().zip(&item.standings) {
-                let so_far = limited.tightest.as_ref();
-                if so_far.is_none_or(|tightest| standing.remaining < tightest.standing.remaining) {
-                    let shown = allowed.shown.clone();
-                    limited.tightest = Some(Tightest { shown, standing: *standing });
+                if least.is_none_or(|least| standing.remaining < least) {
+                    (least, tightest) = (Some(standing.remaining), Some((allowed, standing)));
                 }
             }
         }
         // At once, although the next judge may know a tighter one: authentication in between may refuse.
-        header::tell(&call.notes, limited.tightest.as_ref());
-        if goes_on {
-            call.limited = Some(Box::new(limited));
+        if let Some((allowed, standing)) = tightest {
+            let shown = allowed.shown.clone();
+            call.notes.stands_at(Some(Tightest { shown, standing: *standing }));
         }
+        call.limited = goes_on.then(|| Box::new(Limited { states }));
     }
 
     /// Gives back what an earlier round of the same buckets took, by what it left in [`Call::limited`].

@@ -1,4 +1,5 @@
-//! `RateLimit` and `RateLimit-Policy`, as draft-ietf-httpapi-ratelimit-headers-11 has them.
+//! What a client is told of its limits: `RateLimit` and `RateLimit-Policy`, as
+//! draft-ietf-httpapi-ratelimit-headers-11 has them.
 //!
 //! ```text
 //! RateLimit-Policy: "free";q=20;w=2      RateLimit: "free";r=7;t=2
@@ -11,22 +12,15 @@ use std::io::Write;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::call::Notes;
-use crate::policy::limit::{Limit, Shown, Tightest};
-use crate::policy::quota::Period;
+use super::limit::{Limit, Shown, Tightest};
+use super::quota::Period;
 
 static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Tells the client where it stands, in the place of what an earlier judge has told; without a limit that may
-/// be shown, nothing.
-pub(super) fn tell(notes: &Notes, tightest: Option<&Tightest>) {
-    notes.retract_reply_header(&RATE_LIMIT_POLICY);
-    notes.retract_reply_header(&RATE_LIMIT);
-    let Some(tightest) = tightest else { return };
-    notes.left_of_limit(tightest.standing.remaining);
-    notes.reply_header(RATE_LIMIT_POLICY.clone(), tightest.shown.policy.clone());
-    notes.reply_header(RATE_LIMIT.clone(), standing(tightest));
+/// Where a client stands.
+pub fn headers(tightest: &Tightest) -> [(HeaderName, HeaderValue); 2] {
+    [(RATE_LIMIT_POLICY.clone(), tightest.shown.policy.clone()), (RATE_LIMIT.clone(), standing(tightest))]
 }
 
 fn standing(tightest: &Tightest) -> HeaderValue {
