@@ -10,6 +10,7 @@
 //! or whoever has no credential could fill the spool.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -24,6 +25,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::told::{Teller, Told};
 use crate::call::{BoundedBody, Failure, Messages, Notes, Piece, Reply, ReplyBody, ResponseBody};
 use crate::frontend::Exchange;
+use crate::policy::balance::mix;
 use crate::route::Binding;
 use crate::snapshot::Surfaces;
 use crate::status::{Code, Status};
@@ -42,7 +44,11 @@ pub(super) struct Meter {
 
 /// The routes of a snapshot by the address of their binding, which the snapshot keeps alive.
 #[derive(Debug)]
-struct Labels(HashMap<usize, Arc<Route>>);
+struct Labels(HashMap<usize, Arc<Route>, BuildHasherDefault<Mixed>>);
+
+/// Nobody outside chooses an address: it is enough to mix its bits.
+#[derive(Debug, Default)]
+struct Mixed(u64);
 
 /// The part of [`Snapshot::live`] that is the meter's.
 #[derive(Clone, Debug)]
@@ -50,7 +56,7 @@ pub(super) struct Routes(Arc<Labels>);
 
 impl Routes {
     pub(super) fn new(stats: &Stats, surfaces: &Surfaces) -> Self {
-        let mut labels = HashMap::new();
+        let mut labels = HashMap::default();
         for surface in surfaces.all() {
             let graphql = surface.graphql.iter().flat_map(|graphql| &graphql.bindings);
             for binding in surface.routes.bindings().chain(graphql) {
@@ -63,6 +69,20 @@ impl Routes {
 
 fn address(binding: &Arc<Binding>) -> usize {
     Arc::as_ptr(binding).addr()
+}
+
+impl Hasher for Mixed {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only addresses are hashed here");
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        self.0 = mix(address as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// A call that is being measured; dropping it tells.

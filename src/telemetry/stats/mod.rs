@@ -238,8 +238,10 @@ impl Shard {
     pub fn record(&self, route: &Route, consumer: Option<&Arc<str>>, outcome: &Outcome) {
         let mut cells = lock(&self.0);
         cells.route(route.row).record(outcome);
-        if let Some(consumer) = consumer {
-            cells.consumer(consumer).record(outcome);
+        let Some(consumer) = consumer else { return };
+        match cells.consumers.get(consumer) {
+            Some(cell) => cell.record(outcome),
+            None => cells.new_consumer(consumer).record(outcome),
         }
     }
 
@@ -266,15 +268,11 @@ impl Cells {
         self.routes[row].get_or_insert_default()
     }
 
-    fn consumer(&mut self, name: &Arc<str>) -> &Cell {
-        // Twice, because the borrow of the first would last.
-        if !self.consumers.contains_key(name) {
-            if self.consumers.len() >= CONSUMERS_MAX {
-                return self.consumers_other.get_or_insert_default();
-            }
-            self.consumers.insert(Arc::clone(name), Arc::default());
+    fn new_consumer(&mut self, name: &Arc<str>) -> &Cell {
+        if self.consumers.len() >= CONSUMERS_MAX {
+            return self.consumers_other.get_or_insert_default();
         }
-        &self.consumers[name]
+        self.consumers.entry(Arc::clone(name)).or_default()
     }
 }
 
