@@ -131,6 +131,8 @@ impl Entry<'_> {
     }
 }
 
+/// Inlined for the name, as the methods of [`Object`] are.
+#[inline(always)]
 fn text(line: &mut Object<'_>, name: &str, value: Option<&str>) {
     match value {
         Some(value) => line.text(name, clip(value, TEXT_BYTES_MAX)),
@@ -138,6 +140,7 @@ fn text(line: &mut Object<'_>, name: &str, value: Option<&str>) {
     }
 }
 
+#[inline(always)]
 fn number(line: &mut Object<'_>, name: &str, value: Option<u64>) {
     match value {
         Some(value) => line.number(name, value),
