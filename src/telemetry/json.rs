@@ -9,21 +9,26 @@ use std::net::IpAddr;
 /// A JSON object that is being written.
 pub(super) struct Object<'o> {
     out: &'o mut Vec<u8>,
-    is_first: bool,
+    /// Where it begins, with a comma until it is closed: so no member is another one than the rest.
+    begun: usize,
 }
+
+/// Longer than any name.
+const NAME_BYTES_MAX: usize = 28;
 
 impl<'o> Object<'o> {
     pub(super) fn open(out: &'o mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Self { out, is_first: true }
+        Self { begun: out.len(), out }
     }
 
     /// Names are the program's own and need no escape.
     #[inline(always)]
     fn name(&mut self, name: &str) {
-        self.out.extend_from_slice(if std::mem::take(&mut self.is_first) { b"\"" } else { b",\"" });
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+        let mut text = [b'"'; NAME_BYTES_MAX + 4];
+        text[0] = b',';
+        text[2..2 + name.len()].copy_from_slice(name.as_bytes());
+        text[3 + name.len()] = b':';
+        self.out.extend_from_slice(&text[..4 + name.len()]);
     }
 
     #[inline(always)]
@@ -63,6 +68,10 @@ impl<'o> Object<'o> {
     }
 
     pub(super) fn close(self) {
+        match self.out.get_mut(self.begun) {
+            Some(comma) => *comma = b'{',
+            None => self.out.push(b'{'),
+        }
         self.out.push(b'}');
     }
 }
@@ -140,6 +149,29 @@ mod tests {
         write(&mut object);
         object.close();
         serde_json::from_slice::<Value>(&out).expect("JSON")["m"].take()
+    }
+
+    #[test]
+    fn objects_are_whole_at_any_size() {
+        let text = |write: fn(&mut Object<'_>)| {
+            let mut out = b"[".to_vec();
+            let mut object = Object::open(&mut out);
+            write(&mut object);
+            object.close();
+            String::from_utf8(out).expect("UTF-8")
+        };
+        assert_eq!(text(|_| {}), "[{}");
+        assert_eq!(text(|object| object.number("a", 1)), r#"[{"a":1}"#);
+        assert_eq!(text(|object| object.object("a").close()), r#"[{"a":{}}"#);
+        let nested = text(|object| {
+            object.null("a");
+            let mut inner = object.object("b");
+            inner.plain("c", "d");
+            inner.number("e", 2);
+            inner.close();
+            object.null("f");
+        });
+        assert_eq!(nested, r#"[{"a":null,"b":{"c":"d","e":2},"f":null}"#);
     }
 
     #[test]
