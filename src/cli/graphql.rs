@@ -35,11 +35,22 @@ impl Graphql {
         if self.why {
             print(listing(&left_out(&snapshot.schema, &surface.methods)).trim_end());
         } else {
-            let model = Model::new(&snapshot.schema, &surface.methods, &surface.routes, Mapping::default());
-            print(Sdl { model: &model, schema: &snapshot.schema }.to_string().trim_end());
+            let schema = &snapshot.schema;
+            // A surface that serves it has said how; of any other it is what it would be.
+            let sdl = match &surface.graphql {
+                Some(graphql) => Sdl { model: &graphql.model, schema }.to_string(),
+                None => Sdl { model: &derived(&snapshot, surface), schema }.to_string(),
+            };
+            print(sdl.trim_end());
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The model of a surface of which the file does not say how it is served.
+fn derived(snapshot: &Snapshot, surface: &Surface) -> Model {
+    let schema = &snapshot.schema;
+    Model::new(schema, &surface.methods, &surface.routes, Mapping::default())
 }
 
 fn chosen<'s>(snapshot: &'s Snapshot, name: Option<&str>) -> Result<&'s Surface, Failure> {

@@ -8,6 +8,7 @@
 //! What a document may be is bounded before anything is called.
 
 use super::finding::Report;
+use super::links::Link;
 use super::section::Section;
 use super::subscriptions::Subscriptions;
 use super::value::{self, KIB, MIB};
@@ -22,12 +23,16 @@ pub struct Graphql {
     pub introspection: bool,
     /// Whether maps are JSON instead of lists of entries. Default false.
     pub maps_as_json: bool,
+    /// Whether the selection becomes the request's read mask where that has one. Default true.
+    pub read_masks: bool,
     /// Whether a GET needs a header that no page of another origin can send unasked. Default true.
     pub csrf: bool,
     /// The texts of documents that are not read again, in bytes. Default 4 MiB.
     pub documents_bytes_max: usize,
     pub limits: Limits,
     pub subscriptions: Subscriptions,
+    /// Fields that lead to what other methods tell. Default none.
+    pub links: Vec<Link>,
 }
 
 /// What one request may be.
@@ -45,6 +50,8 @@ pub struct Limits {
     pub aliases_max: usize,
     /// Default 20.
     pub root_fields_max: usize,
+    /// Calls of one operation, those that links make among them. Default 100.
+    pub calls_max: usize,
     /// Objects in the reply, as far as they can be told beforehand. Default 1000.
     pub cost_max: u64,
     /// Fields above each other below `__schema` and `__type`. Default 15.
@@ -60,11 +67,13 @@ impl Graphql {
         section.read("path", &mut graphql.path, path);
         section.read("introspection", &mut graphql.introspection, value::boolean);
         section.read("map_as", &mut graphql.maps_as_json, value::choice(&MAPS));
+        section.read("read_mask", &mut graphql.read_masks, value::boolean);
         section.read("csrf", &mut graphql.csrf, value::boolean);
         section.read("documents", &mut graphql.documents_bytes_max, value::bytes(0..=value::GIB));
         section.read("limits", &mut graphql.limits, Limits::read);
         section.read("subscriptions", &mut graphql.subscriptions, Subscriptions::read);
-        section.close(&["strip_enum_prefix", "batching", "persisted", "links", "routes"]);
+        section.read("links", &mut graphql.links, value::list(Link::read));
+        section.close(&["strip_enum_prefix", "batching", "persisted", "routes"]);
         Some(graphql)
     }
 }
@@ -79,6 +88,7 @@ impl Limits {
         section.read("depth", &mut limits.depth_max, value::integer(1..=100));
         section.read("aliases", &mut limits.aliases_max, value::integer(0..=10_000));
         section.read("root_fields", &mut limits.root_fields_max, value::integer(1..=100));
+        section.read("calls", &mut limits.calls_max, value::integer(1..=10_000));
         section.read("cost", &mut limits.cost_max, value::integer(1..=1_000_000_000));
         section.read("introspection_depth", &mut limits.introspection_depth_max, value::integer(1..=100));
         section.close(&[]);
@@ -92,10 +102,12 @@ impl Default for Graphql {
             path: "/graphql".to_owned(),
             introspection: true,
             maps_as_json: false,
+            read_masks: true,
             csrf: true,
             documents_bytes_max: 4 * MIB,
             limits: Limits::default(),
             subscriptions: Subscriptions::default(),
+            links: Vec::new(),
         }
     }
 }
@@ -109,6 +121,7 @@ impl Default for Limits {
             depth_max: 12,
             aliases_max: 30,
             root_fields_max: 20,
+            calls_max: 100,
             cost_max: 1000,
             introspection_depth_max: 15,
         }

@@ -35,6 +35,7 @@ pub mod headers;
 mod health;
 pub mod json;
 pub mod kafka;
+pub mod links;
 pub mod listeners;
 pub mod mirror;
 mod names;

@@ -6,6 +6,8 @@
 //! each call: its own notes, tally and span ─▶ stages ─▶ reply ─ graphql::projection ─▶ response
 //! ```
 
+mod links;
+
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -23,6 +25,8 @@ use super::events::EventStream;
 use super::meter::Tally;
 use super::subscription::Subscription;
 use crate::call::{ClientBody, Failure, Notes, Reply, ReplyBody, ResponseBody};
+use crate::config::Config;
+use crate::config::finding::Finding;
 use crate::config::graphql as file;
 use crate::frontend::Exchange;
 use crate::frontend::graphql::{self as http_graphql, Media, Opening, Parameters, RequestError};
@@ -52,25 +56,27 @@ type Outcome = Result<Bytes, Status>;
 /// A call that is on its way.
 type Calling<'c> = Pin<Box<dyn Future<Output = Outcome> + Send + 'c>>;
 
-/// GraphQL at a surface, as its section says.
+/// GraphQL at a surface, as its section says, and what is wrong with that.
 pub(super) fn build(
+    config: &Config,
     file: &file::Graphql,
     schema: &Schema,
     methods: &[Exposed],
     routes: &RouteTree,
-) -> Graphql {
+) -> (Graphql, Vec<Finding>) {
     let limits = &file.limits;
-    let model = Model::new(
+    let mut model = Model::new(
         schema,
         methods,
         routes,
         Mapping { maps_as_json: file.maps_as_json, ..Mapping::default() },
     );
+    let findings = links::resolve(config, &file.links, &mut model, schema);
     let binding = |method: &crate::graphql::model::Method| {
         let is_read = method.operation == Kind::Query;
         Arc::new(Binding::of_method(schema, &method.exposed, &file.path, is_read))
     };
-    Graphql {
+    let graphql = Graphql {
         path: file.path.as_str().into(),
         bindings: model.methods().iter().map(binding).collect(),
         model,
@@ -84,6 +90,8 @@ pub(super) fn build(
             introspection: file.introspection,
             introspection_depth_max: limits.introspection_depth_max,
         },
+        calls_max: limits.calls_max,
+        read_masks: file.read_masks,
         needs_preflight: file.csrf,
         body_bytes_max: limits.document_bytes_max + limits.variables_bytes_max + ENVELOPE_BYTES,
         documents: Documents::new(file.documents_bytes_max),
@@ -91,7 +99,8 @@ pub(super) fn build(
             keep_alive: file.subscriptions.keep_alive,
             leeway: file.subscriptions.leeway,
         },
-    }
+    };
+    (graphql, findings)
 }
 
 impl Worker {
@@ -175,7 +184,16 @@ impl Worker {
             return Ok(Answer::Results(Box::new(subscription)));
         }
         let outcomes = self.outcomes(exchange, tally, graphql, &opening, &operation).await;
-        Ok(Answer::Whole(joined(&snapshot.schema, &snapshot.json, &operation, outcomes)))
+        let made = outcomes.iter().flatten().count();
+        let mut projector = Projector::new(&snapshot.schema, &snapshot.json, RESPONSE_BYTES_MAX);
+        joined(&mut projector, &operation, outcomes);
+        links::follow(graphql, &mut projector, made, |method, request| {
+            Box::pin(self.call_below(exchange, tally, graphql, &opening, method, request))
+        })
+        .await;
+        let (mut out, errors) = projector.finish();
+        http_graphql::end(&mut out, &errors);
+        Ok(Answer::Whole(out))
     }
 
     /// What has become of each root field that is a call.
@@ -216,7 +234,8 @@ impl Worker {
                 RootSource::Text(_) | RootSource::Wrong(_) => None,
             })
             .collect();
-        let replies = all(calls).await;
+        let at_once = calls.len();
+        let replies = all(calls, at_once).await;
         wanted.into_iter().map(|place| replies.get(place?).cloned()).collect()
     }
 
@@ -258,7 +277,13 @@ fn planned(snapshot: &Snapshot, graphql: &Graphql, parameters: &Parameters) -> R
     let document = graphql.documents.find(text, || Document::read(text, model, schema, &graphql.bounds))?;
     let definition = document.operation(parameters.operation_name.as_deref())?;
     let variables = Coercer { model, schema }.variables(definition, &parameters.variables)?;
-    let planner = Planner { model, schema, options: &snapshot.json, cost_max: graphql.bounds.cost_max };
+    let planner = Planner {
+        model,
+        schema,
+        options: &snapshot.json,
+        cost_max: graphql.bounds.cost_max,
+        read_masks: graphql.read_masks,
+    };
     Ok(planner.plan(&document, definition, &variables)?)
 }
 
@@ -271,14 +296,8 @@ fn message(outcome: Result<Reply, Failure>) -> Result<Bytes, Status> {
     }
 }
 
-/// Writes the body of the response.
-fn joined(
-    schema: &Schema,
-    options: &crate::codec::options::JsonOptions,
-    operation: &Operation,
-    outcomes: Vec<Option<Outcome>>,
-) -> Vec<u8> {
-    let mut projector = Projector::new(schema, options, RESPONSE_BYTES_MAX);
+/// Writes the response as far as the replies of the root fields tell it.
+fn joined<'p>(projector: &mut Projector<'p>, operation: &'p Operation, outcomes: Vec<Option<Outcome>>) {
     projector.out().extend_from_slice(http_graphql::DATA);
     let mut separator = b'{';
     for (RootField { root, source }, outcome) in operation.roots.iter().zip(outcomes) {
@@ -298,9 +317,6 @@ fn joined(
         projector.out().push(b'{');
     }
     projector.out().push(b'}');
-    let (mut out, errors) = projector.finish();
-    http_graphql::end(&mut out, &errors);
-    out
 }
 
 /// Why an operation is not executed.
@@ -336,22 +352,25 @@ fn told(problem: Problem) -> RequestError {
     }
 }
 
-/// Runs futures at once, on this thread; there are few.
-async fn all<F: Future + Unpin>(futures: Vec<F>) -> Vec<F::Output> {
+/// Runs futures at once, but no more than `at_once`, on this thread; there are few.
+async fn all<F: Future + Unpin>(futures: Vec<F>, at_once: usize) -> Vec<F::Output> {
     let mut running: Vec<_> = futures.into_iter().map(|future| (Some(future), None)).collect();
     poll_fn(|cx| {
-        let mut is_ready = true;
+        let mut pending_count = 0;
         for (future, output) in &mut running {
             let Some(pending) = future else { continue };
+            if pending_count >= at_once {
+                break;
+            }
             match Pin::new(pending).poll(cx) {
                 Poll::Ready(done) => {
                     *output = Some(done);
                     *future = None;
                 }
-                Poll::Pending => is_ready = false,
+                Poll::Pending => pending_count += 1,
             }
         }
-        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+        if pending_count == 0 { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     running.into_iter().filter_map(|(_, output)| output).collect()

@@ -47,7 +47,11 @@ pub(super) fn build(
             Ok((tree, warnings)) => {
                 left_out.extend(warnings.iter().map(ToString::to_string));
                 let graphql = surface.graphql();
-                let graphql = graphql.map(|file| graphql::build(file, schema, &methods, &tree));
+                let graphql = graphql.map(|file| {
+                    let (graphql, faults) = graphql::build(config, file, schema, &methods, &tree);
+                    findings.extend(faults);
+                    graphql
+                });
                 // Clients that speak no REST find no path of it.
                 let tree =
                     if surface.speaks_rest() { tree } else { RouteTree::empty(routes.path_segments_max) };

@@ -143,7 +143,8 @@ impl Coercer<'_> {
             (DeclaredKind::List(item), _) => Ok(Value::List(vec![self.default(literal, item)?])),
             (DeclaredKind::Named(name), _) => match self.model.find(&name.text) {
                 Some(named) => {
-                    let type_ref = TypeRef { named, is_list: false, is_non_null: false };
+                    let type_ref =
+                        TypeRef { named, is_list: false, is_non_null: false, has_null_items: false };
                     self.literal(literal, type_ref, &Variables::default())
                         .map(|value| value.unwrap_or(Value::Null))
                 }

@@ -170,7 +170,7 @@ impl<'m> Introspection<'m> {
         let Coercer { model, schema } = self.coercer;
         let id = type_ref.named;
         if type_ref.is_non_null || type_ref.is_list {
-            let item = TypeRef { is_list: false, is_non_null: true, ..type_ref };
+            let item = TypeRef { is_list: false, is_non_null: !type_ref.has_null_items, ..type_ref };
             let inner = if type_ref.is_non_null { TypeRef { is_non_null: false, ..type_ref } } else { item };
             return match name {
                 "kind" => self.string(if type_ref.is_non_null { "NON_NULL" } else { "LIST" }),
@@ -368,7 +368,7 @@ impl Node<'_> {
 }
 
 fn named_type(named: TypeId) -> TypeRef {
-    TypeRef { named, is_list: false, is_non_null: false }
+    TypeRef { named, is_list: false, is_non_null: false, has_null_items: false }
 }
 
 fn kind_name(kind: TypeKind) -> &'static str {

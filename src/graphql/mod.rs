@@ -4,7 +4,7 @@
 //! exposed methods + schema → Model → SDL
 //! text → Document, checked against the Model; with variables → requests, and answers to introspection
 //! Document + variables → plan ─┬─ values → input → request bytes
-//!                              └─ reply bytes → projection → response JSON
+//!                              └─ reply bytes → projection → response JSON ─ follow ─▶ requests of links, and so on
 //! ```
 //!
 //! May import `schema`, `route`, `codec` and `status`. Never calls a backend, and never sees a header: what a client
@@ -14,11 +14,13 @@ pub mod coerce;
 pub mod collect;
 pub mod document;
 pub mod documents;
+pub mod follow;
 pub mod input;
 pub mod introspect;
 pub mod model;
 pub mod plan;
 pub mod projection;
+pub mod read_mask;
 pub mod sdl;
 #[cfg(test)]
 mod tests;

@@ -128,6 +128,14 @@ impl Schema {
         self.idempotency_level(method) == Some(1)
     }
 
+    /// Whether there is a method of this name: `package.Service.Method`.
+    pub fn has_method(&self, full_name: &str) -> bool {
+        full_name.rsplit_once('.').is_some_and(|(service, method)| {
+            let service = self.pool().get_service_by_name(service);
+            service.is_some_and(|service| service.methods().any(|one| one.name() == method))
+        })
+    }
+
     fn idempotency_level(&self, method: &MethodDescriptor) -> Option<i32> {
         let options: raw::MethodOptions = raw::known_options(Some(&self.method_options(method)));
         options.idempotency_level

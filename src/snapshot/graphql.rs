@@ -17,6 +17,10 @@ pub struct Graphql {
     /// By the place in [`Model::methods`].
     pub bindings: Box<[Arc<Binding>]>,
     pub bounds: Bounds,
+    /// Whether the selection becomes the request's read mask where that has one.
+    pub read_masks: bool,
+    /// Calls of one operation, those that links make among them.
+    pub calls_max: usize,
     /// Whether a GET needs a header that no page of another origin can send unasked.
     pub needs_preflight: bool,
     /// A longer body of a POST is refused.

@@ -38,6 +38,7 @@ mod geo;
 mod graphql;
 mod graphql_events;
 mod graphql_http;
+mod graphql_links;
 mod graphql_projection;
 mod health;
 mod hostile;

@@ -49,6 +49,7 @@ const READERS: &[&str] = &[
     include_str!("../surfaces.rs"),
     include_str!("../graphql.rs"),
     include_str!("../subscriptions.rs"),
+    include_str!("../links.rs"),
     include_str!("../cors.rs"),
     include_str!("../compression.rs"),
     include_str!("../deprecated.rs"),
@@ -172,6 +173,9 @@ fn with_key(key: &str, value: &str) -> String {
     if let Some(key) = key.strip_prefix("surfaces.api.cors.") {
         return format!("surfaces: {{ api: {{ cors: {{ origins: [\"*\"], {key}: {value} }} }} }}");
     }
+    if let Some(key) = key.strip_prefix("surfaces.api.graphql.links[].batch.") {
+        return linking(&format!("{key}: {value}"));
+    }
     if let Some(key) = key.strip_prefix("surfaces.api.graphql.") {
         let (key, value) = match key.split_once('.') {
             Some((section, key)) => (section, format!("{{ {key}: {value} }}")),
@@ -215,6 +219,13 @@ fn mirroring(mirror: &str) -> String {
     )
 }
 
+/// A link with a batch.
+fn linking(more: &str) -> String {
+    let batch = format!("{{ call: b, keys: c, items: d, key: e, {more} }}");
+    let link = format!("{{ on: a, field: b, from: c, call: d, as: e, batch: {batch} }}");
+    format!("surfaces: {{ api: {{ protocols: [rest, graphql], graphql: {{ links: [{link}] }} }} }}")
+}
+
 /// A provider of a kind with what it must have.
 fn provider(kind: &str, more: &str) -> String {
     let required = match kind {
@@ -247,6 +258,7 @@ fn without_key(key: &str) -> String {
         ("services.NAME.retry.", &*with_section("retry")),
         ("services.NAME.shed.", &*with_section("shed")),
         ("surfaces.NAME.cors.", "surfaces: { api: { cors: { origins: [\"*\"] } } }"),
+        ("surfaces.NAME.graphql.links[].batch.", &*linking("")),
         ("surfaces.NAME.graphql", "surfaces: { api: { protocols: [rest, graphql] } }"),
         ("surfaces.NAME.", "surfaces: { api: {} }"),
         ("policies.NAME.", "policies: { api: {} }"),

@@ -67,7 +67,7 @@ impl<'a> Rules<'a> {
         let owner = &directive.name.text;
         self.unique(directive.arguments.iter().map(|argument| &argument.name), "argument");
         let named = self.model.scalar(Scalar::Boolean);
-        let place = Place::of(TypeRef { named, is_list: false, is_non_null: true });
+        let place = Place::of(TypeRef { named, is_list: false, is_non_null: true, has_null_items: false });
         for argument in &directive.arguments {
             if &*argument.name.text == "if" {
                 self.value(&argument.value, place);

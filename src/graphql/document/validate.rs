@@ -159,7 +159,7 @@ impl<'a> Rules<'a> {
             self.invalid(format!("`{}` is no type for a variable", name.text), name.at);
             return None;
         }
-        let type_ref = TypeRef { named, is_list, is_non_null: declared.is_non_null };
+        let type_ref = TypeRef { named, is_list, is_non_null: declared.is_non_null, has_null_items: false };
         Some((type_ref, std::ptr::eq(inner, innermost)))
     }
 

@@ -30,7 +30,7 @@ impl<'a> Rules<'a> {
     /// Checks a value, and notes the variables in it.
     pub(super) fn value(&mut self, literal: &'a Literal, place: Place) {
         self.step();
-        let TypeRef { named, is_list, is_non_null } = place.type_ref;
+        let TypeRef { named, is_list, is_non_null, .. } = place.type_ref;
         match &literal.kind {
             LiteralKind::Variable(name) => {
                 self.usages.push(Usage { name, at: literal.at, place: Some(place) });
@@ -42,13 +42,15 @@ impl<'a> Rules<'a> {
             }
             LiteralKind::Null => {}
             LiteralKind::List(items) if is_list => {
-                let item = Place::of(TypeRef { named, is_list: false, is_non_null: true });
+                let item =
+                    Place::of(TypeRef { named, is_list: false, is_non_null: true, has_null_items: false });
                 items.iter().for_each(|item_literal| self.value(item_literal, item));
             }
             // A single value stands for a list of one (section 3.11).
-            _ if is_list => {
-                self.value(literal, Place::of(TypeRef { named, is_list: false, is_non_null: true }))
-            }
+            _ if is_list => self.value(
+                literal,
+                Place::of(TypeRef { named, is_list: false, is_non_null: true, has_null_items: false }),
+            ),
             _ => self.single(literal, named),
         }
     }

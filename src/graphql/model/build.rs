@@ -95,6 +95,7 @@ impl Model {
             metas,
             roots,
             methods: methods.into(),
+            links: Vec::new(),
             mapping,
             reached: OnceLock::new(),
         }

@@ -32,9 +32,17 @@ impl Model {
             (Source::Field { number, .. }, TypeKind::Object(message)) => {
                 of_number(schema, schema.descriptor(message), number, &field.name)
             }
+            (Source::Link(index), _) => self.link_description(schema, index),
             (Source::Nothing, _) => "There is nothing in it.".to_owned(),
             _ => String::new(),
         }
+    }
+
+    fn link_description(&self, schema: &Schema, index: usize) -> String {
+        let Some(link) = self.links.get(index) else { return String::new() };
+        let plan = schema.message(link.on);
+        let from = plan.fields.get(link.from).map_or("", |field| &field.json_name);
+        format!("What `{from}` leads to.")
     }
 
     /// What an input value is; `message` is the message whose field it is.

@@ -48,12 +48,13 @@ impl Model {
                     named: self.output(leaf),
                     is_list: self.is_list(field),
                     is_non_null: self.is_list(field) || has_value(schema, field, leaf),
+                    has_null_items: false,
                 },
                 source: Source::Field { number: field.number(), index: *index },
                 is_deprecated: usage.deprecated,
             }
         });
-        let mut fields: Vec<Field> = fields.collect();
+        let mut fields: Vec<Field> = fields.chain(self.linked(message)).collect();
         if fields.is_empty() {
             fields.push(self.nothing());
         }
@@ -103,6 +104,7 @@ impl Model {
                     named: self.input(leaf(schema, field, self.mapping)),
                     is_list: self.is_list(field),
                     is_non_null,
+                    has_null_items: false,
                 },
                 target: Target::Field { number: field.number(), index: *index },
                 default: None,

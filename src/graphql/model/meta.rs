@@ -181,7 +181,12 @@ impl Entrance {
         let argument = |name: &str, of, default| Inputs {
             list: [Input {
                 name: name.into(),
-                type_ref: TypeRef { named: scalar(of), is_list: false, is_non_null: true },
+                type_ref: TypeRef {
+                    named: scalar(of),
+                    is_list: false,
+                    is_non_null: true,
+                    has_null_items: false,
+                },
                 target: Target::Model,
                 default,
                 is_deprecated: false,
@@ -192,7 +197,7 @@ impl Entrance {
         };
         let field = |name: &str, named, is_non_null| Field {
             name: name.into(),
-            type_ref: TypeRef { named, is_list: false, is_non_null },
+            type_ref: TypeRef { named, is_list: false, is_non_null, has_null_items: false },
             source: Source::Model,
             is_deprecated: false,
         };
@@ -225,6 +230,7 @@ impl Model {
                 },
                 is_list: matches!(wrap, 'l' | 'L'),
                 is_non_null: matches!(wrap, 'n' | 'L'),
+                has_null_items: false,
             },
             source: Source::Model,
             is_deprecated: false,

@@ -15,6 +15,7 @@
 mod build;
 mod describe;
 mod fields;
+mod link;
 mod members;
 mod meta;
 mod names;
@@ -34,6 +35,7 @@ use crate::schema::plan::{EnumId, MessageId};
 
 pub use build::{LeftOut, Why, left_out};
 pub use describe::deprecation_reason;
+pub use link::{Declared, DeclaredBatch, Fetch, Items, Link, LinkError, Word};
 pub use members::{Members, Named};
 pub use meta::Meta;
 pub use scalar::Scalar;
@@ -51,6 +53,7 @@ pub struct Model {
     roots: [Option<TypeId>; 3],
     /// The exposed methods, sorted by the name of their field.
     methods: Box<[Method]>,
+    links: Vec<Link>,
     mapping: Mapping,
     entrance: meta::Entrance,
     reached: OnceLock<Box<[TypeId]>>,
@@ -97,12 +100,14 @@ pub enum Operation {
     Subscription,
 }
 
-/// A type where it is used. Lists are never nested, and what is in one is never null.
+/// A type where it is used. Lists are never nested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TypeRef {
     pub named: TypeId,
     pub is_list: bool,
     pub is_non_null: bool,
+    /// Whether what is in a list may be null: only what a link leads to.
+    pub has_null_items: bool,
 }
 
 /// A field of an object type.
@@ -122,6 +127,8 @@ pub enum Source {
     Field { number: u32, index: usize },
     /// A call: the index of [`Model::methods`].
     Method(usize),
+    /// Other calls: the index of [`Model::links`].
+    Link(usize),
     /// Nowhere: it stands in a type that has no fields.
     Nothing,
     /// The model itself: introspection.
@@ -251,7 +258,7 @@ impl Model {
                 .methods
                 .get(index)
                 .is_some_and(|method| schema.is_deprecated_method(&method.exposed.method)),
-            Source::Field { .. } | Source::Nothing | Source::Model => field.is_deprecated,
+            Source::Field { .. } | Source::Link(_) | Source::Nothing | Source::Model => field.is_deprecated,
         }
     }
 
@@ -280,7 +287,7 @@ impl Model {
                 method.map_or(&self.entrance.none, |method| self.method_arguments(schema, method))
             }
             Source::Model => self.entrance.arguments(&field.name),
-            Source::Field { .. } | Source::Nothing => &self.entrance.none,
+            Source::Field { .. } | Source::Link(_) | Source::Nothing => &self.entrance.none,
         }
     }
 
@@ -307,6 +314,11 @@ impl Model {
         }
     }
 
+    /// The object type of a message that some reply has.
+    pub fn object(&self, message: MessageId) -> Option<TypeId> {
+        self.outputs.get(&message).copied()
+    }
+
     pub fn scalar(&self, scalar: Scalar) -> TypeId {
         self.scalars[&scalar]
     }
@@ -318,7 +330,11 @@ impl Model {
     /// A type as it is written: `[Book!]!`.
     pub fn show(&self, type_ref: TypeRef) -> impl fmt::Display {
         let name = &self.get(type_ref.named).name;
-        let (open, close) = if type_ref.is_list { ("[", "!]") } else { ("", "") };
+        let (open, close) = match (type_ref.is_list, type_ref.has_null_items) {
+            (false, _) => ("", ""),
+            (true, false) => ("[", "!]"),
+            (true, true) => ("[", "]"),
+        };
         format!("{open}{name}{close}{}", if type_ref.is_non_null { "!" } else { "" })
     }
 }
@@ -371,7 +387,7 @@ impl Operation {
 
 impl TypeRef {
     const fn nullable(named: TypeId) -> Self {
-        Self { named, is_list: false, is_non_null: false }
+        Self { named, is_list: false, is_non_null: false, has_null_items: false }
     }
 }
 

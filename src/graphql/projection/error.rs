@@ -21,6 +21,9 @@ pub struct FieldError {
     pub status: Status,
 }
 
+/// How many keys the links of one operation have: each takes some hundred bytes, a few on the wire.
+pub const KEYS_MAX: usize = 10_000;
+
 /// The errors of one operation, of which only so many are kept.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Errors {
@@ -56,6 +59,8 @@ pub(super) enum Fault {
     Utf8,
     #[error("the backend's message has no such value, which it must have")]
     Missing,
+    #[error("the links of the operation have more than {} keys", KEYS_MAX)]
+    Keys,
     #[error("{}", .0.message)]
     Json(Box<Status>),
 }
@@ -64,6 +69,9 @@ impl Fault {
     pub(super) fn status(self) -> Status {
         match self {
             Self::Json(status) => *status,
+            Self::Keys => {
+                Status::gateway(Code::ResourceExhausted, self.to_string()).with_reason("LINK_LIMIT")
+            }
             fault => Status::backend(Code::Internal, fault.to_string()).with_reason("INVALID_VALUE"),
         }
     }

@@ -10,6 +10,7 @@
 //! the parent has written.
 
 mod error;
+mod hole;
 mod scalar;
 mod scan;
 #[cfg(test)]
@@ -20,7 +21,8 @@ use crate::schema::Schema;
 use crate::schema::key::Key;
 use crate::schema::plan::{Kind, MessageId, MessagePlan, Shape, WellKnown};
 
-pub use error::{ERRORS_MAX, Errors, FieldError, Location, Step};
+pub use error::{ERRORS_MAX, Errors, FieldError, KEYS_MAX, Location, Step};
+pub use hole::{Found, Hole, Key as LinkKey, Linked, key_of};
 pub use write::{Projector, Root};
 
 use scan::Slots;
@@ -45,6 +47,8 @@ enum What {
     /// The same in every reply: `__typename`, or the null of a message that has no fields.
     Constant(Box<[u8]>),
     Field(Field),
+    /// What other calls tell.
+    Linked(Linked),
 }
 
 /// A field of the message, as it is selected.
@@ -94,11 +98,22 @@ impl Projection {
     /// Compiles the entries of a selection set on a message type, in response order.
     pub fn new(plan: &MessagePlan, mut entries: Vec<Entry>) -> Self {
         let fields = entries.iter_mut().filter_map(|entry| match &mut entry.what {
-            What::Field(field) => Some(field),
+            What::Field(field) => Some((field.index, &mut field.slot)),
+            What::Linked(linked) => Some((linked.index, &mut linked.slot)),
             What::Constant(_) => None,
         });
-        let slots = Slots::new(plan, fields.map(|field| (field.index, &mut field.slot)));
+        let slots = Slots::new(plan, fields);
         Self { entries: entries.into(), slots }
+    }
+
+    /// The fields that are read of a message: their indexes in its plan, and how they are written; `None` of one that
+    /// is read for what it leads to.
+    pub fn fields(&self) -> impl Iterator<Item = (usize, Option<&Form>)> {
+        self.entries.iter().filter_map(|entry| match &entry.what {
+            What::Field(field) if !field.is_hidden => Some((field.index, Some(&field.form))),
+            What::Linked(linked) => Some((linked.index, None)),
+            What::Field(_) | What::Constant(_) => None,
+        })
     }
 }
 
@@ -106,6 +121,11 @@ impl Entry {
     /// A member that is `json` in every reply.
     pub fn constant(key: &str, location: Location, json: &str) -> Self {
         Self { key: Key::of(key), location, what: What::Constant(json.as_bytes().into()) }
+    }
+
+    /// What a link leads to.
+    pub fn linked(key: &str, location: Location, linked: Linked) -> Self {
+        Self { key: Key::of(key), location, what: What::Linked(linked) }
     }
 
     /// The field at `index` of a message's plan; a `selection` is of the message type that it holds (of a map, of its

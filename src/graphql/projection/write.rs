@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::error::{Errors, Fault, FieldError, Location, Step};
 use super::scalar;
 use super::scan::{Place, Run};
-use super::{Count, Entry, Field, Form, Projection, What};
+use super::{Count, Entry, Field, Form, Hole, Projection, What};
 use crate::codec::options::JsonOptions;
 use crate::codec::wire::{Reader, WireError};
 use crate::codec::{self, MapKey, json};
@@ -32,18 +32,30 @@ pub struct Root {
 pub struct Projector<'p> {
     schema: &'p Schema,
     options: JsonOptions,
-    out: Vec<u8>,
+    pub(super) out: Vec<u8>,
     errors: Errors,
     /// How long `out` may become before another value begins.
     bytes_max: usize,
-    path: Vec<At<'p>>,
+    /// Where the hole is that is being filled, and where the document asks for it.
+    pub(super) prefix: Box<[Step]>,
+    pub(super) location: Location,
+    /// From the root, or from the hole that is being filled.
+    pub(super) path: Vec<At<'p>>,
     /// Those of the messages that are open, the innermost last.
     places: Vec<Place>,
+    /// In the order of their places in `out`.
+    pub(super) holes: Vec<Hole<'p>>,
+    /// How many keys they have, those taken back among them.
+    pub(super) keys: usize,
+    /// How many of them have been filled.
+    pub(super) filled: usize,
+    /// How long the response without its holes is, once the first is filled: what fills them comes after it.
+    pub(super) whole: Option<usize>,
 }
 
 /// Where the writing is.
 #[derive(Clone, Copy, Debug)]
-enum At<'p> {
+pub(super) enum At<'p> {
     Root(&'p Root),
     Entry(&'p Entry),
     Index(usize),
@@ -51,7 +63,7 @@ enum At<'p> {
 
 /// Why a value is not written to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub(super) enum Stop {
     /// It is null, and an error has been told or is not wanted: a parent that may be null becomes so.
     Null,
     /// The reply cannot be read.
@@ -59,7 +71,7 @@ enum Stop {
     TooLong,
 }
 
-type Result<T> = std::result::Result<T, Stop>;
+pub(super) type Result<T> = std::result::Result<T, Stop>;
 
 impl From<WireError> for Stop {
     fn from(error: WireError) -> Self {
@@ -77,8 +89,14 @@ impl<'p> Projector<'p> {
             out: Vec::new(),
             errors: Errors::default(),
             bytes_max,
+            prefix: Box::default(),
+            location: Location::default(),
             path: Vec::new(),
             places: Vec::new(),
+            holes: Vec::new(),
+            keys: 0,
+            filled: 0,
+            whole: None,
         }
     }
 
@@ -92,7 +110,8 @@ impl<'p> Projector<'p> {
     }
 
     pub fn finish(self) -> (Vec<u8>, Errors) {
-        (self.out, self.errors)
+        let out = if self.holes.is_empty() { self.out } else { self.joined() };
+        (out, self.errors)
     }
 
     /// Writes `separator` and the name of a root field, whose value comes next.
@@ -106,12 +125,16 @@ impl<'p> Projector<'p> {
     /// Writes the value of a root field from its reply: null, with an error, where that cannot be told.
     pub fn reply(&mut self, root: &'p Root, wire: &[u8]) {
         self.out.reserve(wire.len() + 16);
-        let start = self.out.len();
         self.path.clear();
-        self.places.clear();
         self.path.push(At::Root(root));
-        let outcome = self.message(&root.form, wire);
-        if let Err(stop) = outcome {
+        self.put_or_null(&root.form, wire);
+    }
+
+    /// Writes a value from its message at the path that is set: null, with an error, where that cannot be told.
+    pub(super) fn put_or_null(&mut self, form: &'p Form, wire: &[u8]) {
+        let (start, holes, depth) = (self.out.len(), self.holes.len(), self.path.len());
+        self.places.clear();
+        if let Err(stop) = self.message(form, wire) {
             let status = match stop {
                 Stop::Null => None,
                 Stop::Broken(error) => {
@@ -124,9 +147,10 @@ impl<'p> Projector<'p> {
                 }
             };
             self.out.truncate(start);
+            self.holes.truncate(holes);
             self.out.extend_from_slice(b"null");
             if let Some(status) = status {
-                self.path.truncate(1);
+                self.path.truncate(depth);
                 self.tell(status);
             }
         }
@@ -173,6 +197,14 @@ impl<'p> Projector<'p> {
             self.key(entry);
             match &entry.what {
                 What::Constant(json) => self.out.extend_from_slice(json),
+                What::Linked(linked) => {
+                    let place = self.places.get(base + linked.slot).copied().unwrap_or_default();
+                    if place.is_scattered && linked.is_list && runs.is_none() {
+                        let places = self.places.get(base..).unwrap_or_default();
+                        runs = Some(projection.slots.runs(wire, places)?);
+                    }
+                    self.hole(entry, linked, place, wire, runs.as_deref().unwrap_or_default())?;
+                }
                 What::Field(field) => {
                     let place = self.places.get(base + field.slot).copied().unwrap_or_default();
                     if place.is_scattered && field.count != Count::One && runs.is_none() {
@@ -212,6 +244,7 @@ impl<'p> Projector<'p> {
         runs: &[Run],
     ) -> Result<()> {
         let (start, places, depth) = (self.out.len(), self.places.len(), self.path.len());
+        let holes = self.holes.len();
         self.path.push(At::Entry(entry));
         let outcome = if place.is_absent() || field.is_hidden {
             self.absent(field)
@@ -223,6 +256,7 @@ impl<'p> Projector<'p> {
             Err(Stop::Null) if field.is_nullable => {
                 self.out.truncate(start);
                 self.places.truncate(places);
+                self.holes.truncate(holes);
                 self.out.extend_from_slice(b"null");
             }
             Err(stop) => return Err(stop),
@@ -389,7 +423,7 @@ impl<'p> Projector<'p> {
     }
 
     /// Writes a closing bracket, over the comma that every element leaves behind it.
-    fn end_list(&mut self) {
+    pub(super) fn end_list(&mut self) {
         match self.out.last_mut() {
             Some(last) if *last == b',' => *last = b']',
             _ => self.out.push(b']'),
@@ -397,7 +431,7 @@ impl<'p> Projector<'p> {
     }
 
     #[inline]
-    fn check_length(&self) -> Result<()> {
+    pub(super) fn check_length(&self) -> Result<()> {
         if self.out.len() > self.bytes_max { Err(Stop::TooLong) } else { Ok(()) }
     }
 
@@ -412,9 +446,10 @@ impl<'p> Projector<'p> {
     }
 
     #[cold]
-    fn tell(&mut self, status: Status) {
-        let path = &self.path;
-        self.errors.push(|| FieldError { path: steps(path), location: location(path), status });
+    pub(super) fn tell(&mut self, status: Status) {
+        let Self { errors, prefix, path, .. } = self;
+        let location = location(path).unwrap_or(self.location);
+        errors.push(|| FieldError { path: steps(prefix, path), location, status });
     }
 }
 
@@ -473,21 +508,22 @@ fn keep_last_entries(kind: Kind, entries: &mut Vec<&[u8]>) -> Result<()> {
     Ok(())
 }
 
-fn steps(path: &[At<'_>]) -> Box<[Step]> {
+/// The path of a value within what is at `prefix`.
+pub(super) fn steps(prefix: &[Step], path: &[At<'_>]) -> Box<[Step]> {
     let step = |at: &At<'_>| match at {
         At::Root(root) => Step::Key(root.key.clone()),
         At::Entry(entry) => Step::Key(entry.name().into()),
         At::Index(index) => Step::Index(*index),
     };
-    path.iter().map(step).collect()
+    prefix.iter().cloned().chain(path.iter().map(step)).collect()
 }
 
 /// Where the document asks for the innermost field of a path.
-fn location(path: &[At<'_>]) -> Location {
+fn location(path: &[At<'_>]) -> Option<Location> {
     let of = |at: &At<'_>| match at {
         At::Root(root) => Some(root.location),
         At::Entry(entry) => Some(entry.location),
         At::Index(_) => None,
     };
-    path.iter().rev().find_map(of).unwrap_or_default()
+    path.iter().rev().find_map(of)
 }

@@ -1,0 +1,130 @@
+//! Links over the three services of the demo: one query, the fewest calls that it can be, and what is left of it
+//! when a service is down.
+
+use serde_json::{Value, json};
+use transom::demo::{Backend, Library, Reviews, Server, Writers};
+
+use crate::support::{Directory, Gateway, figure, http, refusals};
+
+struct Demo {
+    library: Backend,
+    writers: Option<Server>,
+    reviews: Server,
+    gateway: Gateway,
+}
+
+impl Demo {
+    /// The services, and a gateway that is configured as that of `transom demo` is, with further keys for its GraphQL.
+    async fn start(graphql: &str) -> Self {
+        let library = Backend::start(Library::default()).expect("a free port");
+        let writers = Server::of_writers(Writers::default()).expect("a free port");
+        let reviews = Server::of_reviews(Reviews::default()).expect("a free port");
+        let mut text = include_str!("../../src/cli/demo.yaml").to_owned();
+        for (port, url) in [("50051", library.url()), ("50052", writers.url()), ("50053", reviews.url())] {
+            text = text.replace(&format!("http://127.0.0.1:{port}"), &url);
+        }
+        text = text.replace("    graphql:\n", &format!("    graphql:\n      {graphql}\n"));
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/descriptors");
+        text.push_str(&format!(
+            "descriptors: [{{ file: {root}/library.binpb }}, {{ file: {root}/beside.binpb }}]\n"
+        ));
+        let directory = Directory::new("links");
+        let file = directory.path().join("transom.yaml");
+        std::fs::write(&file, text).expect("a configuration file");
+        let gateway = Gateway::start(&["--config", file.to_str().expect("a path in UTF-8")]).await;
+        Self { library, writers: Some(writers), reviews, gateway }
+    }
+
+    async fn ask(&self, document: &str) -> Value {
+        let request = http::request("POST", "/graphql").header("content-type", "application/json");
+        let body = json!({ "query": document }).to_string();
+        let answer = http::send(self.gateway.address, request, body).await;
+        assert_eq!(answer.status, 200, "{document}: {}", answer.text());
+        answer.json()
+    }
+
+    /// Calls of the library, the writers and the reviews.
+    fn calls(&self) -> [usize; 3] {
+        [self.library.calls(), self.writers.as_ref().map_or(0, Server::calls), self.reviews.calls()]
+    }
+}
+
+const BOOKS: &str = "{ listBooks { books { title writers { displayName country } \
+                     reviews { stars best { reader subject { title } } } } } }";
+
+#[tokio::test]
+async fn one_query_joins_three_services_in_the_fewest_calls() {
+    let demo = Demo::start("").await;
+    let told = demo.ask(BOOKS).await;
+    let book = |title: &str, writers: Value, reviews: Value| json!({ "title": title, "writers": writers, "reviews": reviews });
+    let writer = |name: &str, country: &str| json!({ "displayName": name, "country": country });
+    let reviews = |stars: i32, reader: &str, title: &str| json!({ "stars": stars, "best": { "reader": reader, "subject": { "title": title } } });
+    let (leagues, species) = ("Twenty Thousand Leagues Under the Seas", "On the Origin of Species");
+    assert_eq!(
+        told,
+        json!({ "data": { "listBooks": { "books": [
+            book(leagues, json!([writer("Jules Verne", "France")]), reviews(4, "Ada", leagues)),
+            book("Frankenstein", json!([writer("Mary Shelley", "England")]), reviews(4, "Ada", "Frankenstein")),
+            book(species, json!([writer("Charles Darwin", "England")]), reviews(5, "Emma", species)),
+            // Nobody knows of the second writer, and nobody has reviewed it.
+            book("The Chemical History of a Candle", json!([writer("Michael Faraday", "England"), null]), Value::Null),
+        ] } } })
+    );
+    // One list, one batch each of five writers and four books; the three reviews lead back by a method without a batch.
+    let [library, writers, reviews] = demo.calls();
+    assert_eq!([library, writers, reviews], [4, 1, 1]);
+    figure(format_args!(
+        "4 books, 5 writers, 4 summaries and 3 books again: {library} calls of the library (1 list, 3 without a batch), \
+         {writers} of the writers, {reviews} of the reviews"
+    ));
+    // Without the links, one call.
+    demo.ask("{ listBooks { books { title } } }").await;
+    assert_eq!(demo.calls(), [5, 1, 1]);
+}
+
+#[tokio::test]
+async fn what_is_left_when_a_service_is_down_has_an_error_at_its_path() {
+    let mut demo = Demo::start("").await;
+    demo.writers = None;
+    let told = demo
+        .ask("{ listBooks(pageSize: 2) { books { title writers { country } reviews { stars } } } }")
+        .await;
+    let books = &told["data"]["listBooks"]["books"];
+    assert_eq!(books[0]["title"], "Twenty Thousand Leagues Under the Seas");
+    assert_eq!(books[1], json!({ "title": "Frankenstein", "writers": [null], "reviews": { "stars": 4 } }));
+    let errors = told["errors"].as_array().expect("errors");
+    let paths: Vec<&Value> = errors.iter().map(|error| &error["path"]).collect();
+    assert_eq!(
+        paths,
+        [&json!(["listBooks", "books", 0, "writers", 0]), &json!(["listBooks", "books", 1, "writers", 0]),]
+    );
+    for error in errors {
+        assert_eq!(error["extensions"]["code"], "UNAVAILABLE", "{error}");
+        assert_eq!(error["locations"], json!([{ "line": 1, "column": 42 }]));
+    }
+}
+
+#[tokio::test]
+async fn links_are_calls_of_the_operation() {
+    let demo = Demo::start("limits: { calls: 2 }").await;
+    let told = demo.ask("{ listBooks { books { writers { country } } } }").await;
+    assert_eq!(told["errors"], Value::Null);
+    assert_eq!(demo.calls(), [1, 1, 0]);
+    let told =
+        demo.ask("{ listBooks(pageSize: 1) { books { writers { country } reviews { stars } } } }").await;
+    assert_eq!(told["errors"][0]["extensions"]["reason"], "CALL_LIMIT", "{told}");
+    assert_eq!(demo.calls(), [2, 2, 0]);
+}
+
+/// What is wrong with a link is told with the place of the word.
+#[tokio::test]
+async fn links_that_lead_nowhere_are_refused() {
+    let refused = async |link: &str| {
+        refusals(&format!(
+            "surfaces: {{ a: {{ protocols: [graphql], graphql: {{ links: [{{ {link} }}] }} }} }}"
+        ))
+        .await
+    };
+    let found = refused("on: a.No, field: b, from: c, call: d.E.F, as: g").await;
+    assert_eq!(found, ["4:65: the descriptors have no message `a.No`"]);
+}
