@@ -50,7 +50,11 @@ impl Graphql {
 /// The model of a surface of which the file does not say how it is served.
 fn derived(snapshot: &Snapshot, surface: &Surface) -> Model {
     let schema = &snapshot.schema;
-    Model::new(schema, &surface.methods, &surface.routes, Mapping::default())
+    let mut model = Model::new(schema, &surface.methods, &surface.routes, Mapping::default());
+    if let Err(errors) = model.link_options(schema) {
+        errors.iter().for_each(tell);
+    }
+    model
 }
 
 fn chosen<'s>(snapshot: &'s Snapshot, name: Option<&str>) -> Result<&'s Surface, Failure> {

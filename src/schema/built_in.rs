@@ -67,7 +67,7 @@ mod tests {
         "google/protobuf/wrappers.proto",
     ];
 
-    const OURS: [&str; 7] = [
+    const OURS: [&str; 8] = [
         "google/api/annotations.proto",
         "google/api/field_behavior.proto",
         "google/api/http.proto",
@@ -75,6 +75,7 @@ mod tests {
         "google/rpc/code.proto",
         "google/rpc/error_details.proto",
         "google/rpc/status.proto",
+        "transom/graphql.proto",
     ];
 
     fn compile() -> Vec<u8> {

@@ -14,7 +14,7 @@ use crate::schema::Input;
 
 macro_rules! embedded {
     ($($name:literal),* $(,)?) => {
-        /// The files of `proto/google`, by the name they are imported under.
+        /// Files of `proto/`, by the name they are imported under.
         const EMBEDDED: &[(&str, &str)] =
             &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/proto/", $name)))),*];
     };
@@ -28,6 +28,7 @@ embedded! {
     "google/rpc/code.proto",
     "google/rpc/error_details.proto",
     "google/rpc/status.proto",
+    "transom/graphql.proto",
 }
 
 /// Compiles every file; the set that results is left out when a file fails. What was read, imports too, is added to

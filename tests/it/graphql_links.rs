@@ -128,3 +128,40 @@ async fn links_that_lead_nowhere_are_refused() {
     let found = refused("on: a.No, field: b, from: c, call: d.E.F, as: g").await;
     assert_eq!(found, ["4:65: the descriptors have no message `a.No`"]);
 }
+
+/// The option of `transom/graphql.proto`, which comes with the gateway.
+#[tokio::test]
+async fn descriptors_declare_links_of_their_own() {
+    let directory = Directory::new("link-options");
+    let file = directory.path().join("shop.proto");
+    let proto = |call: &str| {
+        format!(
+            r#"syntax = "proto3"; package shop;
+            import "google/api/annotations.proto"; import "transom/graphql.proto";
+            service Shop {{
+              rpc GetOrder(Get) returns (Order) {{ option (google.api.http) = {{ get: "/orders/{{name}}" }}; }}
+              rpc GetBuyer(Get) returns (Buyer) {{ option (google.api.http) = {{ get: "/buyers/{{name}}" }}; }}
+            }}
+            message Get {{ string name = 1; }}
+            message Buyer {{ string name = 1; }}
+            message Order {{
+              string buyer = 1 [(transom.graphql.link) = {{ field: "who" call: "{call}" as: "name" }}];
+            }}"#
+        )
+    };
+    let graphql = async |call: &str| {
+        std::fs::write(&file, proto(call)).expect("ours");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_transom"));
+        command.args(["graphql", "--proto", file.to_str().expect("UTF-8")]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("the thread lives");
+        let output = output.expect("the binary runs");
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned())
+    };
+    let [sdl, told] = graphql("shop.Shop.GetBuyer").await;
+    assert!(sdl.contains("  who: Buyer\n"), "{sdl}{told}");
+    let [sdl, told] = graphql("shop.Shop.No").await;
+    assert!(
+        !sdl.contains("who") && told.contains("`shop.Order.buyer`, option `transom.graphql.link`"),
+        "{sdl}{told}"
+    );
+}

@@ -21,7 +21,7 @@ use super::{Calling, all};
 /// So many calls of one operation's links are on their way at once.
 const CALLS_AT_ONCE: usize = 20;
 
-/// Gives a model its links.
+/// Gives a model its links, those of the file and those of the descriptors.
 pub(super) fn resolve(
     config: &Config,
     links: &[file::Link],
@@ -31,7 +31,11 @@ pub(super) fn resolve(
     let declared: Vec<Declared> = links.iter().map(declared).collect();
     let errors = model.link(schema, &declared).err().unwrap_or_default();
     let place = |error: &LinkError| links.get(error.index).and_then(|link| position(link, error.word));
-    errors.iter().map(|error| finding(config, place(error), &error.message)).collect()
+    let mut findings: Vec<Finding> =
+        errors.iter().map(|error| finding(config, place(error), &error.message)).collect();
+    let options = model.link_options(schema).err().unwrap_or_default();
+    findings.extend(options.iter().map(|message| finding(config, None, message)));
+    findings
 }
 
 fn declared(link: &file::Link) -> Declared {

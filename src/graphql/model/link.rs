@@ -5,7 +5,7 @@
 //!                                 keys ──▶ BatchGetCustomers(names) → items, by their key → Customer, Customer, …
 //! ```
 //!
-//! A link is declared by names, and resolved here
+//! A link is declared by names, in the configuration or as an option of `proto/transom/graphql.proto`, and resolved here
 //! against a surface: whatever it names must be there, be shown, and fit together. A key is a string or an integer, and
 //! of one type wherever it stands, so that its bytes go from one message into the other as they are.
 

@@ -19,6 +19,7 @@ mod link;
 mod members;
 mod meta;
 mod names;
+mod option;
 mod scalar;
 #[cfg(test)]
 pub(super) mod tests;
