@@ -24,6 +24,7 @@ use super::Worker;
 use super::events::EventStream;
 use super::meter::Tally;
 use super::subscription::Subscription;
+use super::websocket;
 use crate::call::{ClientBody, Failure, Notes, Reply, ReplyBody, ResponseBody};
 use crate::config::Config;
 use crate::config::finding::Finding;
@@ -98,6 +99,7 @@ pub(super) fn build(
         subscriptions: Subscriptions {
             keep_alive: file.subscriptions.keep_alive,
             leeway: file.subscriptions.leeway,
+            websocket: websocket::rules(&file.subscriptions.websocket),
         },
     };
     (graphql, findings)
@@ -149,7 +151,7 @@ impl Worker {
         }
     }
 
-    fn refused(
+    pub(super) fn refused(
         &self,
         exchange: &mut Exchange,
         tally: &mut Tally,
@@ -161,7 +163,7 @@ impl Worker {
     }
 
     /// Plans an operation and executes it, or begins to.
-    async fn operation(
+    pub(super) async fn operation(
         &self,
         exchange: &mut Exchange,
         tally: &Tally,
@@ -265,7 +267,7 @@ impl Worker {
 }
 
 /// What a request is answered with.
-enum Answer {
+pub(super) enum Answer {
     Whole(Vec<u8>),
     Results(Box<Subscription>),
 }
@@ -320,9 +322,32 @@ fn joined<'p>(projector: &mut Projector<'p>, operation: &'p Operation, outcomes:
 }
 
 /// Why an operation is not executed.
-enum Refusal {
+pub(super) enum Refusal {
     Status(Status),
     Problems(Vec<Problem>),
+}
+
+impl Refusal {
+    /// What metrics and logs tell of it.
+    pub(super) fn status(&self) -> Status {
+        match self {
+            Self::Status(status) => status.clone(),
+            Self::Problems(problems) => {
+                let first = problems.first().map_or("", |problem| problem.code.name());
+                Status::client(Code::InvalidArgument, "").with_reason(first)
+            }
+        }
+    }
+
+    /// Its errors, as a list.
+    pub(super) fn errors(self) -> Vec<u8> {
+        match self {
+            Self::Status(status) => http_graphql::error_list(&status),
+            Self::Problems(problems) => {
+                http_graphql::request_error_list(&problems.into_iter().map(told).collect::<Vec<_>>())
+            }
+        }
+    }
 }
 
 impl From<Status> for Refusal {

@@ -36,6 +36,7 @@ mod surfaces;
 mod swagger_ui;
 mod tokens;
 mod told;
+mod websocket;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -85,6 +86,7 @@ use purge::Purger;
 use reload::Serving;
 use snapshot::{Ground, Kept};
 use told::Teller;
+use websocket::Sockets;
 
 /// A gateway that is ready to serve: everything is loaded, nothing is bound yet.
 #[derive(Debug)]
@@ -247,6 +249,7 @@ impl Gateway {
         let rooms = Rooms {
             catalog: catalog.clone(),
             calls: Calls::default(),
+            sockets: Sockets::default(),
             metrics: metrics.clone(),
             usage,
             log,
@@ -343,6 +346,7 @@ fn show_keys(catalog: &Arc<Catalog>, metrics: &Metrics) {
 struct Rooms {
     catalog: Arc<Catalog>,
     calls: Calls,
+    sockets: Sockets,
     metrics: Arc<Metrics>,
     /// Goes with the last worker, and writes what that one left.
     usage: Option<Usage>,
@@ -353,10 +357,12 @@ struct Rooms {
 }
 
 /// Rooms 2 to 8 of one thread.
+#[derive(Clone)]
 struct Worker {
     catalog: Arc<Catalog>,
     stages: Stages<Transcoder>,
     request_ids: Arc<RequestIds>,
+    sockets: Sockets,
     metrics: Arc<WorkerMetrics>,
     meter: Arc<Meter>,
 }
@@ -381,6 +387,7 @@ impl Handler for Rooms {
             catalog: self.catalog.clone(),
             stages: stage::stack(transcoder, &self.calls, &metrics),
             request_ids: context.request_ids.clone(),
+            sockets: self.sockets.clone(),
             meter: Meter::new(&self.metrics, self.usage.as_ref(), self.teller(&metrics)),
             metrics,
         }
@@ -406,7 +413,11 @@ impl HandlerWorker for Worker {
         let snapshot = Arc::clone(&exchange.snapshot);
         let host = host(&head.uri, &head.headers).unwrap_or_default();
         if let Some(graphql) = snapshot.surfaces.graphql(listener, host, head.uri.path()) {
-            let response = self.graphql(&mut exchange, &mut tally, graphql, head, body).await;
+            let response = if frontend::graphql::websocket::is_wanted(&head) {
+                self.websocket(&mut exchange, &mut tally, graphql, (head, &peer.listener))
+            } else {
+                self.graphql(&mut exchange, &mut tally, graphql, head, body).await
+            };
             self.metrics.headers_dropped.add(exchange.dropped_headers as u64);
             return tally.measure(frontend::offered(&exchange, response));
         }

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use super::body::LimitedBody;
 use super::limits::ServerLimits;
 use super::refusal::Refusal;
+use super::takeover::Takeover;
 use super::watch::{Held, Watch};
 use super::{HandlerWorker, Peer};
 use crate::policy::request_id::RequestIds;
@@ -69,7 +70,8 @@ pub(super) async fn answer<W: HandlerWorker>(
 ) -> Result<Response<AnswerBody<W::Body>>, Infallible> {
     let is_http1 = request.version() < Version::HTTP_2;
     let mut response = respond(&context, request).await;
-    if is_http1 && context.watch.is_leaving() {
+    let is_last = context.watch.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    if is_http1 && is_last {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
@@ -84,8 +86,12 @@ async fn respond<W: HandlerWorker>(
         return refuse(refusal, context.request_ids.choose(request.headers()), open);
     }
     let is_head = request.method() == Method::HEAD;
+    let is_http1 = request.version() < Version::HTTP_2;
     let request = request.map(|incoming| LimitedBody::new(incoming, &context.limits));
-    let response = context.worker.call(request, &context.peer).await;
+    let mut response = context.worker.call(request, &context.peer).await;
+    if is_http1 && let Some(takeover) = response.extensions_mut().remove::<Takeover>() {
+        context.watch.hand_over(takeover);
+    }
     open.http_number = response.status().as_u16();
     // hyper does not read the body of a reply to HEAD, nor one that is empty.
     open.is_finished = is_head || response.body().is_end_stream();

@@ -3,7 +3,7 @@
 //! ```text
 //! sniff or ─┬─ HTTP/2 ─────▶ frame guard ─▶ hyper http2 ─┬─▶ closed
 //! ALPN      │                        └─ flood ────────────┼─▶ GOAWAY, linger, close
-//!           └─ HTTP/1.1 ───▶ head guard ──▶ hyper http1 ──┤
+//!           └─ HTTP/1.1 ───▶ head guard ──▶ hyper http1 ──┼─▶ 101: taken over
 //!                                 └─ refusal, 408 ────────┴─▶ JSON reply, linger, close
 //! ```
 //!
@@ -33,6 +33,7 @@ use super::limits::ServerLimits;
 use super::opening::HttpVersion;
 use super::refusal::Refusal;
 use super::socket::Socket;
+use super::takeover::Tunnel;
 use super::watch::Watch;
 
 /// RFC 9113, section 3.4.
@@ -74,12 +75,13 @@ pub(super) async fn serve<W: HandlerWorker>(
             // If this was an error, the GOAWAY is hyper's.
             End::Done => Some(Vec::new()),
             End::Stalled => return watch.take_socket().map_or((), Socket::reset),
-            End::Idle | End::Refused(_) => None,
+            End::Idle | End::Refused(_) | End::TakenOver => None,
         }
     } else {
         match serve_http1(socket, sniffed, Arc::clone(&context)).await {
             End::Refused(refusal) => Some(refused(refusal, &context)),
             End::Idle if watch.phase() == Phase::Head => Some(refused(Refusal::HeadTimeout, &context)),
+            End::TakenOver => Some(Vec::new()),
             // The reply is out and the rest of the request's body is not wanted.
             End::Done if watch.phase() == Phase::Body => Some(Vec::new()),
             End::Stalled => return watch.take_socket().map_or((), Socket::reset),
@@ -129,8 +131,18 @@ async fn serve_http1<W: HandlerWorker>(
     let guard = Guard::Head(HeadGuard::new(&limits));
     let io = TokioIo::new(Guarded::new(socket, sniffed, guard, Arc::clone(&watch)));
     let service = service_fn(move |request| answer(Arc::clone(&context), request));
-    let connection = pin!(http1_builder(&limits).serve_connection(io, service));
-    drive(connection, &watch, &limits).await
+    let end = {
+        let connection = pin!(http1_builder(&limits).serve_connection(io, service));
+        drive(connection, &watch, &limits).await
+    };
+    // hyper has let go of a connection that has switched protocols.
+    if let End::Done = end
+        && let Some((takeover, socket)) = watch.take_over()
+    {
+        takeover.run(Tunnel::new(socket, Arc::clone(&watch), limits.send_timeout)).await;
+        return End::TakenOver;
+    }
+    end
 }
 
 /// The reply to a head that never became a request, counted like any other.
@@ -184,6 +196,8 @@ fn http2_builder(limits: &ServerLimits) -> http2::Builder<TokioExecutor> {
 /// Why a connection is not driven any further.
 enum End {
     Done,
+    /// Whoever took the connection over has said its last words.
+    TakenOver,
     /// Nothing came for too long; in HTTP/1 perhaps half a head.
     Idle,
     Refused(Refusal),

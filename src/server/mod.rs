@@ -26,6 +26,7 @@ mod proxy_protocol;
 mod refusal;
 mod running;
 mod socket;
+mod takeover;
 mod tls;
 mod turn_away;
 mod watch;
@@ -53,6 +54,7 @@ pub use limits::ServerLimits;
 pub use listeners::{Bound, Listeners};
 pub use operations::{ConfigPage, Lacking, Operations, Purge, Purged, Reload, Reloaded};
 pub use running::{ListenerAddress, Running, Shutdown, StartError, start};
+pub use takeover::{Takeover, Tunnel};
 pub use tls::{CurrentTls, Shown, Tickets, Tls, TlsError, TlsMaterial};
 
 /// What serves the requests of all listeners.

@@ -17,6 +17,7 @@ use super::head_guard::Phase;
 use super::limits::ServerLimits;
 use super::refusal::Refusal;
 use super::socket::Socket;
+use super::takeover::Takeover;
 
 /// Over which given-up calls are counted.
 const CANCELLED_WINDOW: Duration = Duration::from_secs(30);
@@ -47,6 +48,7 @@ struct State {
     held: Vec<(u64, Instant)>,
     held_count: u64,
     socket: Option<Socket>,
+    takeover: Option<Takeover>,
     waker: Option<Waker>,
     window_start: Instant,
     calls: u32,
@@ -68,6 +70,7 @@ impl Watch {
             held: Vec::new(),
             held_count: 0,
             socket: None,
+            takeover: None,
             waker: None,
             window_start: now,
             calls: 0,
@@ -178,6 +181,18 @@ impl Watch {
 
     pub(super) fn take_socket(&self) -> Option<Socket> {
         self.lock().socket.take()
+    }
+
+    /// Somebody has answered that the connection is theirs once the answer is out.
+    pub(super) fn hand_over(&self, takeover: Takeover) {
+        self.lock().takeover = Some(takeover);
+    }
+
+    /// Who takes it over, if anybody does, and the socket.
+    pub(super) fn take_over(&self) -> Option<(Takeover, Socket)> {
+        let mut state = self.lock();
+        let takeover = state.takeover.take()?;
+        Some((takeover, state.socket.take()?))
     }
 
     // The calls.

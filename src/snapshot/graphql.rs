@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::graphql::document::Bounds;
 use crate::graphql::documents::Documents;
 use crate::graphql::model::Model;
@@ -36,4 +38,20 @@ pub struct Subscriptions {
     pub keep_alive: Duration,
     /// How long a subscription outlives its credential.
     pub leeway: Duration,
+    pub websocket: WebSockets,
+}
+
+/// What sockets may take.
+#[derive(Clone, Debug)]
+pub struct WebSockets {
+    /// In the whole process; none where it is 0.
+    pub connections_max: usize,
+    /// At once on one socket.
+    pub operations_max: usize,
+    /// For the client to send `connection_init`.
+    pub init_timeout: Duration,
+    /// How long a socket may be without an operation.
+    pub idle: Duration,
+    /// What the payload of `connection_init` may have in the place of headers.
+    pub headers: Box<[HeaderName]>,
 }

@@ -25,7 +25,7 @@ use crate::schema::Schema;
 
 pub use compare::{LOSSES_MAX, Losses, Shown, compare};
 pub use destinations::{Destination, Destinations};
-pub use graphql::{Graphql, Subscriptions};
+pub use graphql::{Graphql, Subscriptions, WebSockets};
 pub use surfaces::{HostPattern, NoSurface, Surface, Surfaces};
 
 /// What exists and how it is served. Immutable.

@@ -72,9 +72,10 @@ const COUNTERS: [Scalar; 26] = [
     }),
 ];
 
-const GAUGES: [Scalar; 5] = [
+const GAUGES: [Scalar; 6] = [
     ("http_connections_open", "Open client connections", |w| w.connections_open.value()),
     ("http_calls_open", "Requests in flight", |w| w.calls_open.value()),
+    ("http_websockets_open", "Open WebSockets", |w| w.websockets_open.value()),
     ("upstream_connections_open", "Open backend connections", |w| w.upstream_connections_open.value()),
     ("upstream_calls_open", "Backend calls in flight", |w| w.upstream_calls_open.value()),
     ("usage_spool_bytes", "Bytes of usage events on disk", |w| w.usage_spool_bytes.value()),

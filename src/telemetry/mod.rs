@@ -93,6 +93,7 @@ pub struct WorkerMetrics {
     /// `accept` failed for want of file descriptors or memory.
     pub accept_failures: Counter,
     pub calls_open: Gauge,
+    pub websockets_open: Gauge,
     /// Headers or metadata left out because their value cannot be carried.
     pub headers_dropped: Counter,
     /// Calls that a limit in shadow mode would have refused.
@@ -305,6 +306,7 @@ impl Default for WorkerMetrics {
             tls_handshake_failures: Counter::default(),
             accept_failures: Counter::default(),
             calls_open: Gauge::default(),
+            websockets_open: Gauge::default(),
             headers_dropped: Counter::default(),
             limits_shadowed: Counter::default(),
             limit_store_questions: Counter::default(),

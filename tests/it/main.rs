@@ -40,6 +40,7 @@ mod graphql_events;
 mod graphql_http;
 mod graphql_links;
 mod graphql_projection;
+mod graphql_sockets;
 mod health;
 mod hostile;
 #[cfg(feature = "kafka")]

@@ -177,13 +177,8 @@ fn with_key(key: &str, value: &str) -> String {
         return linking(&format!("{key}: {value}"));
     }
     if let Some(key) = key.strip_prefix("surfaces.api.graphql.") {
-        let (key, value) = match key.split_once('.') {
-            Some((section, key)) => (section, format!("{{ {key}: {value} }}")),
-            None => (key, value.to_owned()),
-        };
-        return format!(
-            "surfaces: {{ api: {{ protocols: [rest, graphql], graphql: {{ {key}: {value} }} }} }}"
-        );
+        let graphql = key.rsplit('.').fold(value.to_owned(), |value, key| format!("{{ {key}: {value} }}"));
+        return format!("surfaces: {{ api: {{ protocols: [rest, graphql], graphql: {graphql} }} }}");
     }
     if let Some(key) = key.strip_prefix("surfaces.api.rules[].fallback.") {
         return format!("surfaces: {{ api: {{ rules: [{{ match: a, fallback: {{ {key}: {value} }} }}] }} }}");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! head → judge → body → Parameters ─▶ (graphql: Document, Operation) ─▶ Opening::call, once a root field
-//! replies → (graphql: Projector) → body of the response
+//! replies → (graphql: Projector) → body of the response, events, or messages of a WebSocket
 //! ```
 //!
 //! This protocol reads its small, bounded body in room 4, because the body says what is called; it calls nobody
@@ -12,6 +12,7 @@ pub mod events;
 mod media;
 mod request;
 mod response;
+pub mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ use crate::status::{Code, Status};
 
 pub use media::Media;
 pub use request::{Parameters, no_query, only_as_events, only_by_post};
-pub use response::{DATA, RequestError, end, failure, request_error_number};
+pub use response::{DATA, RequestError, end, error_list, failure, request_error_list, request_error_number};
 
 /// What the calls of one request have in common.
 pub struct Opening {

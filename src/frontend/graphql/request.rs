@@ -102,7 +102,12 @@ impl Parameters {
         }
     }
 
-    fn of(mut parameters: Map<String, Json>) -> Result<Self, Status> {
+    /// Those of a JSON object.
+    ///
+    /// # Errors
+    ///
+    /// 400: a parameter has another type.
+    pub fn of(mut parameters: Map<String, Json>) -> Result<Self, Status> {
         let mut take = |name: &str| parameters.remove(name).filter(|json| !json.is_null());
         Ok(Self {
             query: text("query", take("query"))?,

@@ -41,7 +41,7 @@ pub fn failure(root: &Root, status: &Status) -> Vec<u8> {
 }
 
 /// The errors of a request that is refused by a status.
-pub(super) fn error_list(status: &Status) -> Vec<u8> {
+pub fn error_list(status: &Status) -> Vec<u8> {
     let mut list = vec![b'['];
     put_error(&mut list, &status.message, &[], None, status);
     list.push(b']');
@@ -49,7 +49,7 @@ pub(super) fn error_list(status: &Status) -> Vec<u8> {
 }
 
 /// The errors of a request that could not be executed.
-pub(super) fn request_error_list(errors: &[RequestError]) -> Vec<u8> {
+pub fn request_error_list(errors: &[RequestError]) -> Vec<u8> {
     let mut list = vec![b'['];
     for (index, error) in errors.iter().enumerate() {
         if index > 0 {
