@@ -29,6 +29,8 @@ pub struct Graphql {
     pub csrf: bool,
     /// The texts of documents that are not read again, in bytes. Default 4 MiB.
     pub documents_bytes_max: usize,
+    /// Whether browsers that come to the path get a page. Default false.
+    pub explorer: bool,
     pub limits: Limits,
     pub subscriptions: Subscriptions,
     /// Fields that lead to what other methods tell. Default none.
@@ -70,6 +72,7 @@ impl Graphql {
         section.read("read_mask", &mut graphql.read_masks, value::boolean);
         section.read("csrf", &mut graphql.csrf, value::boolean);
         section.read("documents", &mut graphql.documents_bytes_max, value::bytes(0..=value::GIB));
+        section.read("explorer", &mut graphql.explorer, value::boolean);
         section.read("limits", &mut graphql.limits, Limits::read);
         section.read("subscriptions", &mut graphql.subscriptions, Subscriptions::read);
         section.read("links", &mut graphql.links, value::list(Link::read));
@@ -105,6 +108,7 @@ impl Default for Graphql {
             read_masks: true,
             csrf: true,
             documents_bytes_max: 4 * MIB,
+            explorer: false,
             limits: Limits::default(),
             subscriptions: Subscriptions::default(),
             links: Vec::new(),

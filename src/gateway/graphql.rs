@@ -22,6 +22,7 @@ use tower::ServiceExt;
 
 use super::Worker;
 use super::events::EventStream;
+use super::explorer;
 use super::meter::Tally;
 use super::subscription::Subscription;
 use super::websocket;
@@ -96,6 +97,7 @@ pub(super) fn build(
         needs_preflight: file.csrf,
         body_bytes_max: limits.document_bytes_max + limits.variables_bytes_max + ENVELOPE_BYTES,
         documents: Documents::new(file.documents_bytes_max),
+        explorer: file.explorer,
         subscriptions: Subscriptions {
             keep_alive: file.subscriptions.keep_alive,
             leeway: file.subscriptions.leeway,
@@ -115,6 +117,14 @@ impl Worker {
         head: Parts,
         body: ClientBody,
     ) -> Response<ResponseBody> {
+        if graphql.explorer
+            && let Some(page) = explorer::answer(&head)
+        {
+            let response = http_graphql::page(exchange, surface, &head, page);
+            tally.led(exchange);
+            tally.succeeded();
+            return response;
+        }
         let entered = http_graphql::enter(exchange, surface, graphql, &head);
         tally.led(exchange);
         let media = match entered {

@@ -14,6 +14,7 @@ mod certificates;
 mod clusters;
 mod contents;
 mod events;
+mod explorer;
 mod expressions;
 mod fallback;
 mod fields;

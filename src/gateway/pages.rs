@@ -230,7 +230,7 @@ fn not_modified(mut metadata: HeaderMap) -> Reply {
 }
 
 /// RFC 9110, section 13.1.2: a list of tags, compared weakly, or `*`.
-fn knows(if_none_match: &HeaderValue, etag: &HeaderValue) -> bool {
+pub(super) fn knows(if_none_match: &HeaderValue, etag: &HeaderValue) -> bool {
     let (Ok(list), Ok(etag)) = (if_none_match.to_str(), etag.to_str()) else { return false };
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }

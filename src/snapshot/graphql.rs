@@ -28,6 +28,8 @@ pub struct Graphql {
     /// A longer body of a POST is refused.
     pub body_bytes_max: usize,
     pub documents: Documents,
+    /// Whether browsers that come to the path get a page.
+    pub explorer: bool,
     pub subscriptions: Subscriptions,
 }
 

@@ -37,6 +37,7 @@ mod floods;
 mod geo;
 mod graphql;
 mod graphql_events;
+mod graphql_explorer;
 mod graphql_http;
 mod graphql_links;
 mod graphql_projection;

@@ -163,6 +163,18 @@ pub fn refuse_all(exchange: &mut Exchange, media: Media, errors: &[RequestError]
     respond(exchange, media, request_error_number(media), response::request_errors(errors))
 }
 
+/// A page, which is no GraphQL, as a response of its surface.
+pub fn page(
+    exchange: &mut Exchange,
+    surface: &Surface,
+    head: &Parts,
+    mut page: Response<ResponseBody>,
+) -> Response<ResponseBody> {
+    edge::enter(exchange, surface, &head.headers);
+    edge::leave(exchange, &mut page);
+    page
+}
+
 /// A response whose results come as they are there.
 pub fn stream(
     exchange: &mut Exchange,
