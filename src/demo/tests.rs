@@ -89,7 +89,13 @@ async fn only_the_fields_of_the_mask_change() {
     assert_eq!((updated.pages, updated.title.as_str()), (7, "Frankenstein"));
     let request = UpdateBookRequest { book: Some(book.clone()), update_mask: mask("colour") };
     assert_eq!(client.update_book(request).await.expect_err("no such field").code(), Code::InvalidArgument);
-    let request = UpdateBookRequest { book: Some(book), update_mask: None };
+    let unmasked = |book: &Book| UpdateBookRequest { book: Some(book.clone()), update_mask: None };
+    let updated = client.update_book(unmasked(&book)).await.expect("it exists").into_inner();
+    assert_eq!((updated.pages, updated.title.as_str(), updated.authors.len()), (7, "ignored", 1));
+    let empty = Book { name: name.clone(), ..Book::default() };
+    let same = client.update_book(unmasked(&empty)).await.expect("it exists").into_inner();
+    assert_eq!(Book { etag: updated.etag.clone(), ..same }, updated);
+    let request = UpdateBookRequest { book: Some(book), update_mask: mask("*") };
     let updated = client.update_book(request).await.expect("it exists").into_inner();
     assert_eq!((updated.pages, updated.title.as_str(), updated.authors.len()), (7, "ignored", 0));
     assert_eq!(updated.name, name);

@@ -1,4 +1,4 @@
-//! A field mask applied to a book (AIP-134: no mask, or `*`, is every field).
+//! A field mask applied to a book (AIP-134: no mask is every field that is populated, `*` is every field).
 
 use tonic::Status;
 
@@ -7,15 +7,32 @@ use super::proto::library::v1::{Book, Loan, book::Whereabouts};
 
 /// Copies what `paths` name from `from` to `book`; its name and etag never change.
 pub(super) fn apply(book: &mut Book, from: Book, paths: &[String]) -> Result<(), Status> {
-    if paths.is_empty() || paths.iter().any(|path| path == "*") {
+    if paths.iter().any(|path| path == "*") {
         let (name, etag) = (std::mem::take(&mut book.name), std::mem::take(&mut book.etag));
         *book = Book { name, etag, ..from };
         return Ok(());
     }
-    for path in paths {
-        apply_path(book, &from, path)?;
+    if paths.is_empty() {
+        return populated(&from).try_for_each(|path| apply_path(book, &from, path));
     }
-    Ok(())
+    paths.iter().try_for_each(|path| apply_path(book, &from, path))
+}
+
+fn populated(book: &Book) -> impl Iterator<Item = &'static str> {
+    let is_populated = [
+        ("title", !book.title.is_empty()),
+        ("subtitle", book.subtitle.is_some()),
+        ("authors", !book.authors.is_empty()),
+        ("genre", book.genre != 0),
+        ("isbn", book.isbn != 0),
+        ("pages", book.pages != 0),
+        ("rating", book.rating.is_some()),
+        ("publish_time", book.publish_time.is_some()),
+        ("reading_time", book.reading_time.is_some()),
+        ("labels", !book.labels.is_empty()),
+        ("position", book.whereabouts.is_some()),
+    ];
+    is_populated.into_iter().filter(|(_, is_populated)| *is_populated).map(|(path, _)| path)
 }
 
 fn apply_path(book: &mut Book, from: &Book, path: &str) -> Result<(), Status> {
