@@ -311,13 +311,14 @@ impl<'s> Schemas<'s> {
                 continue;
             }
             let name = self.name(field);
-            let must_be_there = self.must_be_there(field, &of_field, is_request) && !view.is_partial;
-            if must_be_there {
+            let must_be_there = self.must_be_there(field, &of_field, is_request);
+            if must_be_there && !view.is_partial {
                 required.push(name.clone());
             }
             if let Some(members) = field.oneof.and_then(|oneof| oneofs.get_mut(usize::from(oneof))) {
                 members.push(name.clone());
             }
+            // An update may leave out what has to be there, but not take it away with `null`.
             let schema = match must_be_there {
                 true => self.field(id, field, direction, &below),
                 false => self.optional_field(id, field, direction, &below),
