@@ -27,6 +27,19 @@ pub(super) struct Asset {
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Room for a telephone: Swagger UI keeps the margins of a desk, and a column for links, which no document here has.
+const STYLE: &str = "body { margin: 0; }
+.swagger-ui .response-col_links { display: none; }
+@media (max-width: 640px) {
+  .swagger-ui .wrapper { padding: 0 8px; }
+  .swagger-ui .info { margin: 24px 0; }
+  .swagger-ui .opblock-tag { flex-wrap: wrap; }
+  .swagger-ui .opblock-tag small { flex-basis: 100%; order: 1; padding: 4px 0 0; }
+  .swagger-ui .parameters-col_name, .swagger-ui .response-col_status { width: 64px; min-width: 64px; }
+  .swagger-ui .opblock .opblock-summary-method { min-width: 64px; }
+}
+";
+
 /// The two files of the release.
 static FILES: LazyLock<HashMap<&'static str, Asset>> = LazyLock::new(|| {
     let files = [("swagger-ui-bundle.js", "text/javascript"), ("swagger-ui.css", "text/css")];
@@ -60,6 +73,7 @@ pub(super) fn headers() -> [(HeaderName, HeaderValue); 3] {
 pub(super) fn asset(docs: &str, document: &str, name: &str) -> Option<Asset> {
     match name {
         "" | "/" => Some(Asset::new("text/html; charset=utf-8", page(docs).into_bytes())),
+        "/page.css" => Some(Asset::new("text/css", STYLE.into())),
         "/start.js" => Some(Asset::new("text/javascript", start(document).into_bytes())),
         name => FILES.get(name.strip_prefix('/')?).cloned(),
     }
@@ -76,6 +90,7 @@ fn page(docs: &str) -> String {
 <title>API</title>
 <link rel=\"icon\" href=\"data:,\">
 <link rel=\"stylesheet\" href=\"{docs}/swagger-ui.css\">
+<link rel=\"stylesheet\" href=\"{docs}/page.css\">
 </head>
 <body>
 <div id=\"api\"></div>
