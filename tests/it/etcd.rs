@@ -372,14 +372,14 @@ async fn post(address: SocketAddr, path: &str, body: &str, token: Option<&str>) 
 }
 
 /// A server with a directory of its own; both end with the test.
-struct Etcd {
+pub(crate) struct Etcd {
     process: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _directory: support::Directory,
 }
 
 impl Etcd {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let directory = support::Directory::new("etcd");
         // etcd cannot tell which port the system chose: two that were free a moment ago.
         let free = || {

@@ -1,10 +1,13 @@
 //! The OpenAPI document, by people who did not make it: a validator of the specification, and readers of what
 //! a surface serves.
 
+mod called;
+
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use transom::demo::{Backend, Library};
 
 use crate::support::{Directory, Gateway, require, shared};
 
@@ -132,6 +135,21 @@ surfaces:
     check("/components/securitySchemes/corp/openIdConnectUrl", url.into());
     check("/components/securitySchemes/key/name", "x-key".into());
     assert_eq!(json["paths"].as_object().map(serde_json::Map::len), Some(2));
+}
+
+/// The library as `transom demo` serves it, on ports from the system.
+async fn demo() -> (Backend, Gateway) {
+    let library = Backend::start(Library::default()).expect("a free port");
+    let directory = Directory::new("demo");
+    let file = directory.path().join("transom.yaml");
+    let set = Path::new(env!("CARGO_MANIFEST_DIR")).join("descriptors/library.binpb");
+    let text = format!(
+        "version: 1\ndescriptors: [{{ file: {set:?} }}]\nroutes: {{ unannotated: true }}\nservices: {{ library: {{ endpoints: {{ static: [\"{}\"] }} }} }}\nsurfaces: {{ web: {{ openapi: {{}} }} }}\n",
+        library.url()
+    );
+    std::fs::write(&file, text).expect("a configuration file");
+    let gateway = Gateway::start(&["--config", file.to_str().expect("a path in UTF-8")]).await;
+    (library, gateway)
 }
 
 /// The library's gateway with this section of its surface.
