@@ -2,6 +2,8 @@
 //! a surface serves.
 
 mod called;
+mod generated;
+mod page;
 
 use std::path::Path;
 use std::process::Command;
