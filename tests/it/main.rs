@@ -25,6 +25,7 @@ mod cors;
 mod deprecation;
 mod dice;
 mod discovery;
+mod documentation;
 mod drain;
 mod editions;
 mod endpoint_breaker;
