@@ -27,6 +27,9 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("README.md", "transom check -c transom.yaml", "scripts/try-readme runs it"),
     ("docs/from-envoy.md", "# Envoy\n", "Envoy's own"),
     ("docs/from-grpc-gateway.md", "mux := runtime", "grpc-gateway's own"),
+    ("docs/graphql.md", "{ listBooks", "scripts/try-demo runs it over the demo's services"),
+    ("docs/graphql.md", "curl --json '{\"query\": \"{ listBooks", "scripts/try-demo runs it"),
+    ("docs/graphql.md", "import \"transom/graphql.proto\";", "tests of the option compile another"),
     ("docs/limits.md", "RateLimit-Policy: \"free\";q=20;w=2", "headers, which tests of limits compare"),
     ("docs/reload.md", "`web`: `GET /v1/{name=shelves/*}`", "what tests of reloading compare"),
 ];
