@@ -53,7 +53,7 @@ function call(method, params = {}, sessionId = undefined) {
 
 // For what runs in the page: waits until there is such an element.
 const FIND = `const find = async (selector) => {
-  for (let tries = 0; tries < 600; tries++) {
+  for (let tries = 0; tries < 1800; tries++) {
     const element = document.querySelector(selector);
     if (element) return element;
     await new Promise((resolve) => setTimeout(resolve, 100));
