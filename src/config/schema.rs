@@ -106,11 +106,17 @@ fn documented_as(path: &str, documented: &Documented) -> String {
     path
 }
 
+/// The cells of a row, as sentences: what it means, its bounds, its default.
 fn description(default: &str, meaning: &str) -> String {
-    match default {
-        "required" => meaning.to_owned(),
-        default => format!("{meaning} Default: {default}."),
-    }
+    let (meaning, bounds) = meaning.split_once('|').unwrap_or((meaning, ""));
+    let default = if default == "required" { String::new() } else { format!("Default: {default}.") };
+    let sentence = |text: &str| match text {
+        "" => String::new(),
+        text if text.ends_with(['.', '`']) => text.to_owned(),
+        text => format!("{text}."),
+    };
+    let sentences = [meaning.trim().to_owned(), sentence(bounds.trim()), default];
+    sentences.iter().filter(|text| !text.is_empty()).map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
 fn integer(least: i128, most: i128) -> Value {
@@ -184,7 +190,9 @@ mod tests {
             "{workers}"
         );
         assert_eq!(at("/properties/json/properties/names/enum"), json!(["json", "proto"]));
-        let timeout = "/properties/services/additionalProperties/properties/timeout/pattern";
-        assert_eq!(at(timeout), json!("^[0-9]+(ms|s|m|h)$"));
+        let timeout = at("/properties/services/additionalProperties/properties/timeout");
+        assert_eq!(timeout["pattern"], json!("^[0-9]+(ms|s|m|h)$"));
+        let described = timeout["description"].as_str().unwrap_or_default();
+        assert!(described.ends_with("may ask for less. 10ms to 24h. Default: `30s`."), "{described}");
     }
 }
