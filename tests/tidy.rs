@@ -36,7 +36,7 @@ const ROOMS: &[Room] = &[
     Room { name: "route", rooms: &["status", "schema", "codec"], forbidden: PURE },
     Room { name: "graphql", rooms: &["status", "schema", "codec", "route"], forbidden: PURE },
     Room { name: "openapi", rooms: &["schema", "codec", "route"], forbidden: PURE },
-    Room { name: "policy", rooms: &["status", "codec"], forbidden: PURE },
+    Room { name: "policy", rooms: &["status", "schema", "codec"], forbidden: PURE },
     Room { name: "snapshot", rooms: &["schema", "codec", "route", "graphql", "policy"], forbidden: PURE },
     Room { name: "call", rooms: &["status", "policy", "route", "snapshot"], forbidden: PURE },
     Room {

@@ -10,6 +10,7 @@ pub mod options;
 pub mod records;
 pub mod selection;
 pub(crate) mod time;
+pub mod view;
 pub mod wire;
 mod wire_text;
 

@@ -43,6 +43,8 @@ pub enum Problem {
     Incomplete { name: String, expected: String },
     #[error("`{of}` has no field `{name}`: {advice}")]
     UnknownField { of: &'static str, name: String, advice: String },
+    #[error("`{message}` has no field `{name}`")]
+    NoField { message: String, name: String },
     #[error("`{0}` needs `{1}`")]
     NoGeo(&'static str, &'static str),
     #[error("{0}")]

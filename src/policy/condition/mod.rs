@@ -15,6 +15,7 @@
 mod check;
 mod error;
 mod evaluate;
+mod message;
 mod node;
 mod syntax;
 mod time;
@@ -24,12 +25,18 @@ mod vocabulary;
 
 use std::marker::PhantomData;
 
+use crate::codec::view::View;
 pub use error::{ConditionError, Problem};
-use evaluate::Evaluator;
+use evaluate::{About, Evaluator};
 pub use evaluate::{Captured, EvaluationError, Subject};
+pub use message::{field_type, field_value, item_type, item_value, rule_field};
 use node::Node;
-pub use types::{CaptureError, CaptureKind, CaptureTypes, NoCaptures, RequestTypes, Type};
-use value::Value;
+use types::Names;
+pub use types::{
+    CaptureError, CaptureKind, CaptureTypes, MessageType, NoCaptures, RequestTypes, RuleField, RuleTypes,
+    Type,
+};
+pub use value::Value;
 pub use vocabulary::Variable;
 
 /// Bytes of one expression.
@@ -42,8 +49,8 @@ pub const PARTS_MAX: usize = 512;
 pub const NESTING_MAX: usize = 2;
 /// What an evaluation may cost: a step is a part, an item, or some bytes of text.
 pub const STEPS_MAX: usize = 20_000;
-/// Bytes of a compiled pattern.
-pub const PATTERN_BYTES_MAX: usize = 256 << 10;
+/// As [`STEPS_MAX`], of a rule: messages hold more than heads do.
+pub const RULE_STEPS_MAX: usize = 200_000;
 /// The largest outcome of a number's expression; what is larger counts as this.
 pub const COUNT_MAX: u64 = 1_000_000;
 
@@ -59,6 +66,25 @@ pub struct Expression<T> {
     /// Bits of the variables that are mentioned.
     variables: u32,
     outcome: PhantomData<fn() -> T>,
+}
+
+/// A value that a rule judges.
+#[derive(Debug)]
+pub struct Judged<'a> {
+    pub this: Value<'a>,
+    /// The message that the rule is an extension of.
+    pub rules: Option<View<'a>>,
+    /// Nanoseconds since 1970.
+    pub now: i128,
+}
+
+/// What a rule says of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Holds,
+    Fails,
+    /// And says why.
+    FailsFor(String),
 }
 
 /// What an expression may be asked for.
@@ -83,7 +109,7 @@ impl<T: Outcome> Expression<T> {
     /// All that is wrong with it, each with its place; of text that does not parse, the first.
     pub fn compile(text: &str, types: &RequestTypes<'_>) -> Result<Self, Vec<ConditionError>> {
         let tree = syntax::parse(text).map_err(|error| vec![error])?;
-        let (root, variables) = check::check(&tree, types, T::EXPECTED, T::admits)?;
+        let (root, variables) = check::check(&tree, Names::Request(types), T::EXPECTED, T::admits)?;
         Ok(Self { root, variables, outcome: PhantomData })
     }
 
@@ -93,7 +119,29 @@ impl<T: Outcome> Expression<T> {
     ///
     /// What the types could not tell: an absent claim, one of the wrong type, an overflow, too many steps.
     pub fn evaluate(&self, subject: &Subject<'_>) -> Result<T, EvaluationError> {
-        T::of(Outgoing(Evaluator::new(Some(subject)).value(&self.root)?))
+        let about = About::Request(subject);
+        T::of(Outgoing(Evaluator::new(Some(about), STEPS_MAX).value(&self.root)?))
+    }
+
+    /// As [`compile`](Self::compile), of what judges a message or a value in it.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`compile`](Self::compile).
+    pub fn compile_rule(text: &str, types: &RuleTypes<'_>) -> Result<Self, Vec<ConditionError>> {
+        let tree = syntax::parse(text).map_err(|error| vec![error])?;
+        let (root, variables) = check::check(&tree, Names::Rule(types), T::EXPECTED, T::admits)?;
+        Ok(Self { root, variables, outcome: PhantomData })
+    }
+
+    /// The outcome for one value.
+    ///
+    /// # Errors
+    ///
+    /// What the types could not tell: a null, an overflow, a division by zero, too many steps.
+    pub fn judge<'a>(&'a self, judged: &'a Judged<'a>) -> Result<T, EvaluationError> {
+        let about = About::Value(judged);
+        T::of(Outgoing(Evaluator::new(Some(about), RULE_STEPS_MAX).value(&self.root)?))
     }
 
     /// Whether `variable` is mentioned anywhere.
@@ -118,6 +166,24 @@ impl Outcome for bool {
     fn of(found: Outgoing<'_>) -> Result<Self, EvaluationError> {
         match found.0 {
             Value::Bool(value) => Ok(value),
+            other => Err(EvaluationError::Type { what: "the outcome", found: other.kind() }),
+        }
+    }
+}
+
+impl Outcome for Verdict {
+    const EXPECTED: &'static str = "a bool or a string";
+
+    fn admits(found: &Type) -> bool {
+        matches!(found, Type::Bool | Type::Text | Type::Dyn)
+    }
+
+    fn of(found: Outgoing<'_>) -> Result<Self, EvaluationError> {
+        match found.0 {
+            Value::Bool(true) => Ok(Self::Holds),
+            Value::Bool(false) => Ok(Self::Fails),
+            Value::Text(text) if text.is_empty() => Ok(Self::Holds),
+            Value::Text(text) => Ok(Self::FailsFor(text.to_string())),
             other => Err(EvaluationError::Type { what: "the outcome", found: other.kind() }),
         }
     }

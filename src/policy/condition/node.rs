@@ -15,6 +15,13 @@ pub(super) enum Node {
     HasVariable(Variable),
     /// A field of the request message, by its path.
     Capture(Box<str>, CaptureKind),
+    /// What is judged, or of a rule the message that holds it.
+    This,
+    Rules,
+    Now,
+    /// A field of a message, by its number.
+    Field(Box<Node>, u32),
+    HasField(Box<Node>, u32),
     /// The item that a macro is at, by how many macros stand around.
     Local(usize),
     Select(Box<Node>, Box<str>),

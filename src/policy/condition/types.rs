@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use super::syntax::Literal;
+use crate::schema::Schema;
+use crate::schema::plan::MessageId;
+
 /// A CEL type, as far as it is known before there is a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Type {
@@ -18,6 +22,14 @@ pub enum Type {
     Duration,
     List(Box<Type>),
     Map(Box<Type>, Box<Type>),
+    Message(MessageType),
+}
+
+/// A message type that has no form of its own in CEL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageType {
+    pub(super) id: MessageId,
+    pub(super) name: Box<str>,
 }
 
 impl Type {
@@ -66,6 +78,7 @@ impl fmt::Display for Type {
             Self::Duration => f.write_str("duration"),
             Self::List(item) => write!(f, "list({item})"),
             Self::Map(key, value) => write!(f, "map({key}, {value})"),
+            Self::Message(message) => f.write_str(&message.name),
         }
     }
 }
@@ -79,6 +92,32 @@ pub struct RequestTypes<'t> {
     pub has_asn: bool,
     /// The fields under `request.message`.
     pub captures: &'t dyn CaptureTypes,
+}
+
+/// What a rule of a message or field may be sure of: what it judges, and where it is written.
+#[derive(Clone, Debug)]
+pub struct RuleTypes<'t> {
+    pub schema: &'t Schema,
+    /// What is judged.
+    pub this: Type,
+    /// The message that the rule is an extension of, and the rule's own field in it.
+    pub rules: Option<(MessageId, RuleField)>,
+}
+
+/// A rule as a field of its message.
+#[derive(Clone, Debug)]
+pub struct RuleField {
+    pub(super) number: u32,
+    pub(super) of: Type,
+    /// Its value where that is a single one, for it is known when the rule is loaded.
+    pub(super) value: Option<Literal>,
+}
+
+/// Whom an expression asks.
+#[derive(Clone, Copy)]
+pub(super) enum Names<'t> {
+    Request(&'t RequestTypes<'t>),
+    Rule(&'t RuleTypes<'t>),
 }
 
 /// The fields of request messages that paths capture and queries give: the descriptors know their types.

@@ -10,9 +10,10 @@ use http::HeaderMap;
 use serde_json::Value as Json;
 
 use super::evaluate::EvaluationError;
+use crate::codec::view::View;
 
 #[derive(Clone, Debug)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
     Null,
     Bool(bool),
     Int(i64),
@@ -26,30 +27,31 @@ pub(super) enum Value<'a> {
     Duration(i64),
     List(List<'a>),
     Map(Map<'a>),
+    Message(View<'a>),
 }
 
 /// Text of the request, or made of it.
 #[derive(Clone, Debug)]
-pub(super) enum Text<'a> {
+pub enum Text<'a> {
     Borrowed(&'a str),
     Made(Rc<str>),
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Bytes<'a> {
+pub enum Bytes<'a> {
     Borrowed(&'a [u8]),
     Made(Rc<[u8]>),
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum List<'a> {
+pub enum List<'a> {
     Json(&'a [Json]),
     Names(&'a [Box<str>]),
     Made(Rc<[Value<'a>]>),
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Map<'a> {
+pub enum Map<'a> {
     /// The claims of a token; `scope` is a list.
     Claims(&'a serde_json::Map<String, Json>, &'a [Box<str>]),
     Json(&'a serde_json::Map<String, Json>),
@@ -117,6 +119,7 @@ impl<'a> Value<'a> {
             Self::Duration(_) => "duration",
             Self::List(_) => "list",
             Self::Map(_) => "map",
+            Self::Message(_) => "message",
         }
     }
 

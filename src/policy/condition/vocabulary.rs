@@ -142,12 +142,37 @@ pub(super) enum Function {
     Int,
     Uint,
     Double,
-    Text,
+    ToText,
     Bytes,
     Timestamp,
     Duration,
     Dyn,
     Part(Part),
+    Text(TextFunction),
+    Format,
+    Join,
+    Unique,
+    IsNan,
+    IsInf,
+    IsEmail,
+    IsHostname,
+    IsHostAndPort,
+    IsIp,
+    IsIpPrefix,
+    IsUri,
+    IsUriRef,
+}
+
+/// What makes a text, or a place in one, of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TextFunction {
+    CharAt,
+    IndexOf,
+    LastIndexOf,
+    Replace,
+    Reverse,
+    Substring,
+    Trim,
 }
 
 /// A part of a timestamp in UTC, or all of a duration in one unit.
@@ -196,6 +221,8 @@ pub(super) struct Signature {
     pub style: Style,
     /// For each argument, the target first, what it may be.
     pub takes: &'static [&'static [Kind]],
+    /// How many of the last ones may be left out.
+    pub optional: usize,
     pub gives: Kind,
     pub function: Function,
     /// How it is called.
@@ -210,11 +237,14 @@ const fn signature(
     function: Function,
     example: &'static str,
 ) -> Signature {
-    Signature { name, style, takes, gives, function, example }
+    Signature { name, style, takes, optional: 0, gives, function, example }
 }
 
 const TEXT: &[Kind] = &[Kind::Text];
+const INT: &[Kind] = &[Kind::Int];
 const TEXTS: &[&[Kind]] = &[TEXT, TEXT];
+const TEXT_OR_BYTES: &[Kind] = &[Kind::Text, Kind::Bytes];
+const TEXTS_OR_BYTES: &[&[Kind]] = &[TEXT_OR_BYTES, TEXT_OR_BYTES];
 const MOMENT: &[&[Kind]] = &[&[Kind::Timestamp]];
 const MOMENT_OR_SPAN: &[&[Kind]] = &[&[Kind::Timestamp, Kind::Duration]];
 
@@ -230,7 +260,7 @@ pub(super) const FUNCTIONS: &[Signature] = &[
     signature(
         "contains",
         Style::Method,
-        TEXTS,
+        TEXTS_OR_BYTES,
         Kind::Bool,
         Function::Contains,
         "claims.email.contains(\"@\")",
@@ -238,7 +268,7 @@ pub(super) const FUNCTIONS: &[Signature] = &[
     signature(
         "startsWith",
         Style::Method,
-        TEXTS,
+        TEXTS_OR_BYTES,
         Kind::Bool,
         Function::StartsWith,
         "request.path.startsWith(\"/v1/\")",
@@ -246,7 +276,7 @@ pub(super) const FUNCTIONS: &[Signature] = &[
     signature(
         "endsWith",
         Style::Method,
-        TEXTS,
+        TEXTS_OR_BYTES,
         Kind::Bool,
         Function::EndsWith,
         "claims.email.endsWith(\"@shop.example\")",
@@ -314,7 +344,7 @@ pub(super) const FUNCTIONS: &[Signature] = &[
             Kind::Duration,
         ]],
         Kind::Text,
-        Function::Text,
+        Function::ToText,
         "string(claims.level)",
     ),
     signature(
@@ -352,7 +382,105 @@ pub(super) const FUNCTIONS: &[Signature] = &[
     part("getMinutes", MOMENT_OR_SPAN, Part::Minutes, "request.time.getMinutes()"),
     part("getSeconds", MOMENT_OR_SPAN, Part::Seconds, "request.time.getSeconds()"),
     part("getMilliseconds", MOMENT_OR_SPAN, Part::Milliseconds, "request.time.getMilliseconds()"),
+    of_text("charAt", &[TEXT, INT], 0, Kind::Text, TextFunction::CharAt, "claims.sub.charAt(0)"),
+    of_text("indexOf", &[TEXT, TEXT, INT], 1, Kind::Int, TextFunction::IndexOf, "claims.sub.indexOf(\"|\")"),
+    of_text(
+        "lastIndexOf",
+        &[TEXT, TEXT, INT],
+        1,
+        Kind::Int,
+        TextFunction::LastIndexOf,
+        "claims.sub.lastIndexOf(\"|\")",
+    ),
+    of_text(
+        "replace",
+        &[TEXT, TEXT, TEXT, INT],
+        1,
+        Kind::Text,
+        TextFunction::Replace,
+        "claims.sub.replace(\"|\", \"/\")",
+    ),
+    of_text("reverse", &[TEXT], 0, Kind::Text, TextFunction::Reverse, "claims.sub.reverse()"),
+    of_text(
+        "substring",
+        &[TEXT, INT, INT],
+        1,
+        Kind::Text,
+        TextFunction::Substring,
+        "claims.sub.substring(4)",
+    ),
+    of_text("trim", &[TEXT], 0, Kind::Text, TextFunction::Trim, "claims.name.trim()"),
+    signature(
+        "format",
+        Style::Method,
+        &[TEXT, &[Kind::List]],
+        Kind::Text,
+        Function::Format,
+        "\"%s/%d\".format([claims.sub, 1])",
+    ),
+    Signature {
+        optional: 1,
+        ..signature(
+            "join",
+            Style::Method,
+            &[&[Kind::List], TEXT],
+            Kind::Text,
+            Function::Join,
+            "claims.scope.join(\" \")",
+        )
+    },
+    signature(
+        "unique",
+        Style::Method,
+        &[&[Kind::List]],
+        Kind::Bool,
+        Function::Unique,
+        "claims.groups.unique()",
+    ),
+    is("isNan", &[&[Kind::Double]], 0, Function::IsNan, "claims.score.isNan()"),
+    is("isInf", &[&[Kind::Double], INT], 1, Function::IsInf, "claims.score.isInf()"),
+    is("isEmail", &[TEXT], 0, Function::IsEmail, "claims.email.isEmail()"),
+    is("isHostname", &[TEXT], 0, Function::IsHostname, "request.host.isHostname()"),
+    is(
+        "isHostAndPort",
+        &[TEXT, &[Kind::Bool]],
+        0,
+        Function::IsHostAndPort,
+        "claims.server.isHostAndPort(true)",
+    ),
+    is("isIp", &[TEXT, INT], 1, Function::IsIp, "request.host.isIp(4)"),
+    is(
+        "isIpPrefix",
+        &[TEXT, &[Kind::Int, Kind::Bool], &[Kind::Bool]],
+        2,
+        Function::IsIpPrefix,
+        "claims.network.isIpPrefix(4, true)",
+    ),
+    is("isUri", &[TEXT], 0, Function::IsUri, "claims.iss.isUri()"),
+    is("isUriRef", &[TEXT], 0, Function::IsUriRef, "claims.picture.isUriRef()"),
 ];
+
+const fn of_text(
+    name: &'static str,
+    takes: &'static [&'static [Kind]],
+    optional: usize,
+    gives: Kind,
+    function: TextFunction,
+    example: &'static str,
+) -> Signature {
+    let signature = signature(name, Style::Method, takes, gives, Function::Text(function), example);
+    Signature { optional, ..signature }
+}
+
+const fn is(
+    name: &'static str,
+    takes: &'static [&'static [Kind]],
+    optional: usize,
+    function: Function,
+    example: &'static str,
+) -> Signature {
+    Signature { optional, ..signature(name, Style::Method, takes, Kind::Bool, function, example) }
+}
 
 const fn part(
     name: &'static str,

@@ -1,17 +1,17 @@
 //! Calls: functions by their signatures, and what has rules of its own.
 
 use ipnet::IpNet;
-use regex::RegexBuilder;
 
+use super::super::NESTING_MAX;
 use super::super::error::Problem;
 use super::super::node::{Macro, MacroKind, Node};
 use super::super::syntax::{Expr, Kind, Literal};
 use super::super::types::Type;
 use super::super::vocabulary::{FUNCTIONS, Function, SPECIAL, Signature, Style};
-use super::super::{NESTING_MAX, PATTERN_BYTES_MAX};
 use super::name::one_of;
 use super::{Checked, Checker, unknown};
 use crate::policy::nearest::nearest;
+use crate::policy::pattern;
 
 impl Checker<'_> {
     pub(super) fn call(
@@ -69,7 +69,8 @@ impl Checker<'_> {
             }
             _ => {}
         }
-        let takes = signature.takes.len() - usize::from(target.is_some());
+        let most = signature.takes.len() - usize::from(target.is_some());
+        let takes = arguments.len().clamp(most - signature.optional, most);
         if !self.has_arity(offset, signature.name, takes, arguments.len()) {
             return unknown();
         }
@@ -115,29 +116,17 @@ impl Checker<'_> {
         };
         let checked = self.check(text);
         self.expect(text.offset, "`matches`", &Type::Text, &checked.of);
-        let Kind::Literal(Literal::Text(source)) = &pattern.kind else {
+        let source = self.check(pattern);
+        let Node::Literal(Literal::Text(source)) = &source.node else {
             self.refuse(pattern.offset, Problem::NotLiteral { what: "the pattern of `matches`" });
             return unknown();
         };
-        let built = RegexBuilder::new(source)
-            .size_limit(PATTERN_BYTES_MAX)
-            .dfa_size_limit(PATTERN_BYTES_MAX)
-            .nest_limit(32)
-            .build();
-        match built {
+        match pattern::compile(source) {
             Ok(regex) => {
                 Checked { node: Node::Matches(Box::new(checked.node), Box::new(regex)), of: Type::Bool }
             }
             Err(error) => {
-                let message = match error {
-                    regex::Error::CompiledTooBig(_) => "it is too large when compiled".to_owned(),
-                    other => {
-                        let text = other.to_string();
-                        let last = text.lines().last().unwrap_or_default();
-                        last.trim_start_matches("error: ").to_owned()
-                    }
-                };
-                self.refuse(pattern.offset, Problem::Pattern(message));
+                self.refuse(pattern.offset, Problem::Pattern(error));
                 unknown()
             }
         }

@@ -7,18 +7,18 @@ mod call;
 mod name;
 mod operator;
 
-use super::NESTING_MAX;
 use super::error::{ConditionError, Problem};
 use super::evaluate::{EvaluationError, Evaluator};
 use super::node::Node;
 use super::syntax::{Expr, Kind, Literal};
-use super::types::{RequestTypes, Type};
+use super::types::{Names, Type};
 use super::value::Value;
+use super::{NESTING_MAX, STEPS_MAX};
 
 /// The node of a tree and the bits of the variables in it.
 pub(super) fn check(
     tree: &Expr,
-    types: &RequestTypes<'_>,
+    types: Names<'_>,
     expected: &'static str,
     admits: impl Fn(&Type) -> bool,
 ) -> Result<(Node, u32), Vec<ConditionError>> {
@@ -37,7 +37,7 @@ pub(super) fn check(
 }
 
 struct Checker<'c> {
-    types: &'c RequestTypes<'c>,
+    types: Names<'c>,
     /// The items of the macros around, from the outside in.
     locals: Vec<(Box<str>, Type)>,
     variables: u32,
@@ -126,6 +126,7 @@ impl Checker<'_> {
     fn index(&mut self, offset: usize, operand: &Expr, index: &Expr) -> Checked {
         if let (Kind::Name(root), Kind::Literal(Literal::Text(name))) = (&operand.kind, &index.kind)
             && &**root == "claims"
+            && matches!(self.types, Names::Request(_))
             && self.local(root).is_none()
         {
             return self.claim(index.offset, name);
@@ -185,7 +186,7 @@ impl Checker<'_> {
         if !is_constant || !self.errors.is_empty() {
             return Checked { node, of };
         }
-        let folded = Evaluator::new(None).value(&node).map(|value| literal(&value));
+        let folded = Evaluator::new(None, STEPS_MAX).value(&node).map(|value| literal(&value));
         match folded {
             Ok(Some(literal)) => Checked { node: Node::Literal(literal), of },
             Ok(None) => Checked { node, of },
@@ -252,7 +253,7 @@ fn literal_type(literal: &Literal) -> Type {
 }
 
 /// A single value that can be kept; lists are made anew for each request.
-fn literal(value: &Value<'_>) -> Option<Literal> {
+pub(super) fn literal(value: &Value<'_>) -> Option<Literal> {
     Some(match value {
         Value::Null => Literal::Null,
         Value::Bool(value) => Literal::Bool(*value),
@@ -263,6 +264,6 @@ fn literal(value: &Value<'_>) -> Option<Literal> {
         Value::Bytes(bytes) => Literal::Bytes((&**bytes).into()),
         Value::Timestamp(nanos) => Literal::Timestamp(*nanos),
         Value::Duration(nanos) => Literal::Duration(*nanos),
-        Value::List(_) | Value::Map(_) => return None,
+        Value::List(_) | Value::Map(_) | Value::Message(_) => return None,
     })
 }

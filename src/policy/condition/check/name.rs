@@ -1,9 +1,10 @@
 //! Names and what is selected of them: `claims.tenant`, `request.message.book.name`, `item.id`.
 
 use super::super::error::Problem;
+use super::super::message;
 use super::super::node::Node;
 use super::super::syntax::{Expr, Kind};
-use super::super::types::Type;
+use super::super::types::{MessageType, Names, RuleTypes, Type};
 use super::super::vocabulary::{FIELDS, ROOTS, Variable};
 use super::{Checked, Checker, unknown};
 use crate::policy::nearest::nearest;
@@ -35,6 +36,9 @@ impl Checker<'_> {
         if let Some((slot, of)) = self.local(root) {
             return (Checked { node: Node::Local(slot), of: of.clone() }, fields);
         }
+        if let Names::Rule(types) = self.types {
+            return (self.of_rule(types, root, offset), fields);
+        }
         match (root, fields) {
             ("claims", [(offset, field), rest @ ..]) => (self.claim(*offset, field), rest),
             ("claims", []) => (self.variable(offset, Variable::Claims), fields),
@@ -52,6 +56,31 @@ impl Checker<'_> {
                 let advice = advice(root, ROOTS.iter().copied());
                 self.refuse(offset, Problem::UnknownName { name: root.to_owned(), advice });
                 (unknown(), &[])
+            }
+        }
+    }
+
+    /// What a rule may name: what it judges, what it says itself, and the time.
+    fn of_rule(&mut self, types: &RuleTypes<'_>, root: &str, offset: usize) -> Checked {
+        match (root, &types.rules) {
+            ("this", _) => Checked { node: Node::This, of: types.this.clone() },
+            ("now", _) => Checked { node: Node::Now, of: Type::Timestamp },
+            ("rules", Some((id, _))) => {
+                Checked { node: Node::Rules, of: message::type_of(types.schema, *id) }
+            }
+            ("rule", Some((_, field))) => {
+                let node = match &field.value {
+                    Some(literal) => Node::Literal(literal.clone()),
+                    None => Node::Field(Box::new(Node::Rules), field.number),
+                };
+                Checked { node, of: field.of.clone() }
+            }
+            _ => {
+                let known: &[&str] =
+                    if types.rules.is_some() { &["this", "rule", "rules", "now"] } else { &["this", "now"] };
+                let advice = advice(root, known.iter().copied());
+                self.refuse(offset, Problem::UnknownName { name: root.to_owned(), advice });
+                unknown()
             }
         }
     }
@@ -79,9 +108,9 @@ impl Checker<'_> {
     }
 
     fn variable(&mut self, offset: usize, variable: Variable) -> Checked {
-        let missing = match variable {
-            Variable::Country if !self.types.has_country => Some("geo.file"),
-            Variable::Asn if !self.types.has_asn => Some("geo.asn_file"),
+        let missing = match (variable, self.types) {
+            (Variable::Country, Names::Request(types)) if !types.has_country => Some("geo.file"),
+            (Variable::Asn, Names::Request(types)) if !types.has_asn => Some("geo.asn_file"),
             _ => None,
         };
         if let Some(key) = missing {
@@ -99,7 +128,8 @@ impl Checker<'_> {
             return unknown();
         };
         let field = path.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(".");
-        match self.types.captures.capture(&field) {
+        let Names::Request(types) = self.types else { return unknown() };
+        match types.captures.capture(&field) {
             Ok(kind) => {
                 let of = kind.type_of();
                 Checked { node: Node::Capture(field.into(), kind), of }
@@ -112,8 +142,27 @@ impl Checker<'_> {
     }
 
     fn select(&mut self, offset: usize, operand: Checked, field: &str) -> Checked {
+        if let Type::Message(message) = &operand.of {
+            return match self.field_of(offset, message, field) {
+                Some((number, of)) => Checked { node: Node::Field(Box::new(operand.node), number), of },
+                None => unknown(),
+            };
+        }
         let of = self.selected(offset, &operand, field);
         Checked { node: Node::Select(Box::new(operand.node), field.into()), of }
+    }
+
+    /// The number and the type of a message's field.
+    fn field_of(&mut self, offset: usize, message: &MessageType, field: &str) -> Option<(u32, Type)> {
+        let found = match self.types {
+            Names::Rule(types) => message::field(types.schema, message.id, field),
+            Names::Request(_) => None,
+        };
+        if found.is_none() {
+            let (message, name) = (message.name.to_string(), field.to_owned());
+            self.refuse(offset, Problem::NoField { message, name });
+        }
+        found
     }
 
     /// The type of a field.
@@ -141,6 +190,20 @@ impl Checker<'_> {
             self.refuse(argument.offset, Problem::NotAField);
             return unknown();
         };
+        if matches!(self.types, Names::Rule(_)) {
+            let operand = self.check(operand);
+            if let Type::Message(message) = &operand.of {
+                return match self.field_of(argument.offset, message, field) {
+                    Some((number, _)) => {
+                        Checked { node: Node::HasField(Box::new(operand.node), number), of: Type::Bool }
+                    }
+                    None => unknown(),
+                };
+            }
+            self.selected(argument.offset, &operand, field);
+            let node = Node::Has(Box::new(operand.node), (&**field).into());
+            return Checked { node, of: Type::Bool };
+        }
         let always = |what: String| Problem::AlwaysThere(what);
         // `has(claims.a.b)` asks for `b`: that there is an `a` is taken for granted, as CEL has it.
         if let Kind::Name(root) = &operand.kind

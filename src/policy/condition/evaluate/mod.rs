@@ -6,8 +6,10 @@
 //! failing side when the other decides.
 
 mod convert;
+mod format;
 mod function;
 mod operator;
+mod text;
 
 use core::net::IpAddr;
 use std::borrow::Cow;
@@ -18,7 +20,8 @@ use super::node::{Macro, MacroKind, Node};
 use super::syntax::{Literal, Operator};
 use super::value::{List, Map, Text, Value};
 use super::vocabulary::Variable;
-use super::{NESTING_MAX, STEPS_MAX, time};
+use super::{Judged, NESTING_MAX, message, time};
+use crate::codec::view::{View, ViewError};
 use crate::policy::host;
 use crate::policy::identity::Identity;
 
@@ -78,8 +81,12 @@ pub enum EvaluationError {
     Unreadable(&'static str),
     #[error("a key is given twice")]
     DuplicateKey,
-    #[error("more than {STEPS_MAX} steps")]
+    #[error("more steps than there may be")]
     Steps,
+    #[error("{0}")]
+    Message(#[from] ViewError),
+    #[error("messages nest too deep")]
+    Depth,
 }
 
 impl EvaluationError {
@@ -91,16 +98,23 @@ impl EvaluationError {
 
 pub(super) type Evaluated<'a> = Result<Value<'a>, EvaluationError>;
 
+/// What is asked.
+#[derive(Clone, Copy)]
+pub(super) enum About<'a> {
+    Request(&'a Subject<'a>),
+    Value(&'a Judged<'a>),
+}
+
 pub(super) struct Evaluator<'a> {
     /// `None` while literals are folded.
-    subject: Option<&'a Subject<'a>>,
+    about: Option<About<'a>>,
     locals: [Option<Value<'a>>; NESTING_MAX],
     steps: usize,
 }
 
 impl<'a> Evaluator<'a> {
-    pub(super) fn new(subject: Option<&'a Subject<'a>>) -> Self {
-        Self { subject, locals: [const { None }; NESTING_MAX], steps: STEPS_MAX }
+    pub(super) fn new(about: Option<About<'a>>, steps: usize) -> Self {
+        Self { about, locals: [const { None }; NESTING_MAX], steps }
     }
 
     pub(super) fn value(&mut self, node: &'a Node) -> Evaluated<'a> {
@@ -120,14 +134,19 @@ impl<'a> Evaluator<'a> {
                     None => convert::left_out(kind).ok_or_else(|| EvaluationError::NoKey(field.to_string())),
                 }
             }
+            Node::This | Node::Rules | Node::Now | Node::Field(..) | Node::HasField(..) => self.of_rule(node),
             Node::Local(slot) => {
                 let local = self.locals.get(*slot).and_then(Option::as_ref);
                 Ok(local.expect("the checker saw the macro around it").clone())
             }
             Node::Select(operand, name) => {
-                self.map(operand)?.named(name)?.ok_or_else(|| EvaluationError::NoKey(name.to_string()))
+                let operand = self.value(operand)?;
+                self.select(operand, name)
             }
-            Node::Has(operand, name) => Ok(Value::Bool(self.map(operand)?.named(name)?.is_some())),
+            Node::Has(operand, name) => {
+                let operand = self.value(operand)?;
+                has(operand, name).map(Value::Bool)
+            }
             Node::Index(parts) => {
                 let [operand, index] = &**parts;
                 let (operand, found) = (self.value(operand)?, self.value(index)?);
@@ -158,8 +177,8 @@ impl<'a> Evaluator<'a> {
                 Ok(Value::Bool(pattern.is_match(&text)))
             }
             Node::InNetwork(operand, networks) => {
-                let address = match (&**operand, self.subject) {
-                    (Node::Variable(Variable::Address), Some(subject)) => subject.address,
+                let address = match (&**operand, self.about) {
+                    (Node::Variable(Variable::Address), Some(About::Request(subject))) => subject.address,
                     _ => {
                         let text = self.text(operand, "inNetwork")?;
                         text.parse::<IpAddr>().map_err(|_| EvaluationError::Conversion("address"))?
@@ -169,6 +188,32 @@ impl<'a> Evaluator<'a> {
                 Ok(Value::Bool(networks.iter().any(|network| network.contains(&address))))
             }
             Node::Macro(macro_node) => self.run(macro_node),
+        }
+    }
+
+    /// What only rules of messages have.
+    fn of_rule(&mut self, node: &'a Node) -> Evaluated<'a> {
+        let judged = self.judged()?;
+        match node {
+            Node::Rules => judged.rules.clone().map(Value::Message).ok_or(EvaluationError::Absent("rules")),
+            Node::Now => time::moment(judged.now).map(Value::Timestamp),
+            Node::Field(operand, number) => {
+                let view = self.message(operand)?;
+                self.field(&view, *number)
+            }
+            Node::HasField(operand, number) => {
+                let view = self.message(operand)?;
+                Ok(Value::Bool(view.plan.by_number(*number).map_or(Ok(false), |index| view.is_set(index))?))
+            }
+            _ => Ok(judged.this.clone()),
+        }
+    }
+
+    /// A field by a name that no type vouches for.
+    fn select(&mut self, operand: Value<'a>, name: &str) -> Evaluated<'a> {
+        match operand {
+            Value::Message(view) => self.field(&view, view.plan.fields[member(&view, name)?].number),
+            operand => map(operand)?.named(name)?.ok_or_else(|| EvaluationError::NoKey(name.to_owned())),
         }
     }
 
@@ -187,15 +232,38 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn map(&mut self, node: &'a Node) -> Result<Map<'a>, EvaluationError> {
+    fn message(&mut self, node: &'a Node) -> Result<View<'a>, EvaluationError> {
         match self.value(node)? {
-            Value::Map(map) => Ok(map),
+            Value::Message(view) => Ok(view),
             other => Err(EvaluationError::Type { what: "a field", found: other.kind() }),
         }
     }
 
+    /// What it holds is decoded, and paid for.
+    fn field(&mut self, view: &View<'a>, number: u32) -> Evaluated<'a> {
+        let index = view.plan.by_number(number).ok_or_else(|| EvaluationError::NoKey(number.to_string()))?;
+        self.spend(view.occurrences(index).len())?;
+        let value = message::field_value(view, index)?;
+        self.spend(match &value {
+            Value::List(list) => list.len(),
+            Value::Map(map) => map.len(),
+            _ => 0,
+        })?;
+        Ok(value)
+    }
+
     fn subject(&self) -> Result<&'a Subject<'a>, EvaluationError> {
-        self.subject.ok_or(EvaluationError::Absent("request"))
+        match self.about {
+            Some(About::Request(subject)) => Ok(subject),
+            _ => Err(EvaluationError::Absent("request")),
+        }
+    }
+
+    fn judged(&self) -> Result<&'a Judged<'a>, EvaluationError> {
+        match self.about {
+            Some(About::Value(judged)) => Ok(judged),
+            _ => Err(EvaluationError::Absent("this")),
+        }
     }
 
     fn variable(&mut self, variable: Variable) -> Evaluated<'a> {
@@ -362,6 +430,24 @@ impl<'a> Evaluator<'a> {
                 Err(EvaluationError::Steps)
             }
         }
+    }
+}
+
+fn has(operand: Value<'_>, name: &str) -> Result<bool, EvaluationError> {
+    match operand {
+        Value::Message(view) => Ok(view.is_set(member(&view, name)?)?),
+        operand => Ok(map(operand)?.named(name)?.is_some()),
+    }
+}
+
+fn member(view: &View<'_>, name: &str) -> Result<usize, EvaluationError> {
+    message::index(view.plan, name).ok_or_else(|| EvaluationError::NoKey(name.to_owned()))
+}
+
+fn map(value: Value<'_>) -> Result<Map<'_>, EvaluationError> {
+    match value {
+        Value::Map(map) => Ok(map),
+        other => Err(EvaluationError::Type { what: "a field", found: other.kind() }),
     }
 }
 

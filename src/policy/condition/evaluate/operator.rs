@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::super::time;
 use super::super::value::{Bytes, List, Map, Value};
 use super::{Evaluated, EvaluationError, Evaluator, Operator};
+use crate::codec::view::View;
 
 impl<'a> Evaluator<'a> {
     pub(super) fn binary(&mut self, operator: Operator, left: Value<'a>, right: Value<'a>) -> Evaluated<'a> {
@@ -54,6 +55,7 @@ impl<'a> Evaluator<'a> {
                 Ok(true)
             }
             (Value::Map(left), Value::Map(right)) => self.equal_maps(left, right),
+            (Value::Message(left), Value::Message(right)) => self.equal_messages(left, right),
             _ => {
                 self.spend_on_order(left)?;
                 Ok(left.order(right) == Some(Some(Ordering::Equal)))
@@ -72,6 +74,26 @@ impl<'a> Evaluator<'a> {
             let (Some(one), Some(other)) = (left.get(&key)?, right.get(&key)?) else { return Ok(false) };
             if !self.equal(&one, &other)? {
                 return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Of one type, with the same fields set to the same.
+    fn equal_messages(&mut self, left: &View<'a>, right: &View<'a>) -> Result<bool, EvaluationError> {
+        if left.plan.id != right.plan.id {
+            return Ok(false);
+        }
+        for (index, field) in left.plan.fields.iter().enumerate() {
+            let is_set = left.is_set(index)?;
+            if is_set != right.is_set(index)? {
+                return Ok(false);
+            }
+            if is_set {
+                let (one, other) = (self.field(left, field.number)?, self.field(right, field.number)?);
+                if !self.equal(&one, &other)? {
+                    return Ok(false);
+                }
             }
         }
         Ok(true)
