@@ -42,6 +42,7 @@ pub mod policy;
 pub mod route;
 pub mod schema;
 pub mod status;
+pub mod validate;
 
 /// A backend to try things with.
 pub mod demo;

@@ -102,13 +102,24 @@ impl Status {
     }
 
     /// Adds a `google.rpc.BadRequest` with one field violation.
-    pub fn with_violation(mut self, field: &str, description: &str) -> Self {
-        // BadRequest.field_violations = 1; FieldViolation { field = 1, description = 2 }.
-        let mut violation = Vec::new();
-        put_string(&mut violation, 1, field);
-        put_string(&mut violation, 2, description);
+    pub fn with_violation(self, field: &str, description: &str) -> Self {
+        self.with_violations([(field, description, "")])
+    }
+
+    /// Adds a `google.rpc.BadRequest`: of each violation the field, its description and its reason.
+    pub fn with_violations<'v>(
+        mut self,
+        violations: impl IntoIterator<Item = (&'v str, &'v str, &'v str)>,
+    ) -> Self {
+        // BadRequest.field_violations = 1; FieldViolation { field = 1, description = 2, reason = 3 }.
         let mut value = Vec::new();
-        put_bytes(&mut value, 1, &violation);
+        for (field, description, reason) in violations {
+            let mut violation = Vec::new();
+            put_string(&mut violation, 1, &clip(field));
+            put_string(&mut violation, 2, description);
+            put_string(&mut violation, 3, reason);
+            put_bytes(&mut value, 1, &violation);
+        }
         self.details.push(Detail::new("google.rpc.BadRequest", value));
         self
     }

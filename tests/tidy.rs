@@ -35,9 +35,14 @@ const ROOMS: &[Room] = &[
     Room { name: "codec", rooms: &["status", "schema"], forbidden: PURE },
     Room { name: "route", rooms: &["status", "schema", "codec"], forbidden: PURE },
     Room { name: "graphql", rooms: &["status", "schema", "codec", "route"], forbidden: PURE },
-    Room { name: "openapi", rooms: &["schema", "codec", "route"], forbidden: PURE },
     Room { name: "policy", rooms: &["status", "schema", "codec"], forbidden: PURE },
-    Room { name: "snapshot", rooms: &["schema", "codec", "route", "graphql", "policy"], forbidden: PURE },
+    Room { name: "validate", rooms: &["status", "schema", "codec", "policy"], forbidden: PURE },
+    Room { name: "openapi", rooms: &["schema", "codec", "route", "validate"], forbidden: PURE },
+    Room {
+        name: "snapshot",
+        rooms: &["schema", "codec", "route", "graphql", "policy", "validate"],
+        forbidden: PURE,
+    },
     Room { name: "call", rooms: &["status", "policy", "route", "snapshot"], forbidden: PURE },
     Room {
         name: "frontend",
@@ -54,7 +59,7 @@ const ROOMS: &[Room] = &[
     Room { name: "upstream", rooms: &["status", "codec", "policy", "telemetry", "source"], forbidden: SHELL },
     Room {
         name: "transcode",
-        rooms: &["status", "schema", "codec", "route", "policy", "snapshot", "call", "upstream"],
+        rooms: &["status", "schema", "codec", "route", "policy", "validate", "snapshot", "call", "upstream"],
         forbidden: SHELL,
     },
     Room { name: "server", rooms: &["status", "policy", "telemetry"], forbidden: &[PRINTING] },
@@ -70,6 +75,7 @@ const ROOMS: &[Room] = &[
             "graphql",
             "openapi",
             "policy",
+            "validate",
             "snapshot",
             "call",
             "frontend",

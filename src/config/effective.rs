@@ -80,6 +80,11 @@ impl<'c> Effective<'c> {
         said.or(self.surface.fields.as_ref())
     }
 
+    /// Whether requests are held to the rules of their descriptors.
+    pub fn validates(&self) -> bool {
+        self.rule.and_then(|rule| rule.validates).unwrap_or(self.surface.validates)
+    }
+
     /// The index in `config.services` of the service that is called, of several that of the first; `None` where a
     /// name dangles.
     pub fn service(&self, config: &Config) -> Option<usize> {

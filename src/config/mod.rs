@@ -64,6 +64,7 @@ pub mod subscriptions;
 pub mod surfaces;
 mod together;
 pub mod traces;
+pub mod validation;
 mod value;
 mod yaml;
 
@@ -86,6 +87,7 @@ use services::Service;
 use shown::Written;
 use stores::Store;
 use surfaces::Surface;
+use validation::Validation;
 use yaml::Node;
 
 /// Everything the gateway is told. `Config::default()` is what an empty command line means.
@@ -105,6 +107,8 @@ pub struct Config {
     pub routes: Routes,
     /// How JSON is read and written.
     pub json: JsonOptions,
+    /// What is said of requests that break rules.
+    pub validation: Validation,
     /// Which headers become metadata, and which metadata headers.
     pub headers: Headers,
     /// The files that know where addresses are.
@@ -178,6 +182,7 @@ impl Default for Config {
             zone: None,
             routes: Routes::default(),
             json: JsonOptions::default(),
+            validation: Validation::default(),
             headers: Headers::default(),
             geo: Geo::default(),
             auth: Vec::new(),
@@ -255,6 +260,7 @@ impl Config {
         section.read("zone", &mut config.zone, |node, report| read_zone(node, report).map(Some));
         section.read("routes", &mut config.routes, Routes::read);
         section.read("json", &mut config.json, json::read);
+        section.read("validation", &mut config.validation, Validation::read);
         section.read("headers", &mut config.headers, Headers::read);
         section.read("geo", &mut config.geo, Geo::read);
         section.read("auth", &mut config.auth, auth::read);

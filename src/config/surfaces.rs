@@ -57,6 +57,8 @@ pub struct Surface {
     pub compression: Compression,
     /// Whether its clients may say which trace their calls belong to. Default true.
     pub trusts_traceparent: bool,
+    /// Whether requests are held to the rules of their descriptors. Default true.
+    pub validates: bool,
     pub deprecated: Option<Deprecated>,
     /// What its document says beside what its descriptors do.
     pub openapi: Option<OpenApi>,
@@ -114,6 +116,8 @@ pub struct Rule {
     pub fallback: Option<Fallback>,
     /// Which calls are shed first.
     pub priority: Priority,
+    /// Whether requests are held to the rules of their descriptors. Default: as the surface says.
+    pub validates: Option<bool>,
     /// What holds for these methods in the place of what the surface says.
     pub deprecated: Option<Deprecated>,
     /// What the rule itself says, in the place of what its policies say.
@@ -140,6 +144,7 @@ impl Surface {
             cors: None,
             compression: Compression::default(),
             trusts_traceparent: true,
+            validates: true,
             deprecated: None,
             openapi: None,
             fields: None,
@@ -168,6 +173,7 @@ impl Surface {
         section.read("cors", &mut surface.cors, |node, report| cors::read(node, report).map(Some));
         section.read("compression", &mut surface.compression, compression::read);
         section.read("trust_traceparent", &mut surface.trusts_traceparent, value::boolean);
+        section.read("validation", &mut surface.validates, value::boolean);
         section.read("deprecated", &mut surface.deprecated, deprecated::of_surface);
         section.read("openapi", &mut surface.openapi, |node, report| OpenApi::read(node, report).map(Some));
         section.read("fields", &mut surface.fields, |node, report| Fields::read(node, report).map(Some));
@@ -195,6 +201,7 @@ impl Rule {
             retry: None,
             fallback: None,
             priority: Priority::default(),
+            validates: None,
             deprecated: None,
             clauses: Clauses::default(),
         };
@@ -216,6 +223,8 @@ impl Rule {
         section.read("retry", &mut rule.retry, |node, report| Retry::of_rule(node, report).map(Some));
         section.read("fallback", &mut rule.fallback, |node, report| Fallback::read(node, report).map(Some));
         section.read("priority", &mut rule.priority, value::choice(&Priority::ALL));
+        section
+            .read("validation", &mut rule.validates, |node, report| value::boolean(node, report).map(Some));
         section.read("deprecated", &mut rule.deprecated, deprecated::of_rule);
         rule.clauses = Clauses::read(&mut section);
         section.require("match", "name methods, such as `shop.v1.Orders.*`");

@@ -27,6 +27,7 @@ use crate::stage::cache::Caching;
 use crate::stage::limit::Limits;
 use crate::telemetry::Metrics;
 use crate::upstream::Mirrors;
+use crate::validate::Validation;
 
 /// What is learned under one configuration and goes on under the next.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ pub(super) fn build(
     warnings.extend(protection::doubtful(config, &effective, &surfaces));
     warnings.extend(fallback::doubtful(config, &effective, &surfaces));
     warnings.extend(rollout::left_out(config, &effective, &surfaces));
+    let validation = validation(config, &effective, &schema, &surfaces)?;
     let before = ground.previous.and_then(|(config, before)| Some((config, before.live.get()?)));
     let (tls, of_tls) = backend_tls::build(config, ground.background, before)?;
     warnings.extend(of_tls);
@@ -92,6 +94,7 @@ pub(super) fn build(
         surfaces,
         rules: surfaces::rules(config, &effective),
         json: config.json,
+        validation,
         binding: rules.binding,
         metadata: MetadataPolicy {
             forward: config.headers.forward.clone(),
@@ -155,6 +158,23 @@ fn live(
     Ok(live)
 }
 
+/// The rules of all requests that somebody is held to.
+fn validation(
+    config: &Config,
+    effective: &[Effective<'_>],
+    schema: &Schema,
+    surfaces: &Surfaces,
+) -> Result<Validation, Vec<Finding>> {
+    let methods = surfaces.all().iter().flat_map(|surface| &surface.methods);
+    let validated = methods.filter(|exposed| {
+        let rule = usize::try_from(exposed.shown.rule).ok().and_then(|rule| effective.get(rule));
+        rule.is_some_and(Effective::validates)
+    });
+    let inputs = validated.filter_map(|exposed| schema.message_id(exposed.method.input().full_name()));
+    Validation::compile(schema, inputs)
+        .map_err(|errors| errors.iter().map(|error| finding(config, None, error)).collect())
+}
+
 /// The places of listeners. Connections know one by the name under which they were accepted: where another listener
 /// has its address now, that is whose they are.
 fn listeners(config: &Config, previous: Option<&Config>) -> Box<[(Arc<str>, usize)]> {
@@ -190,6 +210,7 @@ fn bounds(config: &Config) -> Bounds {
     Bounds {
         body_bytes_max: config.listeners.largest(|public| public.limits.body_bytes_max),
         decompression_ratio_max: config.listeners.largest(|public| public.limits.decompression_ratio_max),
+        violations_max: config.validation.violations_max,
         calls_max: config.listeners.largest(|public| public.limits.calls_max),
     }
 }

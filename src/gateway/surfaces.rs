@@ -133,6 +133,7 @@ pub(super) fn rules(config: &Config, effective: &[Effective<'_>]) -> Box<[Rule]>
         split: rollout::split(config, effective),
         priority: effective.rule.map(|rule| rule.priority).unwrap_or_default(),
         is_cached: cache::clause(effective).is_some(),
+        is_validated: effective.validates(),
     };
     effective.iter().map(rule).collect()
 }

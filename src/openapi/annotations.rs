@@ -12,7 +12,6 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::constraints::FieldRules;
 use super::json::{Json, Object, number, texts};
 
 /// What a field says of itself.
@@ -28,8 +27,6 @@ pub(super) struct FieldNotes {
     gateway: Option<GatewaySchema>,
     #[prost(message, optional, tag = "1143")]
     gnostic: Option<GnosticSchema>,
-    #[prost(message, optional, tag = "1159")]
-    pub(super) rules: Option<FieldRules>,
 }
 
 /// `google.api.FieldBehavior`.

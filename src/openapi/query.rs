@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use super::Direction;
 use super::annotations::Behavior;
+use super::constraints;
 use super::json::{Json, Object, object};
 use super::path::{Parameter, Path, Role};
 use super::scalar;
@@ -131,8 +132,8 @@ fn parameter(
     is_root: bool,
 ) -> Object {
     let notes = schemas.notes(owner, field);
-    if let Some(rules) = &notes.rules {
-        rules.put(&mut schema);
+    if let Some(rules) = schemas.rules(owner, field) {
+        constraints::put(&rules, &mut schema);
     }
     let is_required = is_root && (field.shape == Shape::Required || notes.is(Behavior::Required));
     if is_required {

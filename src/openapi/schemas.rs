@@ -10,10 +10,12 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use prost_reflect::MessageDescriptor;
 
 use super::Direction;
 use super::annotations::{self, Behavior, FieldNotes, MessageNotes};
+use super::constraints;
 use super::json::{Json, Object, object, texts};
 use super::scalar;
 use crate::codec::options::{Defaults, Enums, JsonOptions, Names, Unknown};
@@ -21,6 +23,7 @@ use crate::codec::selection::{Choice, Selection};
 use crate::schema::Schema;
 use crate::schema::comments::Declaration;
 use crate::schema::plan::{EnumId, FieldPlan, Kind, MessageId, Shape, WellKnown};
+use crate::validate::{self, FieldRules};
 
 /// Makes schemas, and notes which components they refer to.
 #[derive(Debug)]
@@ -122,12 +125,20 @@ impl<'s> Schemas<'s> {
 
     /// What a field's options say.
     pub(super) fn notes(&self, owner: MessageId, field: &FieldPlan) -> FieldNotes {
+        annotations::read(self.options(owner, field))
+    }
+
+    /// The rules that a field's requests are held to. What cannot be read is refused where rules are kept.
+    pub(super) fn rules(&self, owner: MessageId, field: &FieldPlan) -> Option<FieldRules> {
+        validate::field_rules(&self.options(owner, field)?).ok().flatten()
+    }
+
+    fn options(&self, owner: MessageId, field: &FieldPlan) -> Option<Bytes> {
         let message = self.schema.descriptor(owner);
-        let options = match field.is_extension() {
+        match field.is_extension() {
             false => message.get_field(field.number).and_then(|field| self.schema.options(&field)),
             true => message.get_extension(field.number).and_then(|field| self.schema.options(&field)),
-        };
-        annotations::read(options)
+        }
     }
 
     /// What people wrote about a field.
@@ -176,8 +187,8 @@ impl<'s> Schemas<'s> {
             not_empty(&mut schema, field);
         }
         notes.put(&mut schema);
-        if let Some(rules) = notes.rules.as_ref().filter(|_| is_request) {
-            rules.put(&mut schema);
+        if is_request && let Some(rules) = self.rules(owner, field) {
+            constraints::put(&rules, &mut schema);
         }
         if notes.deprecated {
             schema.set("deprecated", true);
@@ -311,7 +322,7 @@ impl<'s> Schemas<'s> {
                 continue;
             }
             let name = self.name(field);
-            let must_be_there = self.must_be_there(field, &of_field, is_request);
+            let must_be_there = self.must_be_there(id, field, &of_field, is_request);
             if must_be_there && !view.is_partial {
                 required.push(name.clone());
             }
@@ -347,13 +358,19 @@ impl<'s> Schemas<'s> {
     }
 
     /// Whether a member is always there, or is asked for.
-    fn must_be_there(&self, field: &FieldPlan, notes: &FieldNotes, is_request: bool) -> bool {
+    fn must_be_there(
+        &self,
+        owner: MessageId,
+        field: &FieldPlan,
+        notes: &FieldNotes,
+        is_request: bool,
+    ) -> bool {
         if field.shape == Shape::Required {
             return true;
         }
         if is_request {
             let is_asked_for = notes.is(Behavior::Required) && !notes.is(Behavior::OutputOnly);
-            return is_asked_for || notes.rules.as_ref().is_some_and(|rules| rules.required);
+            return is_asked_for || self.rules(owner, field).is_some_and(|rules| rules.required);
         }
         // Only what has no presence is written although it is at its default.
         self.json.defaults == Defaults::Emit && !field.has_presence()

@@ -22,6 +22,7 @@ use crate::policy::rollout::Split;
 use crate::policy::strip::Strip;
 use crate::route::{Binding, BindingOptions};
 use crate::schema::Schema;
+use crate::validate::Validation;
 
 pub use compare::{LOSSES_MAX, Losses, Shown, compare};
 pub use destinations::{Destination, Destinations};
@@ -36,6 +37,8 @@ pub struct Snapshot {
     /// What holds for some methods of a surface; [`Binding::rule`] is the index.
     pub rules: Box<[Rule]>,
     pub json: JsonOptions,
+    /// What requests are held to.
+    pub validation: Validation,
     pub binding: BindingOptions,
     pub metadata: MetadataPolicy,
     /// The places of the public listeners by name; some by the name that they had before, too.
@@ -60,6 +63,8 @@ pub struct Rule {
     pub priority: Priority,
     /// Whether replies may be kept.
     pub is_cached: bool,
+    /// Whether requests are held to the rules of their descriptors.
+    pub is_validated: bool,
 }
 
 /// Bounds on one call that do not depend on its route.
@@ -69,6 +74,8 @@ pub struct Bounds {
     pub body_bytes_max: usize,
     /// How many times as large a request body may be when it is decoded.
     pub decompression_ratio_max: u64,
+    /// Broken rules that one refusal tells.
+    pub violations_max: usize,
     /// Calls in flight, in the whole process.
     pub calls_max: usize,
 }
@@ -95,7 +102,7 @@ impl Snapshot {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { body_bytes_max: 4 << 20, decompression_ratio_max: 100, calls_max: 10_000 }
+        Self { body_bytes_max: 4 << 20, decompression_ratio_max: 100, violations_max: 100, calls_max: 10_000 }
     }
 }
 

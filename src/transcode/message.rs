@@ -1,8 +1,11 @@
 //! One message, either way: bound and framed towards the backend, rendered towards the client.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
 use http::HeaderValue;
 
+use crate::call::Notes;
 use crate::codec;
 use crate::codec::options::JsonOptions;
 use crate::route::{Binding, Captures, Request, RequestBody};
@@ -10,6 +13,7 @@ use crate::schema::Schema;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 use crate::upstream::put_frame;
+use crate::validate::Asked;
 
 /// What a request message is made of, beside the body.
 #[derive(Clone, Copy)]
@@ -23,6 +27,7 @@ pub(super) struct Parts<'a> {
 pub(super) fn frame(
     snapshot: &Snapshot,
     binding: &Binding,
+    notes: &Notes,
     parts: Parts<'_>,
     body: &[u8],
 ) -> Result<Bytes, Status> {
@@ -37,19 +42,43 @@ pub(super) fn frame(
     put_frame(&mut out, |out| {
         let start = out.len();
         binding.assemble(&snapshot.schema, &snapshot.json, &snapshot.binding, request, out)?;
-        codec::check_required(&snapshot.schema, binding.input, &out[start..])
+        codec::check_required(&snapshot.schema, binding.input, &out[start..])?;
+        validate(snapshot, binding, notes, &out[start..])
     })?;
     Ok(out.into())
 }
 
 /// Puts gRPC's length prefix before a message that is in wire form already.
-pub(super) fn wire_frame(snapshot: &Snapshot, binding: &Binding, message: &[u8]) -> Result<Bytes, Status> {
+pub(super) fn wire_frame(
+    snapshot: &Snapshot,
+    binding: &Binding,
+    notes: &Notes,
+    message: &[u8],
+) -> Result<Bytes, Status> {
     let mut out = Vec::with_capacity(message.len() + BINDING_BYTES);
     put_frame(&mut out, |out| {
         out.extend_from_slice(message);
-        codec::check_required(&snapshot.schema, binding.input, message)
+        codec::check_required(&snapshot.schema, binding.input, message)?;
+        validate(snapshot, binding, notes, message)
     })?;
     Ok(out.into())
+}
+
+/// Holds a request to the rules of its descriptors.
+fn validate(snapshot: &Snapshot, binding: &Binding, notes: &Notes, wire: &[u8]) -> Result<(), Status> {
+    if !snapshot.validation.concerns(binding.input) || !snapshot.rule(binding).is_validated {
+        return Ok(());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let asked = Asked {
+        now: i128::try_from(now).unwrap_or(i128::MAX),
+        violations_max: snapshot.bounds.violations_max,
+        names: snapshot.json.names,
+    };
+    snapshot
+        .validation
+        .check(&snapshot.schema, binding.input, wire, &asked)
+        .inspect_err(|_| notes.refused_by("validation"))
 }
 
 /// Room for the prefix, captures and query; more of them only costs a reallocation.

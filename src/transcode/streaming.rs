@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::http_body::{self, HttpBody};
 use super::message;
 use super::unary::{self, Form};
-use crate::call::{Call, ClientBody, Failure, Head, Messages, Payload, Piece, Reply, ReplyBody};
+use crate::call::{Call, ClientBody, Failure, Head, Messages, Notes, Payload, Piece, Reply, ReplyBody};
 use crate::codec::records::Records;
 use crate::route::{Binding, Body, Captures};
 use crate::snapshot::Snapshot;
@@ -34,12 +34,13 @@ use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Ups
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
     let key = super::key(&upstream, &call);
     let Call { snapshot, binding, metadata, deadline, head, payload, notes, service, .. } = call;
-    let session = Arc::new(Session::new(snapshot, binding, service, Form::of(&payload)));
+    let session = Session::new(snapshot, binding, Arc::clone(&notes), service, Form::of(&payload));
+    let session = Arc::new(session);
     let (snapshot, binding) = (&session.snapshot, &session.binding);
     let messages = if binding.client_streaming {
         RequestMessages::Stream(Box::pin(RequestStream::new(session.clone(), head, payload)?))
     } else {
-        unary::request(snapshot, binding, &head, payload, deadline).await?
+        unary::request(snapshot, binding, &notes, &head, payload, deadline).await?
     };
     let timeout = unary::time_left(deadline)?;
     let terms = super::terms(snapshot, binding, service);
@@ -89,6 +90,7 @@ async fn stream_reply(session: Arc<Session>, reply: GrpcReply) -> Result<Reply, 
 struct Session {
     snapshot: Arc<Snapshot>,
     binding: Arc<Binding>,
+    notes: Arc<Notes>,
     form: Form,
     /// How long no message may pass.
     idle_max: Duration,
@@ -98,10 +100,16 @@ struct Session {
 }
 
 impl Session {
-    fn new(snapshot: Arc<Snapshot>, binding: Arc<Binding>, service: usize, form: Form) -> Self {
+    fn new(
+        snapshot: Arc<Snapshot>,
+        binding: Arc<Binding>,
+        notes: Arc<Notes>,
+        service: usize,
+        form: Form,
+    ) -> Self {
         let active_ms = AtomicU64::new(0);
         let idle_max = snapshot.rule(&binding).destinations.of(service).stream_idle;
-        Self { snapshot, binding, form, idle_max, opened: Instant::now(), active_ms }
+        Self { snapshot, binding, notes, form, idle_max, opened: Instant::now(), active_ms }
     }
 
     fn note_activity(&self) {
@@ -263,7 +271,8 @@ impl RequestStream {
             query: opening.as_ref().and_then(|_| self.head.uri.query()),
             content_type: self.head.headers.get(CONTENT_TYPE),
         };
-        message::frame(&self.session.snapshot, &self.session.binding, parts, body)
+        let Session { snapshot, binding, notes, .. } = &*self.session;
+        message::frame(snapshot, binding, notes, parts, body)
     }
 }
 

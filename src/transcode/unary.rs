@@ -8,7 +8,7 @@ use http::header::CONTENT_TYPE;
 use tokio::time::timeout_at;
 
 use super::{http_body, message};
-use crate::call::{Call, Failure, Head, Payload, Reply, ReplyBody};
+use crate::call::{Call, Failure, Head, Notes, Payload, Reply, ReplyBody};
 use crate::codec::options::JsonOptions;
 use crate::route::Binding;
 use crate::schema::Schema;
@@ -24,7 +24,7 @@ pub(super) async fn transcode(
     let key = super::key(&upstream, &call);
     let Call { snapshot, binding, metadata, deadline, head, payload, notes, service, .. } = call;
     let form = Form::of(&payload);
-    let messages = request(&snapshot, &binding, &head, payload, deadline).await?;
+    let messages = request(&snapshot, &binding, &notes, &head, payload, deadline).await?;
     let timeout = time_left(deadline)?;
     let terms = super::terms(&snapshot, &binding, service);
     let (path, trail) = (binding.grpc_path.clone(), notes.trail().cloned());
@@ -59,6 +59,7 @@ impl Form {
 pub(super) async fn request(
     snapshot: &Snapshot,
     binding: &Binding,
+    notes: &Notes,
     head: &Head,
     payload: Payload,
     deadline: Option<Instant>,
@@ -66,7 +67,7 @@ pub(super) async fn request(
     let (captures, body) = match payload {
         Payload::Http { captures, body } => (captures, body),
         Payload::Wire(message) => {
-            return Ok(RequestMessages::One(message::wire_frame(snapshot, binding, &message)?));
+            return Ok(RequestMessages::One(message::wire_frame(snapshot, binding, notes, &message)?));
         }
     };
     let body = match deadline {
@@ -78,7 +79,7 @@ pub(super) async fn request(
         query: head.uri.query(),
         content_type: head.headers.get(CONTENT_TYPE),
     };
-    Ok(RequestMessages::One(message::frame(snapshot, binding, parts, &body)?))
+    Ok(RequestMessages::One(message::frame(snapshot, binding, notes, parts, &body)?))
 }
 
 /// How long the backend may take; a call that cannot be answered in time is not made.

@@ -28,6 +28,7 @@ const READERS: &[&str] = &[
     include_str!("../mirror.rs"),
     include_str!("../routes.rs"),
     include_str!("../json.rs"),
+    include_str!("../validation.rs"),
     include_str!("../headers.rs"),
     include_str!("../observe.rs"),
     include_str!("../openapi.rs"),
