@@ -84,3 +84,5 @@ mod tls;
 mod traces;
 mod upstream;
 mod usage;
+mod validation;
+mod validation_oracle;
