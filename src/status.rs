@@ -168,6 +168,15 @@ impl Status {
         std::str::from_utf8(rest.get(..usize::from(*length))?).ok().filter(|_| *length < 0x80)
     }
 
+    /// Whether a detail has nothing to say but [`Self::reason`].
+    pub fn is_own_reason(&self, detail: &Detail) -> bool {
+        let is_own = |reason| {
+            let own = Self::gateway(Code::Unknown, "").with_reason(reason);
+            own.details.iter().any(|own| own.value == detail.value)
+        };
+        detail.type_url.ends_with("/google.rpc.ErrorInfo") && self.reason().is_some_and(is_own)
+    }
+
     /// Sets the HTTP number that REST clients see.
     pub fn with_http(mut self, number: u16) -> Self {
         self.http = Some(number);

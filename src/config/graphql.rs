@@ -31,6 +31,8 @@ pub struct Graphql {
     pub documents_bytes_max: usize,
     /// Whether browsers that come to the path get a page. Default false.
     pub explorer: bool,
+    /// Whether an operation is debited what it costs, and not one for each of its calls. Default false.
+    pub debits_cost: bool,
     pub limits: Limits,
     pub subscriptions: Subscriptions,
     /// Fields that lead to what other methods tell. Default none.
@@ -60,6 +62,7 @@ pub struct Limits {
     pub introspection_depth_max: usize,
 }
 
+const DEBITS: [(&str, bool); 2] = [("calls", false), ("cost", true)];
 const MAPS: [(&str, bool); 2] = [("entries", false), ("json", true)];
 
 impl Graphql {
@@ -73,6 +76,7 @@ impl Graphql {
         section.read("csrf", &mut graphql.csrf, value::boolean);
         section.read("documents", &mut graphql.documents_bytes_max, value::bytes(0..=value::GIB));
         section.read("explorer", &mut graphql.explorer, value::boolean);
+        section.read("debit", &mut graphql.debits_cost, value::choice(&DEBITS));
         section.read("limits", &mut graphql.limits, Limits::read);
         section.read("subscriptions", &mut graphql.subscriptions, Subscriptions::read);
         section.read("links", &mut graphql.links, value::list(Link::read));
@@ -109,6 +113,7 @@ impl Default for Graphql {
             csrf: true,
             documents_bytes_max: 4 * MIB,
             explorer: false,
+            debits_cost: false,
             limits: Limits::default(),
             subscriptions: Subscriptions::default(),
             links: Vec::new(),

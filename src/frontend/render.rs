@@ -7,6 +7,8 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use crate::codec::options::JsonOptions;
 use crate::codec::wire::{Reader, WireError, each_len};
 use crate::codec::{base64, wire_to_json};
@@ -36,7 +38,7 @@ pub(super) fn status_json(schema: &Schema, options: &JsonOptions, status: &Statu
 }
 
 /// ProtoJSON's form of `google.protobuf.Any`, wherever the type is known.
-fn put_detail(out: &mut Vec<u8>, schema: &Schema, options: &JsonOptions, detail: &Detail) {
+pub(super) fn put_detail(out: &mut Vec<u8>, schema: &Schema, options: &JsonOptions, detail: &Detail) {
     out.extend_from_slice(br#"{"@type":"#);
     put_string(out, &detail.type_url);
     let name = detail.type_url.rsplit('/').next().unwrap_or_default();
@@ -70,8 +72,15 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a string into memory");
 }
 
-/// The delay of the first `google.rpc.RetryInfo` among the details, for `Retry-After`.
-pub(super) fn retry_delay(status: &Status) -> Option<Duration> {
+/// `Retry-After`, where the status says when to come again.
+pub(super) fn retry_after(status: &Status) -> Option<HeaderValue> {
+    let delay = retry_delay(status)?;
+    // RFC 9110, section 10.2.3: whole seconds; rounding down would invite a call too early.
+    Some(HeaderValue::from(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)))
+}
+
+/// The delay of the first `google.rpc.RetryInfo` among the details.
+fn retry_delay(status: &Status) -> Option<Duration> {
     let detail = status.details.iter().find(|detail| detail.type_url.ends_with("/google.rpc.RetryInfo"))?;
     // RetryInfo { Duration retry_delay = 1 }; the parts of a message merge by being joined.
     let mut duration: Option<Vec<u8>> = None;

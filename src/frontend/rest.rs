@@ -189,11 +189,7 @@ fn failure(exchange: &mut Exchange, failure: &Failure) -> Response<ResponseBody>
     if let Some(allow) = status.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
         headers.insert(header::ALLOW, allow);
     }
-    if let Some(delay) = render::retry_delay(status) {
-        // RFC 9110, section 10.2.3: whole seconds; rounding down would invite a call too early.
-        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
+    headers.extend(render::retry_after(status).map(|seconds| (header::RETRY_AFTER, seconds)));
     response
 }
 

@@ -1,24 +1,21 @@
 //! GraphQL: what the file says of it, and the requests of a worker, whose calls are run here.
 //!
 //! ```text
-//! request ─ frontend::graphql ─▶ Parameters ─ graphql ─▶ Operation ─┬─ query: calls at once, the same ones once
-//!                                                                   └─ mutation: one after the other
-//! each call: its own notes, tally and span ─▶ stages ─▶ reply ─ graphql::projection ─▶ response
+//! request ─ frontend::graphql ─▶ Parameters ─ graphql ─▶ Operation ─▶ its calls, admitted and debited together
+//!   ─┬─ query: calls at once, the same ones once ─┬─ each: its own tally and span ─▶ stages ─▶ reply
+//!    └─ mutation: one after the other ────────────┘    ─ graphql::projection ─▶ response
 //! ```
 
 mod links;
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
-use tower::ServiceExt;
 
 use super::Worker;
 use super::events::EventStream;
@@ -26,7 +23,7 @@ use super::explorer;
 use super::meter::Tally;
 use super::subscription::Subscription;
 use super::websocket;
-use crate::call::{ClientBody, Failure, Notes, Reply, ReplyBody, ResponseBody};
+use crate::call::{Call, ClientBody, Failure, Notes, Reply, ReplyBody, ResponseBody};
 use crate::config::Config;
 use crate::config::finding::Finding;
 use crate::config::graphql as file;
@@ -41,6 +38,8 @@ use crate::graphql::projection::{Location, Projector};
 use crate::route::{Binding, Exposed, RouteTree};
 use crate::schema::Schema;
 use crate::snapshot::{Graphql, Snapshot, Subscriptions, Surface};
+use crate::stage::limit::Order;
+use crate::stage::operation::{Admission, Member, all};
 use crate::status::{Code, Status};
 
 /// So long a client may take to send its request, where it names no deadline itself.
@@ -55,8 +54,8 @@ const ENVELOPE_BYTES: usize = 16 << 10;
 /// The message of a call's reply, or what became of it instead.
 type Outcome = Result<Bytes, Status>;
 
-/// A call that is on its way.
-type Calling<'c> = Pin<Box<dyn Future<Output = Outcome> + Send + 'c>>;
+/// Calls of one level of links, on their way.
+type Level<'c> = Pin<Box<dyn Future<Output = Vec<Outcome>> + Send + 'c>>;
 
 /// GraphQL at a surface, as its section says, and what is wrong with that.
 pub(super) fn build(
@@ -98,6 +97,7 @@ pub(super) fn build(
         body_bytes_max: limits.document_bytes_max + limits.variables_bytes_max + ENVELOPE_BYTES,
         documents: Documents::new(file.documents_bytes_max),
         explorer: file.explorer,
+        debits_cost: file.debits_cost,
         subscriptions: Subscriptions {
             keep_alive: file.subscriptions.keep_alive,
             leeway: file.subscriptions.leeway,
@@ -195,20 +195,24 @@ impl Worker {
             let subscription = self.subscription(exchange, tally, graphql, &opening, operation);
             return Ok(Answer::Results(Box::new(subscription)));
         }
-        let outcomes = self.outcomes(exchange, tally, graphql, &opening, &operation).await;
+        let outcomes = self.outcomes(exchange, tally, graphql, &opening, &operation).await?;
         let made = outcomes.iter().flatten().count();
         let mut projector = Projector::new(&snapshot.schema, &snapshot.json, RESPONSE_BYTES_MAX);
         joined(&mut projector, &operation, outcomes);
-        links::follow(graphql, &mut projector, made, |method, request| {
-            Box::pin(self.call_below(exchange, tally, graphql, &opening, method, request))
+        links::follow(graphql, &mut projector, made, |wanted| {
+            Box::pin(self.level(exchange, tally, graphql, &opening, wanted))
         })
         .await;
         let (mut out, errors) = projector.finish();
-        http_graphql::end(&mut out, &errors);
+        http_graphql::end(&mut out, &errors, &snapshot.schema, &snapshot.json);
         Ok(Answer::Whole(out))
     }
 
     /// What has become of each root field that is a call.
+    ///
+    /// # Errors
+    ///
+    /// Limits refuse the operation as a whole.
     async fn outcomes(
         &self,
         exchange: &Exchange,
@@ -216,61 +220,98 @@ impl Worker {
         graphql: &Graphql,
         opening: &Opening,
         operation: &Operation,
-    ) -> Vec<Option<Outcome>> {
-        let call = |method: usize, request: &Bytes| {
-            self.call_below(exchange, tally, graphql, opening, method, request.clone())
+    ) -> Result<Vec<Option<Outcome>>, Status> {
+        let Wanted { calls, places } = Wanted::of(operation);
+        let order = match operation.kind {
+            Kind::Mutation => Order::InTurn,
+            Kind::Query | Kind::Subscription => Order::AtOnce,
         };
-        if operation.kind == Kind::Mutation {
-            let mut outcomes = Vec::with_capacity(operation.roots.len());
-            for RootField { source, .. } in &operation.roots {
-                outcomes.push(match source {
-                    RootSource::Call { method, request } => Some(call(*method, request).await),
-                    RootSource::Text(_) | RootSource::Wrong(_) => None,
-                });
+        let Admitted { calls, held } = self.admit(exchange, graphql, opening, &calls, order).await?;
+        let calls = calls.into_iter().map(|call| Box::pin(self.call_below(exchange, tally, call)));
+        let outcomes = match order {
+            Order::AtOnce => {
+                let at_once = calls.len();
+                all(calls.collect(), at_once).await
             }
-            return outcomes;
-        }
-        // Of the same method with the same arguments there is one call.
-        let mut places: HashMap<(usize, &[u8]), usize> = HashMap::new();
-        let mut calls: Vec<Calling<'_>> = Vec::new();
-        let wanted: Vec<Option<usize>> = operation
-            .roots
-            .iter()
-            .map(|RootField { source, .. }| match source {
-                RootSource::Call { method, request } => {
-                    Some(*places.entry((*method, &**request)).or_insert_with(|| {
-                        calls.push(Box::pin(call(*method, request)));
-                        calls.len() - 1
-                    }))
+            Order::InTurn => {
+                let mut outcomes = Vec::new();
+                for call in calls {
+                    outcomes.push(call.await);
                 }
-                RootSource::Text(_) | RootSource::Wrong(_) => None,
-            })
-            .collect();
-        let at_once = calls.len();
-        let replies = all(calls, at_once).await;
-        wanted.into_iter().map(|place| replies.get(place?).cloned()).collect()
+                outcomes
+            }
+        };
+        drop(held);
+        Ok(places.into_iter().map(|place| outcomes.get(place?).cloned()).collect())
     }
 
-    /// One call through the stages: its reply's message.
-    async fn call_below(
+    /// What has become of calls of which nothing was known before: they are debited together, as far as they are known
+    /// by now.
+    async fn level(
         &self,
         exchange: &Exchange,
         tally: &Tally,
         graphql: &Graphql,
         opening: &Opening,
-        method: usize,
-        request: Bytes,
-    ) -> Result<Bytes, Status> {
-        let Some(binding) = graphql.bindings.get(method) else {
-            return Err(Status::gateway(Code::Internal, "the plan is of another schema"));
+        wanted: Vec<(usize, Bytes)>,
+    ) -> Vec<Outcome> {
+        let calls = wanted.iter().map(|(method, request)| WantedCall { method: *method, request, cost: 1 });
+        let calls: Vec<_> = calls.collect();
+        match self.admit(exchange, graphql, opening, &calls, Order::AtOnce).await {
+            Ok(Admitted { calls, held }) => {
+                let calls = calls.into_iter().map(|call| Box::pin(self.call_below(exchange, tally, call)));
+                let outcomes = all(calls.collect(), links::CALLS_AT_ONCE).await;
+                drop(held);
+                outcomes
+            }
+            Err(status) => vec![Err(status); wanted.len()],
+        }
+    }
+
+    /// Has calls judged up to their limits, and debited together. Whoever opens calls later admits those then.
+    ///
+    /// # Errors
+    ///
+    /// The limits', for all of them.
+    async fn admit(
+        &self,
+        exchange: &Exchange,
+        graphql: &Graphql,
+        opening: &Opening,
+        wanted: &[WantedCall<'_>],
+        order: Order,
+    ) -> Result<Admitted, Status> {
+        let mut below = Vec::with_capacity(wanted.len());
+        let mut members = Vec::with_capacity(wanted.len());
+        for WantedCall { method, request, cost } in wanted {
+            let Some(binding) = graphql.bindings.get(*method) else {
+                return Err(Status::gateway(Code::Internal, "the plan is of another schema"));
+            };
+            let notes = Arc::<Notes>::default();
+            notes.read_bytes(request.len() as u64);
+            let call = opening.call(exchange, binding, (*request).clone(), Arc::clone(&notes));
+            members.push(Member { call, weight: if graphql.debits_cost { *cost } else { 1 } });
+            below.push((Arc::clone(binding), notes));
+        }
+        let admission = self.together.admit(members, order, &exchange.notes).await;
+        let Admission { calls, held } = admission.map_err(|failure| failure.status)?;
+        let calls = below.into_iter().zip(calls);
+        let calls = calls.map(|((binding, notes), call)| AdmittedCall { binding, notes, call });
+        Ok(Admitted { calls: calls.collect(), held })
+    }
+
+    /// One call through the stages behind its limits: its reply's message.
+    async fn call_below(&self, exchange: &Exchange, tally: &Tally, admitted: AdmittedCall) -> Outcome {
+        let AdmittedCall { binding, notes, call } = admitted;
+        let mut below = tally.below(exchange, &binding, &notes);
+        let outcome = match call {
+            Ok(mut call) => {
+                below.opened(&mut call.metadata);
+                self.together.run(call).await
+            }
+            Err(failure) => Err(failure),
         };
-        let notes = Arc::<Notes>::default();
-        notes.read_bytes(request.len() as u64);
-        let mut below = tally.below(exchange, binding, &notes);
-        let mut call = opening.call(exchange, binding, request, notes);
-        below.opened(&mut call.metadata);
-        let outcome = below.judged(self.stages.clone().oneshot(call).await);
-        let outcome = message(outcome);
+        let outcome = message(below.judged(outcome));
         below.end(&outcome);
         outcome
     }
@@ -299,6 +340,57 @@ fn planned(snapshot: &Snapshot, graphql: &Graphql, parameters: &Parameters) -> R
     Ok(planner.plan(&document, definition, &variables)?)
 }
 
+/// The calls of an operation.
+struct Wanted<'o> {
+    calls: Vec<WantedCall<'o>>,
+    /// Of each root field, which of the calls it is.
+    places: Vec<Option<usize>>,
+}
+
+/// A call that is to be opened: a method by its place in the model, its request, its part of the operation's cost.
+struct WantedCall<'o> {
+    method: usize,
+    request: &'o Bytes,
+    cost: u64,
+}
+
+/// Calls that have been debited.
+struct Admitted {
+    calls: Vec<AdmittedCall>,
+    /// Their places among the calls at once.
+    held: Vec<Box<dyn Send>>,
+}
+
+/// One of them, or why it may not go on.
+struct AdmittedCall {
+    binding: Arc<Binding>,
+    notes: Arc<Notes>,
+    call: Result<Call, Failure>,
+}
+
+impl<'o> Wanted<'o> {
+    /// Of a query's fields with the same method and the same arguments there is one call.
+    fn of(operation: &'o Operation) -> Self {
+        let mut known: HashMap<(usize, &[u8]), usize> = HashMap::new();
+        let mut calls: Vec<WantedCall<'_>> = Vec::new();
+        let place = |field: &'o RootField| {
+            let RootSource::Call { method, request } = &field.source else { return None };
+            let next = calls.len();
+            let place = match operation.kind {
+                Kind::Mutation => next,
+                Kind::Query | Kind::Subscription => *known.entry((*method, &**request)).or_insert(next),
+            };
+            match calls.get_mut(place) {
+                Some(call) => call.cost = call.cost.saturating_add(field.cost),
+                None => calls.push(WantedCall { method: *method, request, cost: field.cost }),
+            }
+            Some(place)
+        };
+        let places = operation.roots.iter().map(place).collect();
+        Self { calls, places }
+    }
+}
+
 /// The message of a reply.
 fn message(outcome: Result<Reply, Failure>) -> Result<Bytes, Status> {
     match outcome {
@@ -312,7 +404,7 @@ fn message(outcome: Result<Reply, Failure>) -> Result<Bytes, Status> {
 fn joined<'p>(projector: &mut Projector<'p>, operation: &'p Operation, outcomes: Vec<Option<Outcome>>) {
     projector.out().extend_from_slice(http_graphql::DATA);
     let mut separator = b'{';
-    for (RootField { root, source }, outcome) in operation.roots.iter().zip(outcomes) {
+    for (RootField { root, source, .. }, outcome) in operation.roots.iter().zip(outcomes) {
         projector.begin(root, separator);
         separator = b',';
         match (source, outcome) {
@@ -350,9 +442,9 @@ impl Refusal {
     }
 
     /// Its errors, as a list.
-    pub(super) fn errors(self) -> Vec<u8> {
+    pub(super) fn errors(self, Snapshot { schema, json, .. }: &Snapshot) -> Vec<u8> {
         match self {
-            Self::Status(status) => http_graphql::error_list(&status),
+            Self::Status(status) => http_graphql::error_list(schema, json, &status),
             Self::Problems(problems) => {
                 http_graphql::request_error_list(&problems.into_iter().map(told).collect::<Vec<_>>())
             }
@@ -385,28 +477,4 @@ fn told(problem: Problem) -> RequestError {
         locations: problem.locations.iter().map(location).collect(),
         message: problem.message,
     }
-}
-
-/// Runs futures at once, but no more than `at_once`, on this thread; there are few.
-async fn all<F: Future + Unpin>(futures: Vec<F>, at_once: usize) -> Vec<F::Output> {
-    let mut running: Vec<_> = futures.into_iter().map(|future| (Some(future), None)).collect();
-    poll_fn(|cx| {
-        let mut pending_count = 0;
-        for (future, output) in &mut running {
-            let Some(pending) = future else { continue };
-            if pending_count >= at_once {
-                break;
-            }
-            match Pin::new(pending).poll(cx) {
-                Poll::Ready(done) => {
-                    *output = Some(done);
-                    *future = None;
-                }
-                Poll::Pending => pending_count += 1,
-            }
-        }
-        if pending_count == 0 { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    running.into_iter().filter_map(|(_, output)| output).collect()
 }

@@ -194,6 +194,9 @@ impl Tally {
     /// The request is refused before there is a call.
     pub(super) fn refused(&mut self, status: &Status) {
         self.failed(status);
+        if let Some(stage) = self.notes.refusing_stage() {
+            self.meter.shard.refused(stage, status.reason().unwrap_or("UNKNOWN"));
+        }
     }
 
     /// The call goes to the stages, and its metadata to the backend.

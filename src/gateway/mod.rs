@@ -66,7 +66,8 @@ use crate::source::changes::Changes;
 use crate::stage::auth::Auth;
 use crate::stage::cache::Caching;
 use crate::stage::limit::Limits;
-use crate::stage::{self, Calls, Stages};
+use crate::stage::operation::Together;
+use crate::stage::{self, Allowed, Calls, Stages};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::audit::{Audit, AuditError};
 use crate::telemetry::stats::NOTED_EVERY;
@@ -362,6 +363,7 @@ struct Rooms {
 struct Worker {
     catalog: Arc<Catalog>,
     stages: Stages<Transcoder>,
+    together: Together<Allowed<Transcoder>>,
     request_ids: Arc<RequestIds>,
     sockets: Sockets,
     metrics: Arc<WorkerMetrics>,
@@ -384,9 +386,11 @@ impl Handler for Rooms {
     fn worker(&self, context: &WorkerContext) -> Worker {
         let metrics = context.metrics.clone();
         let transcoder = Transcoder::new(upstream::Worker { index: context.index, metrics: metrics.clone() });
+        let (stages, together) = stage::stack(transcoder, &self.calls, &metrics);
         Worker {
             catalog: self.catalog.clone(),
-            stages: stage::stack(transcoder, &self.calls, &metrics),
+            stages,
+            together,
             request_ids: context.request_ids.clone(),
             sockets: self.sockets.clone(),
             meter: Meter::new(&self.metrics, self.usage.as_ref(), self.teller(&metrics)),

@@ -174,7 +174,7 @@ impl Subscription {
         }
         projector.out().push(b'}');
         let (mut out, errors) = projector.finish();
-        http_graphql::end(&mut out, &errors);
+        http_graphql::end(&mut out, &errors, schema, json);
         out
     }
 
@@ -182,7 +182,10 @@ impl Subscription {
     fn fail(&mut self, status: &Status) -> Vec<u8> {
         self.end(Err(status));
         match self.operation.roots.first() {
-            Some(RootField { root, .. }) => http_graphql::failure(root, status),
+            Some(RootField { root, .. }) => {
+                let Snapshot { schema, json, .. } = &*self.snapshot;
+                http_graphql::failure(root, schema, json, status)
+            }
             None => Vec::new(),
         }
     }

@@ -37,6 +37,8 @@ pub(super) struct Told {
     request_id: HeaderValue,
     /// The caller's span.
     parent: Option<TraceContext>,
+    /// Whether that is the span of the request, which has opened several calls.
+    is_below: bool,
     /// Its own, where there are traces.
     span: Option<TraceContext>,
     listener: Arc<str>,
@@ -61,6 +63,7 @@ impl Told {
             teller: Arc::clone(teller),
             request_id: exchange.request_id.clone(),
             parent,
+            is_below: false,
             span: None,
             listener: Arc::clone(listener),
             surface: None,
@@ -98,7 +101,14 @@ impl Told {
         if self.teller.lines.is_some() || sampled.is_some() {
             notes.follow(Trail::new(started, sampled));
         }
-        Self { parent, span, binding: Some(Arc::clone(binding)), reason: None, ..self.clone() }
+        Self {
+            parent,
+            is_below: true,
+            span,
+            binding: Some(Arc::clone(binding)),
+            reason: None,
+            ..self.clone()
+        }
     }
 
     /// Tells the backend its place in the trace. What nobody samples goes on as it came.
@@ -176,9 +186,21 @@ impl Told {
             lines.push(&entry);
         }
         if let Some((tracer, span)) = sampled {
-            let (span, parent, scheme) = (*span, self.parent, self.scheme);
+            let Self { parent, is_below, scheme, .. } = *self;
+            let span = *span;
             let attempts = &*attempts;
-            tracer.tell(&Seen { entry: &entry, scheme, span, parent, trail, attempts, started, ended: now });
+            let entry = &entry;
+            tracer.tell(&Seen {
+                entry,
+                scheme,
+                span,
+                parent,
+                is_below,
+                trail,
+                attempts,
+                started,
+                ended: now,
+            });
         }
     }
 

@@ -319,7 +319,8 @@ impl Connection {
         if self.operations.len() >= max {
             let message = format!("there are {max} operations on this socket already");
             let status = Status::client(Code::ResourceExhausted, message).with_reason("TOO_MANY_OPERATIONS");
-            self.put(websocket::error(&id, &http_graphql::error_list(&status)));
+            let Snapshot { schema, json, .. } = &*self.origin.worker.catalog.current();
+            self.put(websocket::error(&id, &http_graphql::error_list(schema, json, &status)));
             return Ok(());
         }
         let head = websocket::operation_head(&self.origin.handshake, credential);

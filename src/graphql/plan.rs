@@ -39,6 +39,8 @@ pub struct Operation {
 pub struct RootField {
     pub root: Root,
     pub source: RootSource,
+    /// Of the operation's cost.
+    pub cost: u64,
 }
 
 /// Where the value of a root field comes from.
@@ -91,6 +93,7 @@ impl<'m> Planner<'m> {
         let mut masks = Vec::new();
         for field in collect(document, &[&operation.selections], variables) {
             let node = field.node;
+            let cost_before = planning.cost;
             let mut root = Root {
                 key: node.response_key().into(),
                 location: field.node.at,
@@ -109,7 +112,7 @@ impl<'m> Planner<'m> {
                     None => RootSource::Text("null".to_owned()),
                 },
             };
-            roots.push(RootField { root, source });
+            roots.push(RootField { root, source, cost: planning.cost - cost_before });
         }
         if let (Kind::Subscription, Some(at)) = (operation.kind, planning.link_at) {
             return Err(Problem::invalid("links are not followed in subscriptions".to_owned(), at));

@@ -30,6 +30,8 @@ pub struct Graphql {
     pub documents: Documents,
     /// Whether browsers that come to the path get a page.
     pub explorer: bool,
+    /// Whether limits are debited by what an operation costs, and not by its calls.
+    pub debits_cost: bool,
     pub subscriptions: Subscriptions,
 }
 

@@ -17,8 +17,7 @@ use std::time::Instant;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::Stage;
-use crate::call::{Call, Failure, Notes, Reply};
+use crate::call::{Call, Failure, Notes};
 use crate::policy::trail;
 
 /// Judges calls by their heads.
@@ -50,8 +49,8 @@ impl<J, S> Judged<J, S> {
     }
 }
 
-impl<J: Judge, S: Stage + Clone> Service<Call> for Judged<J, S> {
-    type Response = Reply;
+impl<J: Judge, S: Service<Call, Error = Failure> + Clone> Service<Call> for Judged<J, S> {
+    type Response = S::Response;
     type Error = Failure;
     type Future = Judging<S, S::Future>;
 
@@ -120,10 +119,10 @@ pin_project! {
 
 impl<S, F> Future for Judging<S, F>
 where
-    S: Service<Call, Response = Reply, Error = Failure, Future = F>,
-    F: Future<Output = Result<Reply, Failure>>,
+    S: Service<Call, Error = Failure, Future = F>,
+    F: Future<Output = Result<S::Response, Failure>>,
 {
-    type Output = Result<Reply, Failure>;
+    type Output = Result<S::Response, Failure>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {

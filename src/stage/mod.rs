@@ -14,6 +14,7 @@ pub mod fallback;
 mod in_flight;
 pub mod judge;
 pub mod limit;
+pub mod operation;
 mod protect;
 pub mod rollout;
 
@@ -33,6 +34,7 @@ use fallback::FallenBack;
 use in_flight::InFlight;
 use judge::Judged;
 use limit::{ByAddress, ByIdentity, Limiter};
+use operation::Together;
 use protect::{Breaker, Shed};
 use rollout::Rollout;
 
@@ -44,13 +46,14 @@ pub type Stages<S> =
     Judged<Doorkeeper, Judged<Deprecated, Judged<ByAddress, Judged<Authenticate, Known<S>>>>>;
 
 /// The stages of a call of which it is known whose it is.
-type Known<S> = Judged<
-    Authorize,
-    Judged<ByIdentity, Judged<Rollout, FallenBack<Cached<Judged<Shed, Judged<Breaker, InFlight<S>>>>>>>,
->;
+type Known<S> = Judged<Authorize, Judged<ByIdentity, Allowed<S>>>;
 
-/// Puts the stages around `inner`; `calls` is what all workers count together, `metrics` what one counts.
-pub fn stack<S>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> Stages<S>
+/// The stages of a call that its client may make.
+pub type Allowed<S> = Judged<Rollout, FallenBack<Cached<Judged<Shed, Judged<Breaker, InFlight<S>>>>>>;
+
+/// Puts the stages around `inner`; `calls` is what all workers count together, `metrics` what one counts. The second
+/// is for the calls that one request opens together.
+pub fn stack<S>(inner: S, calls: &Calls, metrics: &Arc<WorkerMetrics>) -> (Stages<S>, Together<Allowed<S>>)
 where
     S: Stage + Clone + Send + 'static,
     S::Future: Send,
@@ -60,11 +63,12 @@ where
     let protected = Judged::new(Shed, Judged::new(Breaker, in_flight));
     let kept = FallenBack::new(Cached::new(protected), metrics.clone());
     let routed = Judged::new(Rollout::new(metrics.clone()), kept);
+    let together = Together::new(limiter.clone(), routed.clone(), metrics);
     let by_identity = Judged::new(ByIdentity(limiter.clone()), routed);
     let authorize = Judged::new(Authorize::new(metrics.clone()), by_identity);
     let authenticate = Judged::new(Authenticate::new(metrics.clone()), authorize);
     let deprecated = Judged::new(Deprecated, Judged::new(ByAddress(limiter), authenticate));
-    Judged::new(Doorkeeper, deprecated)
+    (Judged::new(Doorkeeper, deprecated), together)
 }
 
 /// A service that answers calls.

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
+use crate::limits;
 use crate::support::backend::{Backend, messages, nothing, respond, status};
 use crate::support::{Directory, Gateway, eventually, http as client, missing, refusals, require, soon};
 use crate::traces::Collector;
@@ -285,7 +287,7 @@ async fn only_who_speaks_graphql_is_served_it() {
 }
 
 #[tokio::test]
-async fn stages_judge_each_call() {
+async fn limits_are_debited_once_an_operation() {
     let backend = library().await;
     let rest = r#"
 policies:
@@ -295,17 +297,95 @@ policies:
     let gateway = gateway(&backend, surface, rest).await;
     let document =
         r#"{ a: getBook(name: "1") { name } b: getBook(name: "2") { name } listBooks { books { title } } }"#;
-    let first = ask(&gateway, document).await.json();
-    assert_eq!(first["errors"], Value::Null, "{first}");
-    let second = ask(&gateway, document).await.json();
-    let codes: Vec<_> =
-        second["errors"].as_array().expect("errors").iter().map(|one| &one["extensions"]["code"]).collect();
-    assert_eq!(codes, ["RESOURCE_EXHAUSTED"], "one of four calls is too many: {second}");
-    assert_eq!(second["data"]["listBooks"]["books"].as_array().map(Vec::len), Some(2), "{second}");
-    assert_eq!(backend.calls(), 5);
+    let first = ask(&gateway, document).await;
+    assert_eq!(first.json()["errors"], Value::Null, "{}", first.text());
+    assert_eq!(first.header("ratelimit-policy"), Some("\"limited\";q=3;w=3600"));
+    let left = first.header("ratelimit").expect("where it stands");
+    assert!(left.starts_with("\"limited\";r=1;t="), "{left}");
+    // One is left, and two are asked for: nothing is called, not even what has no limit.
+    let second = ask(&gateway, document).await;
+    assert_eq!(second.status, 429, "{}", second.text());
+    assert!(second.header("retry-after").is_some() && second.header("ratelimit").is_some());
+    let error = &second.json()["errors"][0];
+    assert_eq!(error["extensions"]["code"], "RESOURCE_EXHAUSTED", "{error}");
+    assert_eq!(error["extensions"]["reason"], "RATE_LIMITED", "{error}");
+    assert!(error["extensions"]["details"][0]["retryDelay"].is_string(), "{error}");
+    assert_eq!((second.json()["data"].is_null(), backend.calls()), (true, 3));
+    let refused = r#"transom_refused_total{stage="limit",reason="RATE_LIMITED"}"#;
+    assert!((limits::sample(&gateway, refused).await - 1.0).abs() < 0.5);
+    // Nothing was taken by it: one passes still, and another does not.
+    let one = r#"{ a: getBook(name: "1") { name } again: getBook(name: "1") { title } }"#;
+    assert_eq!(ask(&gateway, one).await.status, 200, "the same call twice is one");
+    assert_eq!(ask(&gateway, one).await.status, 429);
+    // Four never pass at once, whenever they come.
+    let four = r#"{ a: getBook(name: "1") { name } b: getBook(name: "2") { name } c: getBook(name: "3") { name } d: getBook(name: "4") { name } }"#;
+    let never = ask(&gateway, four).await;
+    assert_eq!((never.status.as_u16(), never.header("retry-after")), (400, None), "{}", never.text());
+    assert_eq!(never.json()["errors"][0]["extensions"]["reason"], "COST_TOO_HIGH");
+    assert_eq!(ask(&gateway, "{ listBooks { books { title } } }").await.status, 200);
     // What no rule shows is no field.
     let hidden = ask(&gateway, "mutation { createBook(book: {}) { name } }").await.json();
     assert_eq!(hidden["errors"][0]["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED", "{hidden}");
+}
+
+#[tokio::test]
+async fn limits_of_who_is_calling_count_what_is_let_through() {
+    let backend = library().await;
+    let rest = r#"
+auth: { partner: { api_key: {} } }
+plans: { free: { rate: 10/h } }
+consumers: { acme: { plan: free, keys: ["sha256:dcfe8e53052cbcfd88fabf75bb28e2d1034b1eb34d7148bf68cb815c35ac9d1a"] } }
+policies:
+  edge: { rate: { by: ip, limit: 100/h, quiet: true } }
+  own: { auth: partner, rate: { by: consumer, limit: plan } }
+"#;
+    let surface = "graphql: { debit: cost }, policies: [edge, own], rules: [\
+        { match: books.v1.Library.GetBook }, \
+        { match: books.v1.Library.ListBooks, allow: 'consumer.name == \"other\"' }]";
+    let key = "transom_MO9z8Gqn_tDSSgV5Co7eOFX5EyKKbDztF7rdXvIVQ_011FVp";
+    let gateway = gateway(&backend, surface, rest).await;
+    let ask = async |key: &str, document: &str| {
+        let request = post().header("x-api-key", key);
+        client::send(gateway.address, request, json!({ "query": document }).to_string()).await
+    };
+    // Each is a call and a book; who may not list pays for no list.
+    let document =
+        r#"{ a: getBook(name: "1") { name } b: getBook(name: "2") { name } listBooks { books { title } } }"#;
+    let told = ask(key, document).await;
+    let left = told.header("ratelimit").expect("where it stands");
+    assert!(left.starts_with("\"free\";r=6;"), "{left}: {}", told.text());
+    assert_eq!(told.json()["errors"][0]["extensions"]["code"], "PERMISSION_DENIED", "{}", told.text());
+    assert_eq!(told.json()["errors"].as_array().map(Vec::len), Some(1), "{}", told.text());
+    let nested = r#"{ getBook(name: "1") { sequel { sequel { sequel { sequel { sequel { name } } } } } } }"#;
+    assert_eq!(ask(key, nested).await.status, 429);
+    let three = r#"{ getBook(name: "1") { sequel { sequel { sequel { sequel { name } } } } } }"#;
+    assert_eq!(ask(key, three).await.status, 200, "a call and five books");
+    assert_eq!(ask(key, document).await.status, 429);
+    // Strangers take nothing of hers.
+    let told = ask("nobody", document).await.json();
+    assert_eq!(told["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{told}");
+    assert_eq!(backend.calls(), 3);
+}
+
+#[tokio::test]
+async fn calls_of_an_operation_take_a_place_each() {
+    let backend = library().await;
+    let rest = "policies: { few: { rate: { by: ip, concurrency: 2 } } }";
+    let gateway = gateway(&backend, "policies: [few]", rest).await;
+    let get = |count: usize| {
+        let fields = (0..count).map(|number| format!("a{number}: getBook(name: \"{number}\") {{ name }}"));
+        format!("{{ {} }}", fields.collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(ask(&gateway, &get(2)).await.status, 200);
+    let refused = ask(&gateway, &get(3)).await;
+    assert_eq!(refused.json()["errors"][0]["extensions"]["reason"], "COST_TOO_HIGH", "{}", refused.text());
+    // One after the other they are one at a time.
+    let fields = (0..3).map(|number| format!("a{number}: createBook(book: {{ title: \"t\" }}) {{ name }}"));
+    let mutation = format!("mutation {{ {} }}", fields.collect::<Vec<_>>().join(" "));
+    assert_eq!(ask(&gateway, &mutation).await.json()["errors"], Value::Null);
+    // Every place has come back.
+    assert_eq!(ask(&gateway, &get(2)).await.status, 200);
+    assert_eq!(backend.calls(), 7);
 }
 
 #[tokio::test]
@@ -370,11 +450,15 @@ async fn each_call_is_told_of_below_its_request() {
     let gateway = gateway(&backend, "", &rest).await;
     let document = r#"{ a: getBook(name: "x") { name } b: getBook(name: "9") { name } }"#;
     answer(&gateway, document).await;
-    let spans = collector.has_calls(3).await;
-    let calls: Vec<_> = spans.iter().filter(|span| span.kind() == SpanKind::Server).collect();
-    let request = calls.iter().find(|span| span.parent_span_id.is_empty()).expect("a trace of its own");
-    let below = calls.iter().filter(|span| span.parent_span_id == request.span_id).count();
-    assert_eq!(below, 2, "{spans:#?}");
+    let is_call =
+        |span: &&Span| span.kind() == SpanKind::Internal && span.name == "call books.v1.Library.GetBook";
+    eventually("two calls", async || collector.spans().iter().filter(is_call).count() == 2).await;
+    let spans = collector.has_calls(1).await;
+    let request = spans.iter().find(|span| span.kind() == SpanKind::Server).expect("the request");
+    assert!(request.parent_span_id.is_empty(), "a trace of its own: {request:#?}");
+    let is_below = |span: &&Span| span.parent_span_id == request.span_id;
+    assert_eq!(spans.iter().filter(is_call).filter(is_below).count(), 2, "{spans:#?}");
+    assert!(spans.iter().filter(is_below).any(|span| span.name == "stage admission"), "{spans:#?}");
     assert!(spans.iter().all(|span| span.trace_id == request.trace_id), "{spans:#?}");
     let lines = || -> Vec<Value> {
         let text = std::fs::read_to_string(&file).unwrap_or_default();

@@ -23,7 +23,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 
-use super::{Exchange, decompress, edge};
+use super::{Exchange, decompress, edge, render};
 use crate::call::{Call, ClientBody, Head, Notes, Payload, ResponseBody};
 use crate::policy::{cors, deadline};
 use crate::route::Binding;
@@ -150,11 +150,13 @@ impl Opening {
 
 /// The response to a request that is refused.
 pub fn refuse(exchange: &mut Exchange, media: Media, status: &Status) -> Response<ResponseBody> {
-    let number = status.http_number();
-    let mut response = respond(exchange, media.of_refusal(), number, response::refusal(status));
+    let snapshot = &exchange.snapshot;
+    let json = response::refusal(&snapshot.schema, &snapshot.json, status);
+    let mut response = respond(exchange, media.of_refusal(), status.http_number(), json);
     if let Some(allow) = status.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
         response.headers_mut().insert(header::ALLOW, allow);
     }
+    response.headers_mut().extend(render::retry_after(status).map(|seconds| (header::RETRY_AFTER, seconds)));
     response
 }
 

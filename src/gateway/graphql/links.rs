@@ -16,10 +16,10 @@ use crate::graphql::projection::Projector;
 use crate::schema::Schema;
 use crate::snapshot::Graphql;
 
-use super::{Calling, all};
+use super::Level;
 
 /// So many calls of one operation's links are on their way at once.
-const CALLS_AT_ONCE: usize = 20;
+pub(super) const CALLS_AT_ONCE: usize = 20;
 
 /// Gives a model its links, those of the file and those of the descriptors.
 pub(super) fn resolve(
@@ -78,7 +78,7 @@ pub(super) async fn follow<'c>(
     graphql: &Graphql,
     projector: &mut Projector<'_>,
     made: usize,
-    call: impl Fn(usize, bytes::Bytes) -> Calling<'c>,
+    call: impl Fn(Vec<(usize, bytes::Bytes)>) -> Level<'c>,
 ) {
     let calls_max = graphql.calls_max;
     let mut follower = Follower::new(&graphql.model, calls_max.saturating_sub(made), calls_max);
@@ -88,8 +88,8 @@ pub(super) async fn follow<'c>(
             if wanted.is_empty() {
                 break;
             }
-            let calls = wanted.iter().map(|wanted| call(wanted.method, wanted.request.clone())).collect();
-            let outcomes = all(calls, CALLS_AT_ONCE).await;
+            let calls = wanted.iter().map(|wanted| (wanted.method, wanted.request.clone()));
+            let outcomes = call(calls.collect()).await;
             for (wanted, outcome) in wanted.into_iter().zip(outcomes) {
                 follower.take(wanted, outcome);
             }

@@ -118,7 +118,7 @@ pub(super) async fn begin(origin: Arc<Origin>, head: Parts, parameters: Paramete
         let status = Status::client(Code::NotFound, "GraphQL is not served here any more");
         let status = status.with_reason("ROUTE_NOT_FOUND");
         tally.refused(&status);
-        return (Begun::Refused(http_graphql::error_list(&status)), tally);
+        return (Begun::Refused(http_graphql::error_list(&snapshot.schema, &snapshot.json, &status)), tally);
     };
     websocket::enter_operation(&mut exchange, surface, &head);
     tally.led(&exchange);
@@ -128,7 +128,7 @@ pub(super) async fn begin(origin: Arc<Origin>, head: Parts, parameters: Paramete
             Ok(Answer::Results(results)) => Begun::Many(results),
             Err(refusal) => {
                 tally.refused(&refusal.status());
-                return (Begun::Refused(refusal.errors()), tally);
+                return (Begun::Refused(refusal.errors(&snapshot)), tally);
             }
         };
     tally.succeeded();

@@ -6,8 +6,9 @@
 //!
 //! Two judges of one kind. What the first debited is given back when the second refuses, so that all limits of
 //! a call are debited together or not at all; a call that fails authentication stays debited, which is what
-//! makes guessing slow. Limits in memory are debited as one; before they are, the shared ones are asked, and
-//! these get back what they gave when the memory has refused meanwhile.
+//! makes guessing slow. The calls that one request opens are debited as one (`round/together.rs`). Limits in memory
+//! are debited as one; before they are, the shared ones are asked, and these get back what they gave when the memory
+//! has refused meanwhile.
 
 mod bucket;
 mod cost;
@@ -20,7 +21,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::judge::{Judge, Judgement};
-use crate::call::{Call, Failure};
+use crate::call::{Call, Failure, Notes};
 use crate::snapshot::Snapshot;
 use crate::store::key::Keys;
 use crate::store::memory::MemoryStore;
@@ -29,10 +30,13 @@ use crate::telemetry::WorkerMetrics;
 
 pub use bucket::{Allowance, Allowed, Bucket, By, Mode, OnStoreError, Plan, Store};
 pub use cost::Cost;
+pub use round::Order;
 pub use slots::Slots;
 pub use subject::Cells;
 
-use refusal::Refusal;
+pub(super) use refusal::Refusal;
+pub(super) use round::Debit;
+
 use round::{Progress, Round};
 
 /// All limits of a snapshot.
@@ -85,7 +89,7 @@ pub struct Limiter {
 
 /// Which of the two judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Address,
     Identity,
 }
@@ -154,6 +158,12 @@ impl Limiter {
             Round::give_back_earlier(self, limits, &rule.by_address, call, &limited.states);
         }
         call.notes.stands_at(refusal.tightest.clone());
+        refusal.status().into()
+    }
+
+    /// The failure of calls that their limits refuse together.
+    pub(super) fn refuse_all(notes: &Notes, refusal: &Refusal) -> Failure {
+        notes.stands_at(refusal.tightest.clone());
         refusal.status().into()
     }
 

@@ -11,7 +11,7 @@ use crate::status::{Code, Status};
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(in crate::stage) struct Refusal {
     reason: Reason,
     retry_ns: Option<u64>,
     /// `None` where the limit is quiet, or none of them is to blame.

@@ -5,6 +5,8 @@
 //!   └────────────┴──────────────────┴──────────────────────┴─▶ refuse: all that was taken goes back
 //! ```
 
+mod together;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -14,12 +16,15 @@ use super::cost::{Cost, Costs};
 use super::refusal::{Reason, Refusal};
 use super::subject::{self, Words};
 use super::{Limiter, Limits};
-use crate::call::Call;
+use crate::call::{Call, Notes};
 use crate::policy::limit::{Demand, Kind, Limit, Limited, Now, Standing, Tightest};
 use crate::store::clock;
 use crate::store::key::Subject;
 use crate::store::memory::{Asked, Few, MemoryStore};
 use crate::store::redis::{Asking, Begun, Group, Paid, StoreError, Verdict};
+
+pub(in crate::stage) use together::Debit;
+pub use together::Order;
 
 /// See the module's documentation.
 pub(super) struct Round {
@@ -39,6 +44,8 @@ struct Item {
     bucket: Arc<Bucket>,
     /// What the call costs under this bucket.
     cost: u64,
+    /// Places that it takes among the calls at once.
+    places: u32,
     limits: Arc<[Allowed]>,
     words: Words,
     subject: Subject,
@@ -70,16 +77,7 @@ impl Round {
     ) -> Result<Self, Refusal> {
         let (mut items, mut costs) = (SmallVec::new(), Costs::default());
         for bucket in buckets {
-            let item = allowed(limits, bucket, call).and_then(|allowed| {
-                let Some(allowed) = allowed else { return Ok(None) };
-                let cost = costs.of(&bucket.cost, call).ok_or(Refusal::new(Reason::Cost, None))?;
-                Ok(Some(Item::new(bucket, allowed, cost, call)))
-            });
-            match (item, bucket.mode) {
-                (Ok(item), _) => items.extend(item),
-                (Err(refusal), Mode::Enforce) => return Err(refusal),
-                (Err(_), Mode::Shadow) => limiter.metrics.limits_shadowed.add(1),
-            }
+            items.extend(Item::of(limiter, limits, bucket, call, &mut costs)?);
         }
         Ok(Self { items, now: clock::now() })
     }
@@ -91,7 +89,12 @@ impl Round {
         limits: &Limits,
         call: &mut Call,
     ) -> Result<Progress, Refusal> {
-        self.enter(limiter, limits, call)?;
+        self.enter(limiter, limits, &mut call.held)?;
+        self.begin_all(limiter)
+    }
+
+    /// Does everything that needs no answer of a store, but for the places.
+    fn begin_all(&mut self, limiter: &Arc<Limiter>) -> Result<Progress, Refusal> {
         for item in self.items.iter_mut().filter(|item| item.bucket.mode == Mode::Shadow) {
             item.shadow(limiter, self.now);
         }
@@ -126,8 +129,7 @@ impl Round {
 
     /// The call goes on: the client is told where it stands, and so are the limits that follow.
     pub(super) fn pass(self, call: &mut Call, goes_on: bool) {
-        let (mut states, mut tightest) = (SmallVec::new(), None);
-        let mut least = call.notes.limit_left();
+        let mut states = SmallVec::new();
         for item in &self.items {
             call.notes.costs(item.cost);
             if goes_on {
@@ -136,21 +138,26 @@ impl Round {
                 let taken = item.states.iter().copied().chain(std::iter::repeat(0));
                 states.extend(taken.take(item.limits.len()));
             }
-            if item.bucket.quiet {
-                continue;
-            }
+        }
+        self.tell(&call.notes);
+        call.limited = goes_on.then(|| Box::new(Limited { states }));
+    }
+
+    /// Tells the client of the limit that has the least left: at once, although the next judge may know a tighter one,
+    /// because authentication in between may refuse.
+    fn tell(&self, notes: &Notes) {
+        let (mut least, mut tightest) = (notes.limit_left(), None);
+        for item in self.items.iter().filter(|item| !item.bucket.quiet) {
             for (allowed, standing) in item.limits.iter().zip(&item.standings) {
                 if least.is_none_or(|least| standing.remaining < least) {
                     (least, tightest) = (Some(standing.remaining), Some((allowed, standing)));
                 }
             }
         }
-        // At once, although the next judge may know a tighter one: authentication in between may refuse.
         if let Some((allowed, standing)) = tightest {
             let shown = allowed.shown.clone();
-            call.notes.stands_at(Some(Tightest { shown, standing: *standing }));
+            notes.stands_at(Some(Tightest { shown, standing: *standing }));
         }
-        call.limited = goes_on.then(|| Box::new(Limited { states }));
     }
 
     /// Gives back what an earlier round of the same buckets took, by what it left in [`Call::limited`].
@@ -187,17 +194,25 @@ impl Round {
     }
 
     /// A place among the calls at once, for each bucket that bounds them.
-    fn enter(&self, limiter: &Limiter, limits: &Limits, call: &mut Call) -> Result<(), Refusal> {
+    fn enter(
+        &self,
+        limiter: &Limiter,
+        limits: &Limits,
+        held: &mut Vec<Box<dyn Send>>,
+    ) -> Result<(), Refusal> {
         for item in &self.items {
             let Some(calls_max) = item.bucket.concurrency else { continue };
-            let (slot, is_within) = limits.slots.enter(item.subject, calls_max);
-            if is_within {
-                call.held.push(Box::new(slot));
-            } else if item.bucket.mode == Mode::Shadow {
-                limiter.metrics.limits_shadowed.add(1);
-                call.held.push(Box::new(slot));
-            } else {
-                return Err(Refusal::new(Reason::Concurrency, Some(1_000_000_000)));
+            let is_enforced = item.bucket.mode == Mode::Enforce;
+            if is_enforced && item.places > calls_max {
+                return Err(Refusal::new(Reason::Never, None));
+            }
+            for _ in 0..item.places {
+                let (slot, is_within) = limits.slots.enter(item.subject, calls_max);
+                if !is_within && is_enforced {
+                    return Err(Refusal::new(Reason::Concurrency, Some(1_000_000_000)));
+                }
+                limiter.metrics.limits_shadowed.add(u64::from(!is_within));
+                held.push(Box::new(slot));
             }
         }
         Ok(())
@@ -298,12 +313,35 @@ impl Round {
 }
 
 impl Item {
+    /// What a bucket counts when it counts this call; `None` where the call does not concern it.
+    fn of(
+        limiter: &Limiter,
+        limits: &Limits,
+        bucket: &Arc<Bucket>,
+        call: &Call,
+        costs: &mut Costs,
+    ) -> Result<Option<Self>, Refusal> {
+        let item = allowed(limits, bucket, call).and_then(|allowed| {
+            let Some(allowed) = allowed else { return Ok(None) };
+            let cost = costs.of(&bucket.cost, call).ok_or(Refusal::new(Reason::Cost, None))?;
+            Ok(Some(Self::new(bucket, allowed, cost, call)))
+        });
+        match item {
+            Err(_) if bucket.mode == Mode::Shadow => {
+                limiter.metrics.limits_shadowed.add(1);
+                Ok(None)
+            }
+            item => item,
+        }
+    }
+
     fn new(bucket: &Arc<Bucket>, allowed: Arc<[Allowed]>, cost: u64, call: &Call) -> Self {
         let words = subject::words(bucket, call);
         let subject = bucket.cells.of(&words);
         Self {
             bucket: bucket.clone(),
             cost,
+            places: 1,
             limits: allowed,
             words,
             subject,
@@ -478,7 +516,7 @@ fn allowed(limits: &Limits, bucket: &Bucket, call: &Call) -> Result<Option<Arc<[
 }
 
 impl Source {
-    /// For [`Call::limited`]; [`Round::give_back_by`] reads it.
+    /// For [`Call::limited`]; [`Round::give_back_earlier`] reads it.
     fn number(&self) -> u64 {
         match self {
             Self::Nowhere => 0,

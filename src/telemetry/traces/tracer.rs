@@ -43,6 +43,8 @@ pub struct Seen<'c> {
     pub span: TraceContext,
     /// The caller's.
     pub parent: Option<TraceContext>,
+    /// Whether it is one of several calls that a request has opened, whose span is the parent.
+    pub is_below: bool,
     pub trail: &'c Trail,
     pub attempts: &'c Attempts,
     pub started: Instant,
@@ -110,11 +112,12 @@ fn spans(seen: &Seen<'_>, now_unix: SystemTime, now: Instant) -> Vec<Bytes> {
 fn of_server(seen: &Seen<'_>, times: [u64; 2]) -> Bytes {
     let Seen { entry, scheme, .. } = seen;
     let parent = seen.parent.as_ref().map_or(&[][..], |parent| &parent.parent_id);
-    let name: &[&str] = match entry.template {
-        Some(template) => &[entry.verb, " ", template],
-        None => &[entry.verb],
+    let (kind, name): (_, &[&str]) = match (entry.template, entry.method) {
+        (_, Some(method)) if seen.is_below => (Kind::Internal, &["call ", method]),
+        (Some(template), _) => (Kind::Server, &[entry.verb, " ", template]),
+        (None, _) => (Kind::Server, &[entry.verb]),
     };
-    let mut span = Span::open(&seen.span, parent, Kind::Server, name, times);
+    let mut span = Span::open(&seen.span, parent, kind, name, times);
     span.text("http.request.method", entry.verb);
     span.text("url.scheme", scheme);
     span.text("url.path", entry.path);

@@ -91,7 +91,7 @@ impl Clocked {
         snapshot.live.insert(Arc::new(Caching { cache, rules: rules_of_stage, stores: HashMap::new() }));
         let script = Script::default();
         let metrics = Metrics::new();
-        let stages = stage::stack(script.clone(), &Calls::default(), &metrics.worker());
+        let (stages, _) = stage::stack(script.clone(), &Calls::default(), &metrics.worker());
         Self { snapshot: Arc::new(snapshot), rules, stages, script }
     }
 }
