@@ -7,7 +7,9 @@
 //!
 //! What a document may be is bounded before anything is called.
 
-use super::finding::Report;
+use std::path::PathBuf;
+
+use super::finding::{Position, Report};
 use super::links::Link;
 use super::section::Section;
 use super::subscriptions::Subscriptions;
@@ -33,6 +35,7 @@ pub struct Graphql {
     pub explorer: bool,
     /// Whether an operation is debited what it costs, and not one for each of its calls. Default false.
     pub debits_cost: bool,
+    pub persisted: Persisted,
     pub limits: Limits,
     pub subscriptions: Subscriptions,
     /// Fields that lead to what other methods tell. Default none.
@@ -62,6 +65,21 @@ pub struct Limits {
     pub introspection_depth_max: usize,
 }
 
+/// Documents that clients name instead of sending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persisted {
+    /// A manifest or a folder of documents that are trusted, and where the file names it.
+    pub manifest: Option<(PathBuf, Position)>,
+    /// Whether nothing else is answered. Default false.
+    pub only: bool,
+    /// Whether clients may register documents by their hash. Default false.
+    pub automatic: bool,
+    /// Texts that are kept of those. Default 1000.
+    pub automatic_count_max: usize,
+    /// In bytes. Default 4 MiB.
+    pub automatic_bytes_max: usize,
+}
+
 const DEBITS: [(&str, bool); 2] = [("calls", false), ("cost", true)];
 const MAPS: [(&str, bool); 2] = [("entries", false), ("json", true)];
 
@@ -77,10 +95,11 @@ impl Graphql {
         section.read("documents", &mut graphql.documents_bytes_max, value::bytes(0..=value::GIB));
         section.read("explorer", &mut graphql.explorer, value::boolean);
         section.read("debit", &mut graphql.debits_cost, value::choice(&DEBITS));
+        section.read("persisted", &mut graphql.persisted, Persisted::read);
         section.read("limits", &mut graphql.limits, Limits::read);
         section.read("subscriptions", &mut graphql.subscriptions, Subscriptions::read);
         section.read("links", &mut graphql.links, value::list(Link::read));
-        section.close(&["strip_enum_prefix", "batching", "persisted", "routes"]);
+        section.close(&["strip_enum_prefix", "batching", "routes"]);
         Some(graphql)
     }
 }
@@ -103,6 +122,40 @@ impl Limits {
     }
 }
 
+impl Persisted {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let mut persisted = Self::default();
+        let mut section = Section::open(node, "surfaces.NAME.graphql.persisted", report)?;
+        section.read("manifest", &mut persisted.manifest, |node, report| {
+            value::path(node, report).map(|path| Some((path, node.position)))
+        });
+        section.read("only", &mut persisted.only, value::boolean);
+        section.read("automatic", &mut persisted.automatic, value::boolean);
+        section.read("automatic_count", &mut persisted.automatic_count_max, value::integer(1..=1_000_000));
+        section.read("automatic_size", &mut persisted.automatic_bytes_max, value::bytes(256..=value::GIB));
+        section.close(&[]);
+        if persisted.only && persisted.manifest.is_none() {
+            return value::refuse(node, report, "`only` needs the `manifest` of what is answered");
+        }
+        if persisted.only && persisted.automatic {
+            return value::refuse(node, report, "with `only` clients register nothing: leave out `automatic`");
+        }
+        Some(persisted)
+    }
+}
+
+impl Default for Persisted {
+    fn default() -> Self {
+        Self {
+            manifest: None,
+            only: false,
+            automatic: false,
+            automatic_count_max: 1000,
+            automatic_bytes_max: 4 * MIB,
+        }
+    }
+}
+
 impl Default for Graphql {
     fn default() -> Self {
         Self {
@@ -114,6 +167,7 @@ impl Default for Graphql {
             documents_bytes_max: 4 * MIB,
             explorer: false,
             debits_cost: false,
+            persisted: Persisted::default(),
             limits: Limits::default(),
             subscriptions: Subscriptions::default(),
             links: Vec::new(),

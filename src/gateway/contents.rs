@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use super::documents;
 use super::snapshot::{finding, warning};
 use crate::config::Config;
 use crate::config::auth::Kind;
 use crate::config::descriptors::{self, Descriptors};
 use crate::config::finding::Finding;
 use crate::config::stores::StoreKind;
+use crate::config::surfaces::Surface;
 use crate::route::service_config::{self, SelectedRules};
 use crate::source::{self, ReflectionTls, Source, SourceError};
 
@@ -34,6 +36,8 @@ pub(super) async fn read(config: &Config, before: &Contents) -> Result<Contents,
     authorities(config)
         .filter_map(|path| std::fs::read(path).ok())
         .for_each(|bytes| update(&mut digest, &bytes));
+    let documents = config.surfaces.iter().filter_map(Surface::graphql).flat_map(documents::files);
+    documents.filter_map(|path| std::fs::read(path).ok()).for_each(|bytes| update(&mut digest, &bytes));
     let sources: Vec<_> = config.descriptors.iter().map(|named| source(config, named)).collect();
     match source::read(&sources, &before.sources).await {
         Ok(sources) if findings.is_empty() => {
@@ -68,7 +72,8 @@ pub(super) fn files(config: &Config, contents: &Contents) -> Vec<PathBuf> {
     let authorities = authorities(config).map(Path::to_owned);
     let read = contents.sources.files.iter().cloned();
     let secrets = config.secret_files.iter().cloned();
-    descriptors.chain(service_configs).chain(authorities).chain(secrets).chain(read).collect()
+    let documents = config.surfaces.iter().filter_map(Surface::graphql).flat_map(documents::files);
+    descriptors.chain(service_configs).chain(authorities).chain(secrets).chain(documents).chain(read).collect()
 }
 
 /// A problem of a source, at the place of the source.

@@ -18,9 +18,11 @@ use http::request::Parts;
 use http::{Method, Response};
 
 use super::Worker;
+use super::documents;
 use super::events::EventStream;
 use super::explorer;
 use super::meter::Tally;
+use super::snapshot::finding;
 use super::subscription::Subscription;
 use super::websocket;
 use crate::call::{Call, ClientBody, Failure, Notes, Reply, ReplyBody, ResponseBody};
@@ -33,6 +35,7 @@ use crate::graphql::coerce::Coercer;
 use crate::graphql::document::{Bounds, Document, Problem};
 use crate::graphql::documents::Documents;
 use crate::graphql::model::{Mapping, Model, Operation as Kind};
+use crate::graphql::persisted::{Persisted, Registered};
 use crate::graphql::plan::{Operation, Planner, RootField, RootSource};
 use crate::graphql::projection::{Location, Projector};
 use crate::route::{Binding, Exposed, RouteTree};
@@ -77,20 +80,24 @@ pub(super) fn build(
         let is_read = method.operation == Kind::Query;
         Arc::new(Binding::of_method(schema, &method.exposed, &file.path, is_read))
     };
+    let bounds = Bounds {
+        document_bytes_max: limits.document_bytes_max,
+        tokens_max: limits.tokens_max,
+        depth_max: limits.depth_max,
+        aliases_max: limits.aliases_max,
+        root_fields_max: limits.root_fields_max,
+        cost_max: limits.cost_max,
+        introspection: file.introspection,
+        introspection_depth_max: limits.introspection_depth_max,
+    };
+    let persisted = persisted(config, &file.persisted, &model, schema, &bounds);
+    let persisted = persisted.map_err(|wrong| findings.extend(wrong)).unwrap_or_default();
     let graphql = Graphql {
         path: file.path.as_str().into(),
         bindings: model.methods().iter().map(binding).collect(),
         model,
-        bounds: Bounds {
-            document_bytes_max: limits.document_bytes_max,
-            tokens_max: limits.tokens_max,
-            depth_max: limits.depth_max,
-            aliases_max: limits.aliases_max,
-            root_fields_max: limits.root_fields_max,
-            cost_max: limits.cost_max,
-            introspection: file.introspection,
-            introspection_depth_max: limits.introspection_depth_max,
-        },
+        bounds,
+        persisted,
         calls_max: limits.calls_max,
         read_masks: file.read_masks,
         needs_preflight: file.csrf,
@@ -105,6 +112,24 @@ pub(super) fn build(
         },
     };
     (graphql, findings)
+}
+
+/// The documents that clients may name.
+fn persisted(
+    config: &Config,
+    file: &file::Persisted,
+    model: &Model,
+    schema: &Schema,
+    bounds: &Bounds,
+) -> Result<Persisted, Vec<Finding>> {
+    let trusted = match &file.manifest {
+        Some((path, position)) => documents::read(path, model, schema, bounds).map_err(|wrong| {
+            wrong.into_iter().map(|message| finding(config, Some(*position), message)).collect::<Vec<_>>()
+        })?,
+        None => HashMap::new(),
+    };
+    let registered = Registered::new(file.automatic_count_max, file.automatic_bytes_max);
+    Ok(Persisted::new(trusted, file.only, file.automatic.then_some(registered)))
 }
 
 impl Worker {
@@ -326,8 +351,13 @@ pub(super) enum Answer {
 /// Reads the document of a request and plans its operation.
 fn planned(snapshot: &Snapshot, graphql: &Graphql, parameters: &Parameters) -> Result<Operation, Refusal> {
     let (model, schema) = (&graphql.model, &snapshot.schema);
-    let text = parameters.query.as_deref().ok_or_else(http_graphql::no_query)?;
-    let document = graphql.documents.find(text, || Document::read(text, model, schema, &graphql.bounds))?;
+    let (id, text) = (parameters.document_id()?, parameters.query.as_deref());
+    if id.is_none() && text.is_none() {
+        return Err(http_graphql::no_query().into());
+    }
+    let document = graphql.persisted.document(id, text, |text| {
+        graphql.documents.find(text, || Document::read(text, model, schema, &graphql.bounds))
+    })?;
     let definition = document.operation(parameters.operation_name.as_deref())?;
     let variables = Coercer { model, schema }.variables(definition, &parameters.variables)?;
     let planner = Planner {

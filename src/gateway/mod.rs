@@ -13,6 +13,7 @@ mod cache;
 mod certificates;
 mod clusters;
 mod contents;
+mod documents;
 mod events;
 mod explorer;
 mod expressions;

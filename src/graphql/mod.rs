@@ -18,6 +18,7 @@ pub mod follow;
 pub mod input;
 pub mod introspect;
 pub mod model;
+pub mod persisted;
 pub mod plan;
 pub mod projection;
 pub mod read_mask;

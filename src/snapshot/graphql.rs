@@ -8,6 +8,7 @@ use http::HeaderName;
 use crate::graphql::document::Bounds;
 use crate::graphql::documents::Documents;
 use crate::graphql::model::Model;
+use crate::graphql::persisted::Persisted;
 use crate::route::Binding;
 
 /// GraphQL as one surface serves it.
@@ -30,6 +31,7 @@ pub struct Graphql {
     pub documents: Documents,
     /// Whether browsers that come to the path get a page.
     pub explorer: bool,
+    pub persisted: Persisted,
     /// Whether limits are debited by what an operation costs, and not by its calls.
     pub debits_cost: bool,
     pub subscriptions: Subscriptions,

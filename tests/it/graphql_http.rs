@@ -41,7 +41,7 @@ fn book(name: &str, title: &str) -> Vec<u8> {
 }
 
 /// A library: `9` is no book, `odd` has a genre that nobody knows, and so has its sequel.
-async fn library() -> Backend {
+pub(crate) async fn library() -> Backend {
     Backend::start(async |request| {
         let path = request.uri().path().to_owned();
         let message = message(request).await;
@@ -72,7 +72,7 @@ async fn library() -> Backend {
 }
 
 /// A gateway whose clients speak both, before a backend; `graphql` and `rest` are further keys of the file.
-async fn gateway(backend: &Backend, surface: &str, rest: &str) -> Gateway {
+pub(crate) async fn gateway(backend: &Backend, surface: &str, rest: &str) -> Gateway {
     let directory = Directory::new("graphql");
     let file = directory.path().join("transom.yaml");
     let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/books.proto");
@@ -86,7 +86,7 @@ async fn gateway(backend: &Backend, surface: &str, rest: &str) -> Gateway {
     Gateway::start(&["--config", file.to_str().expect("a path in UTF-8")]).await
 }
 
-fn post() -> http::request::Builder {
+pub(crate) fn post() -> http::request::Builder {
     client::request("POST", "/graphql").header("content-type", "application/json")
 }
 

@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
 use super::media::{Media, is_json, is_preflighted};
+use crate::graphql::persisted::DocumentId;
 use crate::status::{Code, Status};
 
 /// What a client asks for.
@@ -14,6 +15,8 @@ pub struct Parameters {
     /// The document.
     pub query: Option<String>,
     pub operation_name: Option<String>,
+    /// Names a document in its place.
+    pub document: Option<String>,
     pub variables: Map<String, Json>,
     pub extensions: Map<String, Json>,
 }
@@ -65,7 +68,7 @@ impl Parameters {
         let mut parameters = Map::new();
         for pair in head.uri.query().unwrap_or_default().split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if !["query", "operationName", "variables", "extensions"].contains(&name) {
+            if !["query", "operationName", "documentId", "variables", "extensions"].contains(&name) {
                 continue;
             }
             // The form encoding of the URL standard: a plus is a space.
@@ -102,6 +105,25 @@ impl Parameters {
         }
     }
 
+    /// The name of a document that stands for it: `documentId`, or the hash of automatic persisted queries.
+    ///
+    /// # Errors
+    ///
+    /// 400: `extensions.persistedQuery` is none of version 1.
+    pub fn document_id(&self) -> Result<Option<DocumentId<'_>>, Status> {
+        if let Some(id) = &self.document {
+            return Ok(Some(DocumentId::Named(id)));
+        }
+        let Some(persisted) = self.extensions.get("persistedQuery") else { return Ok(None) };
+        let (version, hash) = (persisted.get("version"), persisted.get("sha256Hash"));
+        match (version.and_then(Json::as_u64), hash.and_then(Json::as_str)) {
+            (Some(1), Some(hash)) => Ok(Some(DocumentId::Hash(hash))),
+            _ => Err(malformed(
+                "`extensions.persistedQuery` must have `version: 1` and a `sha256Hash`".to_owned(),
+            )),
+        }
+    }
+
     /// Those of a JSON object.
     ///
     /// # Errors
@@ -112,6 +134,7 @@ impl Parameters {
         Ok(Self {
             query: text("query", take("query"))?,
             operation_name: text("operationName", take("operationName"))?,
+            document: text("documentId", take("documentId"))?,
             variables: object("variables", take("variables"))?,
             extensions: object("extensions", take("extensions"))?,
         })
@@ -193,7 +216,7 @@ mod tests {
 
     /// The parameters of both kinds of requests: query, operation, variables and extensions as JSON.
     fn shown(found: Result<Parameters, Status>) -> Result<String, String> {
-        let Parameters { query, operation_name, variables, extensions } =
+        let Parameters { query, operation_name, variables, extensions, .. } =
             found.map_err(|status| status.message.into_owned())?;
         Ok(format!("{query:?} {operation_name:?} {} {}", Json::Object(variables), Json::Object(extensions)))
     }

@@ -35,6 +35,11 @@ pub enum Code {
     RootFieldLimit,
     CostLimit,
     IntrospectionDisabled,
+    PersistedQueryOnly,
+    PersistedQueryNotFound,
+    PersistedQueryNotSupported,
+    /// The text is not the one that the hash is of.
+    PersistedQueryMismatch,
 }
 
 impl Problem {
@@ -67,6 +72,10 @@ impl Code {
             Self::RootFieldLimit => "ROOT_FIELD_LIMIT",
             Self::CostLimit => "COST_LIMIT",
             Self::IntrospectionDisabled => "INTROSPECTION_DISABLED",
+            Self::PersistedQueryOnly => "PERSISTED_QUERY_ONLY",
+            Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
+            Self::PersistedQueryNotSupported => "PERSISTED_QUERY_NOT_SUPPORTED",
+            Self::PersistedQueryMismatch => "PERSISTED_QUERY_MISMATCH",
         }
     }
 }
