@@ -27,6 +27,8 @@ pub struct Graphql {
     pub maps_as_json: bool,
     /// Whether the selection becomes the request's read mask where that has one. Default true.
     pub read_masks: bool,
+    /// Whether `GENRE_POETRY` of the enum `Genre` is `POETRY`. Default false.
+    pub strip_enum_prefix: bool,
     /// Whether a GET needs a header that no page of another origin can send unasked. Default true.
     pub csrf: bool,
     /// The texts of documents that are not read again, in bytes. Default 4 MiB.
@@ -91,6 +93,7 @@ impl Graphql {
         section.read("introspection", &mut graphql.introspection, value::boolean);
         section.read("map_as", &mut graphql.maps_as_json, value::choice(&MAPS));
         section.read("read_mask", &mut graphql.read_masks, value::boolean);
+        section.read("strip_enum_prefix", &mut graphql.strip_enum_prefix, value::boolean);
         section.read("csrf", &mut graphql.csrf, value::boolean);
         section.read("documents", &mut graphql.documents_bytes_max, value::bytes(0..=value::GIB));
         section.read("explorer", &mut graphql.explorer, value::boolean);
@@ -99,7 +102,7 @@ impl Graphql {
         section.read("limits", &mut graphql.limits, Limits::read);
         section.read("subscriptions", &mut graphql.subscriptions, Subscriptions::read);
         section.read("links", &mut graphql.links, value::list(Link::read));
-        section.close(&["strip_enum_prefix", "batching", "routes"]);
+        section.close(&["batching", "routes"]);
         Some(graphql)
     }
 }
@@ -138,7 +141,11 @@ impl Persisted {
             return value::refuse(node, report, "`only` needs the `manifest` of what is answered");
         }
         if persisted.only && persisted.automatic {
-            return value::refuse(node, report, "with `only` clients register nothing: leave out `automatic`");
+            return value::refuse(
+                node,
+                report,
+                "with `only` clients register nothing: leave out `automatic`",
+            );
         }
         Some(persisted)
     }
@@ -163,6 +170,7 @@ impl Default for Graphql {
             introspection: true,
             maps_as_json: false,
             read_masks: true,
+            strip_enum_prefix: false,
             csrf: true,
             documents_bytes_max: 4 * MIB,
             explorer: false,

@@ -73,7 +73,13 @@ pub(super) fn files(config: &Config, contents: &Contents) -> Vec<PathBuf> {
     let read = contents.sources.files.iter().cloned();
     let secrets = config.secret_files.iter().cloned();
     let documents = config.surfaces.iter().filter_map(Surface::graphql).flat_map(documents::files);
-    descriptors.chain(service_configs).chain(authorities).chain(secrets).chain(documents).chain(read).collect()
+    descriptors
+        .chain(service_configs)
+        .chain(authorities)
+        .chain(secrets)
+        .chain(documents)
+        .chain(read)
+        .collect()
 }
 
 /// A problem of a source, at the place of the source.

@@ -75,10 +75,12 @@ pub(super) fn read(
                 let name = name.strip_prefix("sha256:").map_or(name.as_str(), |digits| digits);
                 trusted.insert(name.into(), document);
             }
-            Err(problems) => wrong.extend(problems.into_iter().map(|problem| match problem.locations.first() {
-                Some(at) => format!("`{place}`:{}:{}: {problem}", at.line, at.column),
-                None => format!("`{place}`: {problem}"),
-            })),
+            Err(problems) => {
+                wrong.extend(problems.into_iter().map(|problem| match problem.locations.first() {
+                    Some(at) => format!("`{place}`:{}:{}: {problem}", at.line, at.column),
+                    None => format!("`{place}`: {problem}"),
+                }))
+            }
         }
     }
     if wrong.is_empty() { Ok(trusted) } else { Err(wrong) }

@@ -73,9 +73,9 @@ pub(super) fn build(
         schema,
         methods,
         routes,
-        Mapping { maps_as_json: file.maps_as_json, ..Mapping::default() },
+        Mapping { maps_as_json: file.maps_as_json, strip_enum_prefix: file.strip_enum_prefix },
     );
-    let findings = links::resolve(config, &file.links, &mut model, schema);
+    let mut findings = links::resolve(config, &file.links, &mut model, schema);
     let binding = |method: &crate::graphql::model::Method| {
         let is_read = method.operation == Kind::Query;
         Arc::new(Binding::of_method(schema, &method.exposed, &file.path, is_read))
@@ -222,7 +222,8 @@ impl Worker {
         }
         let outcomes = self.outcomes(exchange, tally, graphql, &opening, &operation).await?;
         let made = outcomes.iter().flatten().count();
-        let mut projector = Projector::new(&snapshot.schema, &snapshot.json, RESPONSE_BYTES_MAX);
+        let projector = Projector::new(&snapshot.schema, &snapshot.json, RESPONSE_BYTES_MAX);
+        let mut projector = projector.renaming(&operation.renamed);
         joined(&mut projector, &operation, outcomes);
         links::follow(graphql, &mut projector, made, |wanted| {
             Box::pin(self.level(exchange, tally, graphql, &opening, wanted))

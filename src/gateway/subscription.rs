@@ -166,7 +166,8 @@ impl Subscription {
             tally.passed(message.len());
         }
         let Snapshot { schema, json, .. } = &*self.snapshot;
-        let mut projector = Projector::new(schema, json, RESPONSE_BYTES_MAX);
+        let projector = Projector::new(schema, json, RESPONSE_BYTES_MAX);
+        let mut projector = projector.renaming(&self.operation.renamed);
         projector.out().extend_from_slice(http_graphql::DATA);
         for RootField { root, .. } in &self.operation.roots {
             projector.begin(root, b'{');

@@ -37,7 +37,7 @@ use crate::frontend::Exchange;
 use crate::frontend::graphql::websocket::{self, ClientMessage, Close};
 use crate::frontend::graphql::{self as http_graphql, Media, Parameters};
 use crate::server::{Takeover, Tunnel};
-use crate::snapshot::{Graphql, Surface, WebSockets};
+use crate::snapshot::{Graphql, Snapshot, Surface, WebSockets};
 use crate::status::{Code, Status};
 use crate::telemetry::WorkerMetrics;
 

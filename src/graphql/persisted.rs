@@ -210,7 +210,10 @@ mod tests {
             ask(&persisted, Some(DocumentId::Hash(&hash("{a}"))), Some("{b}")),
             Err(Code::PersistedQueryMismatch)
         );
-        assert_eq!((send("{a}").is_ok(), find("{a}"), send("{b}").is_ok(), find("{a}")), (true, true, true, true));
+        assert_eq!(
+            (send("{a}").is_ok(), find("{a}"), send("{b}").is_ok(), find("{a}")),
+            (true, true, true, true)
+        );
         // A third, by count.
         assert!(send("{c}").is_ok());
         assert_eq!((find("{a}"), find("{b}"), find("{c}")), (false, true, true));

@@ -17,13 +17,13 @@ use super::document::{Code, Document, Location, Problem};
 use super::input;
 use super::introspect::{self, Introspection};
 use super::model::{Link, Method, Model, Operation as Kind, Source, TypeId, TypeKind};
-use super::projection::{Entry, Form, Linked, Projection, Root};
+use super::projection::{Entry, Form, Linked, Projection, Renamed, Root};
 use super::read_mask::{self, ReadMask};
 use super::value::Value;
 use crate::codec::options::JsonOptions;
 use crate::codec::selection::{Choice, Selection};
 use crate::schema::Schema;
-use crate::schema::plan::{self, MessageId, WellKnown};
+use crate::schema::plan::{self, EnumId, MessageId, WellKnown};
 use crate::status::Status;
 
 /// An operation that is ready to be executed.
@@ -32,6 +32,8 @@ pub struct Operation {
     pub kind: Kind,
     /// In response order.
     pub roots: Vec<RootField>,
+    /// Values of the enums in its replies that have other names than their declared ones.
+    pub renamed: Renamed,
 }
 
 /// A field of the operation itself.
@@ -87,8 +89,15 @@ impl<'m> Planner<'m> {
     ) -> Result<Operation, Problem> {
         let coercer = Coercer { model: self.model, schema: self.schema };
         let mut introspection = Introspection::new(coercer, document, variables, introspect::BYTES_MAX);
-        let mut planning =
-            Planning { planner: self, document, variables, list_length: LIST_LENGTH, cost: 0, link_at: None };
+        let mut planning = Planning {
+            planner: self,
+            document,
+            variables,
+            list_length: LIST_LENGTH,
+            cost: 0,
+            link_at: None,
+            renamed: Renamed::new(),
+        };
         let mut roots = Vec::new();
         let mut masks = Vec::new();
         for field in collect(document, &[&operation.selections], variables) {
@@ -123,7 +132,7 @@ impl<'m> Planner<'m> {
             return Err(Problem::nowhere(Code::CostLimit, message));
         }
         push_down(&mut roots, masks, operation.kind);
-        Ok(Operation { kind: operation.kind, roots })
+        Ok(Operation { kind: operation.kind, roots, renamed: planning.renamed })
     }
 }
 
@@ -184,6 +193,7 @@ struct Planning<'m> {
     cost: u64,
     /// Where the first link is selected.
     link_at: Option<Location>,
+    renamed: Renamed,
 }
 
 impl<'m> Planning<'m> {
@@ -284,6 +294,10 @@ impl<'m> Planning<'m> {
                     self.cost = self.cost.saturating_add(count);
                     Some(self.projection(found.type_ref.named, inner, &field.sets, shown, count))
                 }
+                TypeKind::Enum(id) => {
+                    self.rename(found.type_ref.named, id);
+                    None
+                }
                 _ => None,
             };
             // Of a value without a selection no part can be told.
@@ -294,6 +308,21 @@ impl<'m> Planning<'m> {
             entries.extend(entry.map(|entry| if is_shown { entry } else { entry.hidden() }));
         }
         Projection::new(plan, entries)
+    }
+
+    /// Notes the names of an enum that are not the declared ones.
+    fn rename(&mut self, named: TypeId, id: EnumId) {
+        let Planner { model, schema, .. } = self.planner;
+        let values = model.values(schema, named);
+        if self.renamed.contains_key(&id) || values.iter().all(|value| value.name == value.declared) {
+            return;
+        }
+        let mut names = HashMap::new();
+        for value in values {
+            // Of two names of one number, replies have the first.
+            names.entry(value.number).or_insert_with(|| quoted(&value.name).into_bytes().into());
+        }
+        self.renamed.insert(id, names);
     }
 
     /// What is selected of what a link leads to, from each of `count` messages; `None` where the surface hides the

@@ -52,7 +52,11 @@ async fn only_trusted_documents_are_answered() {
         let good = (200, r#"{"getBook":{"title":"Dune"}}"#.to_owned());
         let hash = json!({ "persistedQuery": { "version": 1, "sha256Hash": sha256(BOOK) } });
         for id in [&name, &format!("sha256:{}", sha256(BOOK))] {
-            assert_eq!(send(&gateway, json!({ "documentId": id, "variables": variables })).await, good, "{id}");
+            assert_eq!(
+                send(&gateway, json!({ "documentId": id, "variables": variables })).await,
+                good,
+                "{id}"
+            );
         }
         assert_eq!(send(&gateway, json!({ "extensions": hash, "variables": variables })).await, good);
         let get = format!("/graphql?documentId={name}&variables=%7B%22name%22:%22x%22%7D");

@@ -438,6 +438,29 @@ async fn what_a_surface_hides_is_as_if_it_were_absent() {
 }
 
 #[tokio::test]
+async fn values_of_enums_may_lose_their_prefix() {
+    let backend = Backend::echo().await;
+    for (key, red, green, none) in
+        [("false", "COLOR_RED", "COLOR_GREEN", "COLOR_UNSPECIFIED"), ("true", "RED", "GREEN", "UNSPECIFIED")]
+    {
+        let surfaces =
+            format!("surfaces: {{ a: {{ protocols: [graphql], graphql: {{ strip_enum_prefix: {key} }} }} }}");
+        let gateway = Gateway::configured(&backend, "", "", &surfaces).await;
+        let document = format!(
+            r#"{{ get(name: "items/7", color: {red}, colors: [{green}, {none}], colorsById: {{ key: 1, value: {red} }}) {{ color colors colorsById {{ value }} }} none: get(name: "items/8") {{ color }} }}"#
+        );
+        let expected = format!(
+            r#"{{"data":{{"get":{{"color":"{red}","colors":["{green}","{none}"],"colorsById":[{{"value":"{red}"}}]}},"none":{{"color":"{none}"}}}}}}"#
+        );
+        assert_eq!(answer(&gateway, &document).await, expected);
+        let other = if key == "true" { "COLOR_RED" } else { "RED" };
+        let document = format!(r#"{{ get(name: "items/7", color: {other}) {{ color }} }}"#);
+        let told = ask(&gateway, &document).await.json();
+        assert_eq!(told["errors"][0]["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED", "{told}");
+    }
+}
+
+#[tokio::test]
 async fn each_call_is_told_of_below_its_request() {
     let backend = library().await;
     let (collector, address) = Collector::start().await;

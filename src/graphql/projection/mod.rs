@@ -17,9 +17,11 @@ mod scan;
 pub(super) mod tests;
 mod write;
 
+use std::collections::HashMap;
+
 use crate::schema::Schema;
 use crate::schema::key::Key;
-use crate::schema::plan::{Kind, MessageId, MessagePlan, Shape, WellKnown};
+use crate::schema::plan::{EnumId, Kind, MessageId, MessagePlan, Shape, WellKnown};
 
 pub use error::{ERRORS_MAX, Errors, FieldError, KEYS_MAX, Location, Step};
 pub use hole::{Found, Hole, Key as LinkKey, Linked, key_of};
@@ -77,6 +79,9 @@ enum Count {
     /// A map as a JSON object.
     Object(MessageId),
 }
+
+/// Names of enums' values that are not the declared ones, quoted.
+pub type Renamed = HashMap<EnumId, HashMap<i32, Box<[u8]>>>;
 
 /// How one value is written.
 #[derive(Debug)]

@@ -3,11 +3,20 @@
 //! Integers of 64 bits are strings, as the scalars `Int64` and `UInt64` say: JavaScript's numbers would not hold
 //! them. GraphQL's `Float` has no infinities and no NaN.
 
+use super::Renamed;
 use super::error::Fault;
 use crate::codec::wire::{Reader, unzigzag32, unzigzag64};
 use crate::codec::{base64, json};
 use crate::schema::Schema;
 use crate::schema::plan::{EnumId, Kind};
+
+/// Where names of enums are found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names<'s> {
+    pub schema: &'s Schema,
+    /// `None`: all are as declared.
+    pub renamed: Option<&'s Renamed>,
+}
 
 /// Reads as the default of every scalar: a varint 0, a fixed 0, a length 0.
 const ZERO: &[u8] = &[0; 8];
@@ -15,14 +24,14 @@ const ZERO: &[u8] = &[0; 8];
 /// Writes one unpacked value, whose tag has been read.
 #[inline]
 pub(super) fn put(
-    schema: &Schema,
+    names: Names<'_>,
     kind: Kind,
     reader: &mut Reader<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     match kind {
         Kind::String => return json::string(out, reader.bytes()?).map_err(|_| Fault::Utf8),
-        Kind::Enum(id) => return put_enum(schema, id, low(reader.varint()?).cast_signed(), out),
+        Kind::Enum(id) => return put_enum(names, id, low(reader.varint()?).cast_signed(), out),
         Kind::Int32 => json::integer(out, low(reader.varint()?).cast_signed()),
         Kind::Int64 => json::quoted_integer(out, reader.varint()?.cast_signed()),
         Kind::Bool => {
@@ -63,22 +72,23 @@ pub(super) fn put(
 }
 
 /// Writes the value that a scalar has when it is absent.
-pub(super) fn put_default(schema: &Schema, kind: Kind, out: &mut Vec<u8>) -> Result<(), Fault> {
+pub(super) fn put_default(names: Names<'_>, kind: Kind, out: &mut Vec<u8>) -> Result<(), Fault> {
     match kind {
         // The default of an enum is its first value, which only an open one always has as 0.
         Kind::Enum(id) => {
-            let first = schema.enumeration(id).values().next().map_or(0, |(_, number)| number);
-            put_enum(schema, id, first, out)
+            let first = names.schema.enumeration(id).values().next().map_or(0, |(_, number)| number);
+            put_enum(names, id, first, out)
         }
-        _ => put(schema, kind, &mut Reader::new(ZERO), out),
+        _ => put(names, kind, &mut Reader::new(ZERO), out),
     }
 }
 
 /// Writes an enum's name. What has none is an error whether the enum is open or closed: to say that it is absent
 /// would be to say something else.
-fn put_enum(schema: &Schema, id: EnumId, number: i32, out: &mut Vec<u8>) -> Result<(), Fault> {
-    let plan = schema.enumeration(id);
-    let name = plan.quoted_name(number);
+fn put_enum(names: Names<'_>, id: EnumId, number: i32, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let plan = names.schema.enumeration(id);
+    let renamed = names.renamed.and_then(|renamed| renamed.get(&id)?.get(&number));
+    let name = renamed.map(|name| &**name).or_else(|| plan.quoted_name(number));
     out.extend_from_slice(name.ok_or_else(|| Fault::Enum(number, plan.full_name.clone()))?);
     Ok(())
 }

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::error::{Errors, Fault, FieldError, Location, Step};
-use super::scalar;
+use super::scalar::{self, Names};
 use super::scan::{Place, Run};
-use super::{Count, Entry, Field, Form, Hole, Projection, What};
+use super::{Count, Entry, Field, Form, Hole, Projection, Renamed, What};
 use crate::codec::options::JsonOptions;
 use crate::codec::wire::{Reader, WireError};
 use crate::codec::{self, MapKey, json};
@@ -31,6 +31,7 @@ pub struct Root {
 #[derive(Debug)]
 pub struct Projector<'p> {
     schema: &'p Schema,
+    names: Names<'p>,
     options: JsonOptions,
     pub(super) out: Vec<u8>,
     errors: Errors,
@@ -85,6 +86,7 @@ impl<'p> Projector<'p> {
     pub fn new(schema: &'p Schema, options: &JsonOptions, bytes_max: usize) -> Self {
         Self {
             schema,
+            names: Names { schema, renamed: None },
             options: *options,
             out: Vec::new(),
             errors: Errors::default(),
@@ -98,6 +100,13 @@ impl<'p> Projector<'p> {
             filled: 0,
             whole: None,
         }
+    }
+
+    /// Has values of enums written under the names that they have in GraphQL.
+    #[must_use]
+    pub fn renaming(mut self, renamed: &'p Renamed) -> Self {
+        self.names.renamed = Some(renamed).filter(|renamed| !renamed.is_empty());
+        self
     }
 
     /// Where the response is written; others write between the values.
@@ -294,7 +303,7 @@ impl<'p> Projector<'p> {
             (Count::List | Count::Entries(_), _) => self.out.extend_from_slice(b"[]"),
             (Count::Object(_), _) => self.out.extend_from_slice(b"{}"),
             (Count::One, Form::Scalar(kind)) if field.has_default => {
-                let written = scalar::put_default(self.schema, *kind, &mut self.out);
+                let written = scalar::put_default(self.names, *kind, &mut self.out);
                 return written.map_err(|fault| self.fault(fault));
             }
             (Count::One, form) if field.has_default => return self.message(form, &[]),
@@ -306,7 +315,7 @@ impl<'p> Projector<'p> {
 
     #[inline]
     fn scalar(&mut self, kind: Kind, reader: &mut Reader<'_>) -> Result<()> {
-        let written = scalar::put(self.schema, kind, reader, &mut self.out);
+        let written = scalar::put(self.names, kind, reader, &mut self.out);
         written.map_err(|fault| self.fault(fault))
     }
 
@@ -330,7 +339,7 @@ impl<'p> Projector<'p> {
         match last {
             Some(mut reader) => self.scalar(kind, &mut reader),
             None => {
-                let written = scalar::put_default(self.schema, kind, &mut self.out);
+                let written = scalar::put_default(self.names, kind, &mut self.out);
                 written.map_err(|fault| self.fault(fault))
             }
         }
