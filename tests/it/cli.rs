@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::Directory;
+
 const LIBRARY: &str = "descriptors/library.binpb";
 
 struct Outcome {
@@ -120,7 +122,15 @@ fn routes_are_a_table() {
     let outcome = transom(&["routes", "--descriptors", LIBRARY, "--unannotated"]);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
     assert_eq!(outcome.stdout, include_str!("../data/library-routes.txt"));
-    let outcome = transom(&["routes", "--proto", "proto/library", "--unannotated"]);
+    // A folder is where its files find what they import.
+    let directory = Directory::new("proto");
+    for file in ["library/v1/library.proto", "buf/validate/validate.proto"] {
+        let copy = directory.path().join(file);
+        std::fs::create_dir_all(copy.parent().expect("a file in a folder")).expect("the folder is writable");
+        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("proto").join(file), copy).expect("a copy");
+    }
+    let folder = directory.path().to_str().expect("the path is text");
+    let outcome = transom(&["routes", "--proto", folder, "--unannotated"]);
     assert_eq!(outcome.stdout, include_str!("../data/library-routes.txt"), "{}", outcome.stderr);
 }
 

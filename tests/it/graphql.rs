@@ -47,7 +47,7 @@ fn the_reference_implementation_takes_every_schema() {
 #[test]
 fn the_reference_implementation_takes_the_schema_of_the_library() {
     let output = Command::new(env!("CARGO_BIN_EXE_transom"))
-        .args(["graphql", "--proto", "proto/library/v1"])
+        .args(["graphql", "--descriptors", "descriptors/library.binpb"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("the binary runs");
