@@ -12,6 +12,7 @@
 
 pub mod coerce;
 pub mod collect;
+mod cost;
 pub mod document;
 pub mod documents;
 pub mod follow;
@@ -22,6 +23,7 @@ pub mod persisted;
 pub mod plan;
 pub mod projection;
 pub mod read_mask;
+mod reply;
 pub mod sdl;
 #[cfg(test)]
 mod tests;

@@ -7,18 +7,20 @@
 //! What the surface hides of a reply is hidden here, too: a hidden field is written as if it were absent.
 
 use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use super::coerce::{Coercer, Variables};
 use super::collect::{Collected, collect};
 use super::document::ast::{OperationDefinition, Selection as SelectionSet};
-use super::document::{Code, Document, Location, Problem};
+use super::document::{Code, Document, Problem};
 use super::input;
 use super::introspect::{self, Introspection};
 use super::model::{Link, Method, Model, Operation as Kind, Source, TypeId, TypeKind};
 use super::projection::{Entry, Form, Linked, Projection, Renamed, Root};
 use super::read_mask::{self, ReadMask};
+use super::reply::{Reply, Traits};
 use super::value::Value;
 use crate::codec::options::JsonOptions;
 use crate::codec::selection::{Choice, Selection};
@@ -88,51 +90,61 @@ impl<'m> Planner<'m> {
         variables: &'m Variables<'m>,
     ) -> Result<Operation, Problem> {
         let coercer = Coercer { model: self.model, schema: self.schema };
-        let mut introspection = Introspection::new(coercer, document, variables, introspect::BYTES_MAX);
-        let mut planning = Planning {
-            planner: self,
-            document,
-            variables,
-            list_length: LIST_LENGTH,
-            cost: 0,
-            link_at: None,
-            renamed: Renamed::new(),
-        };
-        let mut roots = Vec::new();
+        let introspection = || Introspection::new(coercer, document, variables, introspect::BYTES_MAX);
+        let mut planning = Planning { planner: self, document, variables, traits: Traits::default() };
+        let place = document.replies(operation);
+        let known = place.and_then(OnceLock::get);
+        let (mut roots, mut replies) = (Vec::new(), Vec::new());
+        let mut renamed = Renamed::new();
         let mut masks = Vec::new();
+        let mut cost: u64 = 0;
         for field in collect(document, &[&operation.selections], variables) {
             let node = field.node;
-            let cost_before = planning.cost;
             let mut root = Root {
                 key: node.response_key().into(),
                 location: field.node.at,
-                form: Form::Scalar(plan::Kind::Bool),
+                form: Arc::new(Form::Hidden),
             };
+            let known = known.and_then(|known| known.get(roots.len())?.clone());
+            let (mut planned, mut root_cost) = (None, 0);
             let source = match &*node.name.text {
                 "__typename" => RootSource::Text(quoted(operation.kind.type_name())),
-                "__schema" | "__type" => RootSource::Text(introspection.answer(&field)?),
-                _ => match planning.call(operation.kind, &field) {
-                    Some(Called { source, form, mask }) => {
-                        root.form = form;
-                        masks.extend(mask.map(|mask| (roots.len(), mask)));
+                "__schema" | "__type" => RootSource::Text(introspection().answer(&field)?),
+                _ => match planning.call(operation.kind, &field, known) {
+                    Some(Called { source, reply, list_length, is_masked }) => {
+                        if let (Kind::Subscription, Some(at)) = (operation.kind, reply.traits.link_at) {
+                            let message = "links are not followed in subscriptions".to_owned();
+                            return Err(Problem::invalid(message, at));
+                        }
+                        root.form = Arc::clone(&reply.form);
+                        root_cost = reply.traits.cost.total(list_length);
+                        cost = cost.saturating_add(root_cost);
+                        for (id, names) in &reply.traits.renamed {
+                            renamed.entry(*id).or_insert_with(|| Arc::clone(names));
+                        }
+                        let mask = reply.mask.as_ref().filter(|_| !is_masked);
+                        masks.extend(mask.map(|mask| (roots.len(), mask.clone())));
+                        planned = Some(reply);
                         source
                     }
                     // A type without fields has one that says so.
                     None => RootSource::Text("null".to_owned()),
                 },
             };
-            roots.push(RootField { root, source, cost: planning.cost - cost_before });
+            roots.push(RootField { root, source, cost: root_cost });
+            replies.push(planned);
         }
-        if let (Kind::Subscription, Some(at)) = (operation.kind, planning.link_at) {
-            return Err(Problem::invalid("links are not followed in subscriptions".to_owned(), at));
+        if let Some(place) = place {
+            // Whoever plans it first, it is the same.
+            place.get_or_init(|| replies.into());
         }
-        if planning.cost > self.cost_max {
-            let (cost, max) = (planning.cost, self.cost_max);
+        if cost > self.cost_max {
+            let max = self.cost_max;
             let message = format!("the operation may reply with {cost} objects, at most {max} are allowed");
             return Err(Problem::nowhere(Code::CostLimit, message));
         }
         push_down(&mut roots, masks, operation.kind);
-        Ok(Operation { kind: operation.kind, roots, renamed: planning.renamed })
+        Ok(Operation { kind: operation.kind, roots, renamed })
     }
 }
 
@@ -178,9 +190,11 @@ fn masked(request: &[u8], mask: &ReadMask) -> Bytes {
 /// A root field that is a call.
 struct Called {
     source: RootSource,
-    form: Form,
-    /// What is to be read, where the method wants to know and the client has not said it.
-    mask: Option<ReadMask>,
+    reply: Arc<Reply>,
+    /// Of the lists of the reply.
+    list_length: u64,
+    /// Whether the client itself says what is to be read.
+    is_masked: bool,
 }
 
 /// One operation on its way to a plan.
@@ -188,17 +202,13 @@ struct Planning<'m> {
     planner: Planner<'m>,
     document: &'m Document,
     variables: &'m Variables<'m>,
-    /// Of the lists of the reply that is planned.
-    list_length: u64,
-    cost: u64,
-    /// Where the first link is selected.
-    link_at: Option<Location>,
-    renamed: Renamed,
+    /// Of the reply that is planned.
+    traits: Traits,
 }
 
 impl<'m> Planning<'m> {
-    /// A root field that is a call.
-    fn call(&mut self, kind: Kind, field: &Collected<'m>) -> Option<Called> {
+    /// A root field that is a call, whose reply is planned already or is now.
+    fn call(&mut self, kind: Kind, field: &Collected<'m>, known: Option<Arc<Reply>>) -> Option<Called> {
         let Planner { model, schema, options, .. } = self.planner;
         let root = model.root(kind)?;
         let found = model.field(schema, root, &field.node.name.text)?;
@@ -207,33 +217,36 @@ impl<'m> Planning<'m> {
         let coercer = Coercer { model, schema };
         let inputs = model.arguments(schema, found);
         let taken = if self.planner.read_masks { read_mask::taken(schema, method) } else { None };
-        let mut is_given = false;
+        let (mut length, mut is_masked) = (LIST_LENGTH, false);
         let request = coercer
             .request(&field.node.arguments, inputs, method.input, self.variables)
             .map_err(|message| Status::invalid_field("", &message))
             .and_then(|arguments| {
-                self.list_length = list_length(&arguments);
-                is_given = taken.is_some_and(|taken| is_set(&arguments, &taken.field.json_name));
+                length = list_length(&arguments);
+                is_masked = taken.is_some_and(|taken| is_set(&arguments, &taken.field.json_name));
                 input::request(schema, method.input, options, &arguments)
             });
         let source = match request {
             Ok(request) => RootSource::Call { method: index, request: request.into() },
             Err(status) => RootSource::Wrong(status),
         };
-        let form = self.reply(method, found.type_ref.named, field);
-        let taken = taken.filter(|_| !is_given);
-        let reply = schema.message(method.output);
-        let mask = taken.and_then(|taken| ReadMask::of_reply(schema, taken, reply, &form));
-        Some(Called { source, form, mask })
+        let reply = known.unwrap_or_else(|| {
+            self.traits = Traits::default();
+            let form = self.reply(method, found.type_ref.named, field);
+            let output = schema.message(method.output);
+            let mask = taken.and_then(|taken| ReadMask::of_reply(schema, taken, output, &form));
+            Arc::new(Reply { form: Arc::new(form), mask, traits: std::mem::take(&mut self.traits) })
+        });
+        Some(Called { source, reply, list_length: length, is_masked })
     }
 
     fn reply(&mut self, method: &Method, named: TypeId, field: &Collected<'m>) -> Form {
         let selection = method.exposed.shown.selection.as_deref();
-        self.cost = self.cost.saturating_add(1);
+        self.traits.cost.add(0, 1);
         let projection = match self.planner.model.get(named).kind {
             TypeKind::Object(message) => {
-                self.cost = self.cost.saturating_add(1);
-                Some(self.projection(named, message, &field.sets, selection, 1))
+                self.traits.cost.add(0, 1);
+                Some(self.projection(named, message, &field.sets, selection, 0))
             }
             _ => None,
         };
@@ -244,14 +257,14 @@ impl<'m> Planning<'m> {
         }
     }
 
-    /// What is selected of a message of which `shown` may be seen, and which there are `count` of.
+    /// What is selected of a message of which `shown` may be seen, and which is in so many lists.
     fn projection(
         &mut self,
         named: TypeId,
         message: MessageId,
         sets: &[&'m [SelectionSet]],
         shown: Option<&Selection>,
-        count: u64,
+        lists: usize,
     ) -> Projection {
         let Planner { model, schema, .. } = self.planner;
         let plan = schema.message(message);
@@ -267,8 +280,8 @@ impl<'m> Planning<'m> {
             let index = match found.source {
                 Source::Field { index, .. } => index,
                 Source::Link(place) => {
-                    self.link_at = self.link_at.or(Some(at));
-                    let linked = self.linked(place, plan, &field, shown, count);
+                    self.traits.link_at = self.traits.link_at.or(Some(at));
+                    let linked = self.linked(place, plan, &field, shown, lists);
                     entries.push(match linked {
                         Some(linked) => Entry::linked(key, at, linked),
                         None => Entry::constant(key, at, "null"),
@@ -289,10 +302,9 @@ impl<'m> Planning<'m> {
             };
             let nested = match model.get(found.type_ref.named).kind {
                 TypeKind::Object(inner) => {
-                    let length = if found.type_ref.is_list { self.list_length } else { 1 };
-                    let count = count.saturating_mul(length);
-                    self.cost = self.cost.saturating_add(count);
-                    Some(self.projection(found.type_ref.named, inner, &field.sets, shown, count))
+                    let lists = lists + usize::from(found.type_ref.is_list);
+                    self.traits.cost.add(lists, 1);
+                    Some(self.projection(found.type_ref.named, inner, &field.sets, shown, lists))
                 }
                 TypeKind::Enum(id) => {
                     self.rename(found.type_ref.named, id);
@@ -314,7 +326,7 @@ impl<'m> Planning<'m> {
     fn rename(&mut self, named: TypeId, id: EnumId) {
         let Planner { model, schema, .. } = self.planner;
         let values = model.values(schema, named);
-        if self.renamed.contains_key(&id) || values.iter().all(|value| value.name == value.declared) {
+        if self.traits.renamed.contains_key(&id) || values.iter().all(|value| value.name == value.declared) {
             return;
         }
         let mut names = HashMap::new();
@@ -322,18 +334,18 @@ impl<'m> Planning<'m> {
             // Of two names of one number, replies have the first.
             names.entry(value.number).or_insert_with(|| quoted(&value.name).into_bytes().into());
         }
-        self.renamed.insert(id, names);
+        self.traits.renamed.insert(id, names.into());
     }
 
-    /// What is selected of what a link leads to, from each of `count` messages; `None` where the surface hides the
-    /// key or the object.
+    /// What is selected of what a link leads to, from a message that is in so many lists; `None` where the surface
+    /// hides the key or the object.
     fn linked(
         &mut self,
         place: usize,
         plan: &plan::MessagePlan,
         field: &Collected<'m>,
         shown: Option<&Selection>,
-        count: u64,
+        lists: usize,
     ) -> Option<Linked> {
         let model = self.planner.model;
         let link = model.links().get(place)?;
@@ -341,13 +353,13 @@ impl<'m> Planning<'m> {
         if shown.is_some_and(|shown| !shown.shows(link.from)) {
             return None;
         }
-        let count = count.saturating_mul(if link.is_list { self.list_length } else { 1 });
+        let lists = lists + usize::from(link.is_list);
         // One call, or one for each.
-        let calls = if link.fetch.items.is_some() { 1 } else { count };
-        self.cost = self.cost.saturating_add(calls).saturating_add(count);
+        self.traits.cost.add(if link.fetch.items.is_some() { 0 } else { lists }, 1);
+        self.traits.cost.add(lists, 1);
         let shown = shown_of(model, link)?;
         let named = model.object(link.output)?;
-        let projection = self.projection(named, link.output, &field.sets, shown, count);
+        let projection = self.projection(named, link.output, &field.sets, shown, lists);
         let mask = self.mask_of(link, &projection);
         Some(Linked::new(place, link.from, key, Form::Object(projection), mask))
     }

@@ -22,8 +22,10 @@ mod validate;
 mod values;
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use crate::graphql::model::Model;
+use crate::graphql::reply::{Kept, Replies};
 use crate::schema::Schema;
 
 use ast::{Ast, FragmentDefinition, OperationDefinition};
@@ -72,6 +74,7 @@ pub struct Document {
     ast: Ast,
     /// Places of fragments by name.
     fragments: HashMap<Box<str>, usize>,
+    replies: Kept,
 }
 
 impl Document {
@@ -93,11 +96,16 @@ impl Document {
         validate::validate(&ast, model, schema)?;
         let names = ast.fragments.iter().enumerate();
         let fragments = names.map(|(place, fragment)| (fragment.name.text.clone(), place)).collect();
-        Ok(Self { ast, fragments })
+        Ok(Self { replies: Kept::new(&ast), ast, fragments })
     }
 
     pub fn ast(&self) -> &Ast {
         &self.ast
+    }
+
+    /// Where the replies of one of its operations are kept, once they are planned.
+    pub(super) fn replies(&self, operation: &OperationDefinition) -> Option<&OnceLock<Replies>> {
+        self.replies.of(&self.ast, operation)
     }
 
     pub fn fragment(&self, name: &str) -> Option<&FragmentDefinition> {

@@ -18,6 +18,7 @@ pub(super) mod tests;
 mod write;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::schema::Schema;
 use crate::schema::key::Key;
@@ -81,7 +82,7 @@ enum Count {
 }
 
 /// Names of enums' values that are not the declared ones, quoted.
-pub type Renamed = HashMap<EnumId, HashMap<i32, Box<[u8]>>>;
+pub type Renamed = HashMap<EnumId, Arc<HashMap<i32, Box<[u8]>>>>;
 
 /// How one value is written.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::error::{Errors, Fault, FieldError, Location, Step};
 use super::scalar::{self, Names};
@@ -24,7 +25,7 @@ pub struct Root {
     /// Its alias or name.
     pub key: Box<str>,
     pub location: Location,
-    pub form: Form,
+    pub form: Arc<Form>,
 }
 
 /// Writes the replies of one operation.

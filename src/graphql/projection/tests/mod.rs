@@ -79,7 +79,7 @@ fn root(text: &str) -> (Root, MessageId) {
     let selection = selection(&mut tokens, id);
     assert_eq!(tokens.next(), None, "{text}");
     let location = Location { line: 9, column: 9 };
-    (Root { key: "r".into(), location, form: Form::of(&SCHEMA, Kind::Message(id), selection) }, id)
+    (Root { key: "r".into(), location, form: Form::of(&SCHEMA, Kind::Message(id), selection).into() }, id)
 }
 
 fn bytes(id: MessageId, text: &str) -> Vec<u8> {
@@ -155,7 +155,7 @@ fn cut_replies_are_null_and_never_a_panic() {
 
 #[test]
 fn what_may_not_be_seen_is_null() {
-    let root = Root { key: "r".into(), location: Location::default(), form: Form::Hidden };
+    let root = Root { key: "r".into(), location: Location::default(), form: Form::Hidden.into() };
     assert_eq!(projected(&root, b"\x0a\x01a", usize::MAX), "=> null");
 }
 
