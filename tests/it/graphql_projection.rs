@@ -236,7 +236,7 @@ fn what_is_selected_is_what_the_fields_say() {
         for _ in 0..SELECTIONS_PER_MESSAGE {
             let selected = select(case.dice, case.schema, case.id, 0);
             let form = Form::Object(projection(case.schema, case.id, &selected));
-            let root = Root { key: "root".into(), location: Location::default(), form };
+            let root = Root { key: "root".into(), location: Location::default(), form: form.into() };
             for wire in [&plain, &scrambled] {
                 all += 1;
                 checked += usize::from(check(&case, &root, &selected, wire));
@@ -252,7 +252,7 @@ fn mutated_bytes_are_no_panic() {
         let mut wire = case.wire();
         let selected = select(case.dice, case.schema, case.id, 0);
         let form = Form::Object(projection(case.schema, case.id, &selected));
-        let root = Root { key: "root".into(), location: Location::default(), form };
+        let root = Root { key: "root".into(), location: Location::default(), form: form.into() };
         for _ in 0..SELECTIONS_PER_MESSAGE {
             wire::mutate(case.dice, &mut wire, &[b"\x0a\x00"]);
             let mut projector = Projector::new(case.schema, &JsonOptions::default(), usize::MAX);
