@@ -15,6 +15,7 @@ use core::net::IpAddr;
 use std::borrow::Cow;
 
 use http::HeaderMap;
+use ipnet::IpNet;
 
 use super::node::{Macro, MacroKind, Node};
 use super::syntax::{Literal, Operator};
@@ -176,19 +177,21 @@ impl<'a> Evaluator<'a> {
                 self.spend(text.len() / 8)?;
                 Ok(Value::Bool(pattern.is_match(&text)))
             }
-            Node::InNetwork(operand, networks) => {
-                let address = match (&**operand, self.about) {
-                    (Node::Variable(Variable::Address), Some(About::Request(subject))) => subject.address,
-                    _ => {
-                        let text = self.text(operand, "inNetwork")?;
-                        text.parse::<IpAddr>().map_err(|_| EvaluationError::Conversion("address"))?
-                    }
-                };
-                let address = address.to_canonical();
-                Ok(Value::Bool(networks.iter().any(|network| network.contains(&address))))
-            }
+            Node::InNetwork(operand, networks) => self.in_network(operand, networks),
             Node::Macro(macro_node) => self.run(macro_node),
         }
+    }
+
+    fn in_network(&mut self, operand: &'a Node, networks: &[IpNet]) -> Evaluated<'a> {
+        let address = match (operand, self.about) {
+            (Node::Variable(Variable::Address), Some(About::Request(subject))) => subject.address,
+            _ => {
+                let text = self.text(operand, "inNetwork")?;
+                text.parse::<IpAddr>().map_err(|_| EvaluationError::Conversion("address"))?
+            }
+        };
+        let address = address.to_canonical();
+        Ok(Value::Bool(networks.iter().any(|network| network.contains(&address))))
     }
 
     /// What only rules of messages have.
