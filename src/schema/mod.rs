@@ -17,6 +17,7 @@ mod error;
 mod features;
 mod imports;
 pub mod key;
+mod kind;
 mod load;
 mod originals;
 pub mod plan;

@@ -347,9 +347,9 @@ impl Walk<'_> {
         match (typed, value) {
             (Typed::Number { kind, bounds, is_finite }, _) => {
                 let Some(number) = number(value) else { return Ok(()) };
-                bounds.judge(prefix(*kind), Shown::Number, number, broken);
+                bounds.judge(kind.name(), Shown::Number, number, broken);
                 if *is_finite && matches!(number, Number::Double(number) if !number.is_finite()) {
-                    broken(&format!("{}.finite", prefix(*kind)), "must be finite".to_owned());
+                    broken(&format!("{}.finite", kind.name()), "must be finite".to_owned());
                 }
             }
             (Typed::Bool(Some(expected)), Scalar::Bool(found)) if expected != found => {
@@ -430,24 +430,6 @@ fn judge<'a>(rule: &'a Rule, schema: &'a Schema, this: &Value<'a>, now: i128) ->
     };
     let judged = Judged { this: this.clone(), rules, now };
     rule.expression.judge(&judged).map_err(|error| error.to_string())
-}
-
-/// The rules of a kind of numbers begin with its name.
-const fn prefix(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Float => "float",
-        Kind::Double => "double",
-        Kind::Int32 => "int32",
-        Kind::Int64 => "int64",
-        Kind::Uint32 => "uint32",
-        Kind::Uint64 => "uint64",
-        Kind::Sint32 => "sint32",
-        Kind::Sint64 => "sint64",
-        Kind::Fixed32 => "fixed32",
-        Kind::Fixed64 => "fixed64",
-        Kind::Sfixed32 => "sfixed32",
-        _ => "sfixed64",
-    }
 }
 
 fn number(value: &Scalar<'_>) -> Option<Number> {

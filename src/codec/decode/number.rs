@@ -195,7 +195,7 @@ impl Integer {
     /// The value as the wire has it for `kind`, before it is written as varint or fixed.
     #[inline]
     pub(super) fn bits(self, kind: Kind) -> Result<u64, NumberError> {
-        let range = || NumberError::Range(name(kind));
+        let range = || NumberError::Range(kind.name());
         match kind {
             Kind::Int32 | Kind::Enum(_) => Ok(i64::from(self.i32().ok_or_else(range)?).cast_unsigned()),
             Kind::Sint32 => Ok(u64::from(zigzag32(self.i32().ok_or_else(range)?))),
@@ -285,26 +285,9 @@ pub(super) fn bits_of_text(kind: Kind, text: &[u8]) -> Result<u64, NumberError> 
 /// Names the type in the error of a number that no integer type can hold.
 pub(super) fn in_kind(integer: Result<Integer, NumberError>, kind: Kind) -> Result<Integer, NumberError> {
     integer.map_err(|error| match error {
-        NumberError::Range(_) => NumberError::Range(name(kind)),
+        NumberError::Range(_) => NumberError::Range(kind.name()),
         other => other,
     })
-}
-
-const fn name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Int32 => "int32",
-        Kind::Int64 => "int64",
-        Kind::Uint32 => "uint32",
-        Kind::Uint64 => "uint64",
-        Kind::Sint32 => "sint32",
-        Kind::Sint64 => "sint64",
-        Kind::Fixed32 => "fixed32",
-        Kind::Fixed64 => "fixed64",
-        Kind::Sfixed32 => "sfixed32",
-        Kind::Sfixed64 => "sfixed64",
-        Kind::Enum(_) => "an enum",
-        _ => "its type",
-    }
 }
 
 #[cfg(test)]

@@ -265,7 +265,7 @@ fn fits(field: &FieldPlan, kind: Kind, is_list: bool, word: Word) -> Found<()> {
         return Ok(());
     }
     let article = if is_list { "repeated " } else { "" };
-    Err((word, format!("`{}` must be `{article}{}`, as the key is", field.name, name_of(kind))))
+    Err((word, format!("`{}` must be `{article}{}`, as the key is", field.name, kind.name())))
 }
 
 const fn is_key(kind: Kind) -> bool {
@@ -279,21 +279,4 @@ const fn is_key(kind: Kind) -> bool {
             | Kind::Message(_)
             | Kind::Group(_)
     )
-}
-
-/// The name of a key's kind in a `.proto` file.
-const fn name_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Int32 => "int32",
-        Kind::Int64 => "int64",
-        Kind::Uint32 => "uint32",
-        Kind::Uint64 => "uint64",
-        Kind::Sint32 => "sint32",
-        Kind::Sint64 => "sint64",
-        Kind::Fixed32 => "fixed32",
-        Kind::Fixed64 => "fixed64",
-        Kind::Sfixed32 => "sfixed32",
-        Kind::Sfixed64 => "sfixed64",
-        _ => "string",
-    }
 }
