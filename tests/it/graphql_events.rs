@@ -269,9 +269,8 @@ async fn a_silent_stream_is_kept_alive() {
     assert!(watching.next().await.starts_with("event: next\n"));
 }
 
-#[tokio::test]
-async fn a_slow_reader_slows_the_backend() {
-    let (_gateway, Watching { response, sender }) = Watching::start("", "", post()).await;
+/// Sends to a client that reads nothing until nobody takes more, which is soon.
+pub(crate) async fn assert_slowed(sender: &mpsc::Sender<Frame<Bytes>>) {
     let message = framed(&tick(&"x".repeat(100), 1));
     let mut bytes = 0;
     // Buffers and windows along the way hold some megabytes; 64 MiB would be no pacing at all.
@@ -284,6 +283,12 @@ async fn a_slow_reader_slows_the_backend() {
         }
     }
     assert!(bytes < 32 << 20, "{bytes} bytes went out to a client that reads nothing");
+}
+
+#[tokio::test]
+async fn a_slow_reader_slows_the_backend() {
+    let (_gateway, Watching { response, sender }) = Watching::start("", "", post()).await;
+    assert_slowed(&sender).await;
     drop(response);
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::graphql_events::{feed, gateway, tick};
+use crate::graphql_events::{assert_slowed, feed, gateway, tick};
 use crate::support::backend::{Backend, framed, messages, nothing, respond, status};
 use crate::support::token::{secret, signed};
 use crate::support::{Directory, Gateway, eventually, missing, require, soon};
@@ -267,18 +266,7 @@ async fn who_leaves_cancels_the_call() {
 #[tokio::test]
 async fn a_slow_reader_slows_the_backend() {
     let (_gateway, socket, sender) = watching("").await;
-    let message = framed(&tick(&"x".repeat(100), 1));
-    let mut bytes = 0;
-    // Buffers and windows along the way hold some megabytes; 64 MiB would be no pacing at all.
-    while bytes < 64 << 20 {
-        let chunk = Bytes::from(message.repeat(128));
-        let length = chunk.len();
-        match tokio::time::timeout(Duration::from_millis(500), sender.send(Frame::data(chunk))).await {
-            Ok(Ok(())) => bytes += length,
-            _ => break,
-        }
-    }
-    assert!(bytes < 32 << 20, "{bytes} bytes went out to a client that reads nothing");
+    assert_slowed(&sender).await;
     drop(socket);
 }
 
