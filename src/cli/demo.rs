@@ -23,6 +23,9 @@ pub(super) struct Demo {
     /// Where clients connect [default: 127.0.0.1:8080, or the next free port]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Where the operator connects [default: 127.0.0.1:9901, or the next free port]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
     #[command(flatten)]
     log: LogFlag,
 }
@@ -42,11 +45,10 @@ impl Demo {
             .build()
             .map_err(system)?;
         let backends = runtime.block_on(async { Backends::start() }).map_err(system)?;
-        let public = match self.listen {
-            Some(address) => address,
-            None => free_port(PUBLIC_PORT).map_err(system)?,
-        };
-        let config = config(&backends, public, free_port(ADMIN_PORT).map_err(system)?);
+        let or_free = |given: Option<SocketAddr>, port| given.map_or_else(|| free_port(port), Ok);
+        let public = or_free(self.listen, PUBLIC_PORT).map_err(system)?;
+        let admin = or_free(self.admin, ADMIN_PORT).map_err(system)?;
+        let config = config(&backends, public, admin);
         serve(&config, |publics, admin| {
             let public = publics.first().expect("a gateway has a public listener");
             guide(&backends, public.address, admin.address)

@@ -58,10 +58,10 @@ impl Writers {
 impl WriterService for Writers {
     async fn get_writer(&self, request: Request<GetWriterRequest>) -> Result<Response<Writer>, Status> {
         let GetWriterRequest { display_name, read_mask } = request.into_inner();
-        let writer = self
-            .find(&display_name)
-            .ok_or_else(|| fault::not_found_in("writers.v1", "Writer", &display_name))?;
-        masked(writer, &read_mask.unwrap_or_default().paths).map(Response::new)
+        let mask = Mask::of(read_mask)?;
+        let writer = self.find(&display_name);
+        let writer = writer.ok_or_else(|| fault::not_found_in("writers.v1", "Writer", &display_name))?;
+        Ok(Response::new(mask.applied(writer)))
     }
 
     async fn batch_get_writers(
@@ -69,28 +69,40 @@ impl WriterService for Writers {
         request: Request<BatchGetWritersRequest>,
     ) -> Result<Response<BatchGetWritersResponse>, Status> {
         let BatchGetWritersRequest { display_names, read_mask } = request.into_inner();
-        let paths = read_mask.unwrap_or_default().paths;
+        // Whether or not there is anybody to whom it applies.
+        let mask = Mask::of(read_mask)?;
         let known = display_names.iter().filter_map(|name| self.find(name));
-        let writers = known.map(|writer| masked(writer, &paths)).collect::<Result<_, _>>()?;
-        Ok(Response::new(BatchGetWritersResponse { writers }))
+        Ok(Response::new(BatchGetWritersResponse { writers: known.map(|one| mask.applied(one)).collect() }))
     }
 }
 
 /// What a read mask leaves of a writer (AIP-157: no mask, or `*`, is every field).
-fn masked(writer: &Writer, paths: &[String]) -> Result<Writer, Status> {
-    if paths.is_empty() || paths.iter().any(|path| path == "*") {
-        return Ok(writer.clone());
-    }
-    let mut masked = Writer::default();
-    for path in paths {
-        match path.as_str() {
-            "display_name" => masked.display_name.clone_from(&writer.display_name),
-            "country" => masked.country.clone_from(&writer.country),
-            "birth_year" => masked.birth_year = writer.birth_year,
-            "death_year" => masked.death_year = writer.death_year,
-            "biography" => masked.biography.clone_from(&writer.biography),
-            _ => return Err(fault::invalid("read_mask", &format!("{path:?} is no field of a writer"))),
+struct Mask(Vec<fn(&mut Writer, &Writer)>);
+
+impl Mask {
+    fn of(mask: Option<prost_types::FieldMask>) -> Result<Self, Status> {
+        let paths = mask.unwrap_or_default().paths;
+        if paths.is_empty() || paths.iter().any(|path| path == "*") {
+            return Ok(Self(vec![|masked, writer| masked.clone_from(writer)]));
         }
+        let field = |path: &String| -> Result<fn(&mut Writer, &Writer), Status> {
+            Ok(match path.as_str() {
+                "display_name" => |masked, writer| masked.display_name.clone_from(&writer.display_name),
+                "country" => |masked, writer| masked.country.clone_from(&writer.country),
+                "birth_year" => |masked, writer| masked.birth_year = writer.birth_year,
+                "death_year" => |masked, writer| masked.death_year = writer.death_year,
+                "biography" => |masked, writer| masked.biography.clone_from(&writer.biography),
+                _ => return Err(fault::invalid("read_mask", &format!("{path:?} is no field of a writer"))),
+            })
+        };
+        paths.iter().map(field).collect::<Result<_, _>>().map(Self)
     }
-    Ok(masked)
+
+    fn applied(&self, writer: &Writer) -> Writer {
+        let mut masked = Writer::default();
+        for take in &self.0 {
+            take(&mut masked, writer);
+        }
+        masked
+    }
 }
