@@ -4,7 +4,6 @@
 //! The page runs the calls it is told and posts what it saw to the server that it came from. Names are
 //! mapped to the loopback by the browser itself, so that origins and cookies are as on the web.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -19,8 +18,9 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::backend::{Backend, messages, respond, status};
+use crate::support::chromium::{self, Chromium};
 use crate::support::tls::{Authority, Issued, acceptor};
-use crate::support::{Directory, Gateway, require, soon};
+use crate::support::{Directory, Gateway, soon};
 
 /// Runs each call in turn; `null` instead of a status is what a page sees of a call that the browser refused.
 const PAGE: &str = r#"<!doctype html><script>
@@ -61,7 +61,10 @@ impl Pages {
     /// Opens the page of an origin in a browser and waits for what it saw of these calls.
     async fn run(&mut self, host: &str, calls: Value) -> Vec<Value> {
         *self.calls.lock().expect("one test") = calls;
-        let _browser = Browser::open(&format!("https://{host}:{}/", self.port));
+        // The authority is the test's own; names lead to this machine.
+        let names = "--host-resolver-rules=MAP *.test 127.0.0.1";
+        let url = format!("https://{host}:{}/", self.port);
+        let _browser = Chromium::start(&["--ignore-certificate-errors", names, &url]);
         let results = soon(self.results.recv()).await.expect("the server lives");
         results.as_array().expect("a list").clone()
     }
@@ -97,43 +100,6 @@ async fn serve(
                 .serve_connection(TokioIo::new(stream), answer)
                 .await;
         });
-    }
-}
-
-/// A browser that ends with its page.
-struct Browser {
-    process: Child,
-    _profile: Directory,
-}
-
-impl Browser {
-    fn open(url: &str) -> Self {
-        let profile = Directory::new("browser");
-        let process = Command::new("chromium")
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-            ])
-            .args(["--disable-extensions", "--disable-background-networking", "--disable-component-update"])
-            // The authority is the test's own; names lead to this machine.
-            .args(["--ignore-certificate-errors", "--host-resolver-rules=MAP *.test 127.0.0.1"])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(url)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromium starts");
-        Self { process, _profile: profile }
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -207,7 +173,7 @@ fn some(text: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_lets_listed_origins_call_with_credentials() {
-    if !require("chromium", Command::new("chromium").arg("--version")) {
+    if !chromium::is_there() {
         return;
     }
     let issued = Authority::new("browser").host(&["shop.test", "evil.test", "api.shop.test"]);
