@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use transom::demo::{Backend, Library};
 
+use crate::support::demo::Demo;
 use crate::support::{Directory, Gateway, require, shared};
 
 /// Writes a document and returns where it is.
@@ -48,6 +48,43 @@ fn has_validator() -> bool {
 }
 
 const LIBRARY: &[&str] = &["--descriptors", "descriptors/library.binpb", "--unannotated"];
+
+/// What `transom demo` is configured with, as a file that anybody may read.
+fn demo_file(directory: &Directory) -> String {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let sets = ["library", "beside"].map(|set| format!("{{ file: {root}/descriptors/{set}.binpb }}"));
+    let text = format!("{}\ndescriptors: [{}]\n", include_str!("../../src/cli/demo.yaml"), sets.join(", "));
+    let file = directory.path().join("demo.yaml");
+    std::fs::write(&file, text).expect("a configuration file");
+    file.to_str().expect("a path in UTF-8").to_owned()
+}
+
+#[tokio::test]
+async fn the_documents_of_the_demo_are_valid_and_have_all_of_its_services() {
+    if !has_validator() {
+        return;
+    }
+    let directory = Directory::new("demo-document");
+    let file = demo_file(&directory);
+    for version in ["3.1", "3.0"] {
+        let path = written(&format!("demo-{version}"), &["-c", &file, "--version", version]);
+        assert!(is_valid(&path), "{version}");
+        let json: Value =
+            serde_json::from_slice(&std::fs::read(path).expect("it was written")).expect("JSON");
+        let tags = json["tags"].as_array().expect("a list").iter().map(|tag| &tag["name"]);
+        assert_eq!(tags.collect::<Vec<_>>(), ["LibraryService", "WriterService", "ReviewService"]);
+        if version == "3.1" {
+            let demo = Demo::start().await;
+            assert_eq!(json, document(&demo).await, "as it is served");
+        }
+    }
+}
+
+/// What the demo serves.
+async fn document(demo: &Demo) -> Value {
+    let reply = reqwest::get(format!("{}/openapi.json", demo.gateway())).await.expect("a reply");
+    reply.json().await.expect("JSON")
+}
 
 #[test]
 fn documents_are_valid_by_an_independent_validator() {
@@ -137,21 +174,6 @@ surfaces:
     check("/components/securitySchemes/corp/openIdConnectUrl", url.into());
     check("/components/securitySchemes/key/name", "x-key".into());
     assert_eq!(json["paths"].as_object().map(serde_json::Map::len), Some(2));
-}
-
-/// The library as `transom demo` serves it, on ports from the system.
-async fn demo() -> (Backend, Gateway) {
-    let library = Backend::start(Library::default()).expect("a free port");
-    let directory = Directory::new("demo");
-    let file = directory.path().join("transom.yaml");
-    let set = Path::new(env!("CARGO_MANIFEST_DIR")).join("descriptors/library.binpb");
-    let text = format!(
-        "version: 1\ndescriptors: [{{ file: {set:?} }}]\nroutes: {{ unannotated: true }}\nservices: {{ library: {{ endpoints: {{ static: [\"{}\"] }} }} }}\nsurfaces: {{ web: {{ openapi: {{}} }} }}\n",
-        library.url()
-    );
-    std::fs::write(&file, text).expect("a configuration file");
-    let gateway = Gateway::start(&["--config", file.to_str().expect("a path in UTF-8")]).await;
-    (library, gateway)
 }
 
 /// The library's gateway with this section of its surface.

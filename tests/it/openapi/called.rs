@@ -1,15 +1,14 @@
-//! schemathesis (PyPI) calls the library and etcd by the documents that surfaces serve, with all of its checks:
+//! schemathesis (PyPI) calls the demo and etcd by the documents that surfaces serve, with all of its checks:
 //! every operation, with data that the document allows and with data that it does not.
 //!
-//! `called.py` has what it is told of the two services. A run is bounded by its examples and has one seed, so that
+//! `called.py` has what it is told of the services. A run is bounded by its examples and has one seed, so that
 //! it is the same calls each time.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::demo;
 use crate::etcd::Etcd;
+use crate::support::demo::Demo;
 use crate::support::{Directory, Gateway, require, shared};
 
 const SEED: &str = "6";
@@ -19,12 +18,12 @@ fn has_schemathesis() -> bool {
 }
 
 /// Fails with what schemathesis prints, unless it finds nothing in so many calls.
-async fn check(address: SocketAddr, examples: u32, excluded: &[&str], calls_min: u32) {
+async fn check(url: &str, examples: u32, excluded: &[&str], calls_min: u32) {
     let directory = Directory::new("schemathesis");
     let mut command = super::python();
     command
         .args(["-m", "schemathesis.cli", "--config-file", "/dev/null", "run"])
-        .arg(format!("http://{address}/openapi.json"))
+        .arg(format!("{url}/openapi.json"))
         .args(["--checks", "all", "--seed", SEED, "--max-examples", &examples.to_string()])
         // One thread: of several, which comes first would be by chance. Time says nothing on a busy machine.
         .args(["--workers", "1", "--suppress-health-check", "all", "--request-timeout", "60"])
@@ -47,12 +46,12 @@ async fn check(address: SocketAddr, examples: u32, excluded: &[&str], calls_min:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn schemathesis_finds_nothing_at_the_library() {
+async fn schemathesis_finds_nothing_at_the_demo() {
     if !has_schemathesis() {
         return;
     }
-    let (_library, gateway) = demo().await;
-    check(gateway.address, 15, &[], 800).await;
+    let demo = Demo::start().await;
+    check(demo.gateway(), 15, &[], 1000).await;
 }
 
 #[tokio::test]
@@ -82,5 +81,5 @@ surfaces:
     std::fs::write(&file, text).expect("a configuration file");
     let gateway = Gateway::start(&["--config", file.to_str().expect("a path in UTF-8")]).await;
     // Streams that do not end by themselves; `etcd.rs` watches.
-    check(gateway.address, 5, &["Watch_Watch", "Election_Observe"], 1500).await;
+    check(&format!("http://{}", gateway.address), 5, &["Watch_Watch", "Election_Observe"], 1500).await;
 }

@@ -1,10 +1,10 @@
 //! TypeScript that `openapi-typescript` (npm) generates from the document that the gateway serves: `client.ts`
-//! compiles with it under `tsc --strict`, and calls the library with `openapi-fetch`.
+//! compiles with it under `tsc --strict`, and calls all services of the demo with `openapi-fetch`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::demo;
+use crate::support::demo::Demo;
 use crate::support::{Directory, missing, require};
 
 /// Where `.ci/run` installs packages, if it has these.
@@ -36,8 +36,8 @@ async fn node(directory: &Path, script: &str, arguments: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn generated_types_compile_and_tell_the_truth() {
     let Some(packages) = packages(&["openapi-typescript", "openapi-fetch", "typescript"]) else { return };
-    let (_library, gateway) = demo().await;
-    let url = format!("http://{}", gateway.address);
+    let demo = Demo::start().await;
+    let url = demo.gateway();
     let directory = Directory::new("typescript");
     let folder = directory.path();
     std::os::unix::fs::symlink(&packages, folder.join("node_modules")).expect("the directory is writable");
@@ -46,10 +46,10 @@ async fn generated_types_compile_and_tell_the_truth() {
         std::fs::write(folder.join(name), text).expect("the directory is writable");
     }
     let document = format!("{url}/openapi.json");
-    node(folder, "node_modules/openapi-typescript/bin/cli.js", &[&document, "-o", "library.d.ts"]).await;
+    node(folder, "node_modules/openapi-typescript/bin/cli.js", &[&document, "-o", "demo.d.ts"]).await;
     let strict = ["--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes"];
     let target = ["--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom", "client.ts"];
     node(folder, "node_modules/typescript/bin/tsc", &[&strict[..], &target].concat()).await;
-    let told = node(folder, "client.js", &[&url]).await;
-    assert_eq!(told, "the library answers as its types say\n");
+    let told = node(folder, "client.js", &[url]).await;
+    assert_eq!(told, "the demo answers as its types say\n");
 }
