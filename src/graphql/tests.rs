@@ -1,4 +1,5 @@
-//! Documents in, calls out, or what is wrong with them: the table of `tests/cases/graphql-documents.txt`.
+//! Documents in, calls out, or what is wrong with them: the tables of `tests/cases/graphql-documents.txt` and
+//! `graphql-rules.txt`.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -11,7 +12,10 @@ use super::model::{Mapping, Model, Source};
 use super::value::Value;
 use crate::schema::Schema;
 
-const CASES: &str = include_str!("../../tests/cases/graphql-documents.txt");
+const CASES: [&str; 2] = [
+    include_str!("../../tests/cases/graphql-documents.txt"),
+    include_str!("../../tests/cases/graphql-rules.txt"),
+];
 const PROTO: &str = include_str!("../../tests/cases/graphql-documents.proto");
 
 pub(super) static LIBRARY: LazyLock<(Schema, Model)> = LazyLock::new(|| {
@@ -30,7 +34,7 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for block in CASES.split("\n\n") {
+    for block in CASES.iter().flat_map(|cases| cases.split("\n\n")) {
         let mut case = Case::default();
         for line in block.lines().skip_while(|line| line.starts_with('#')) {
             if let Some(json) = line.strip_prefix("variables: ") {

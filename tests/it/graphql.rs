@@ -16,9 +16,9 @@ use transom::schema::{Input, Schema, load};
 
 use crate::support::{missing, require};
 
-const SCHEMAS: &str = include_str!("../cases/graphql-schema.txt");
-
-const DOCUMENTS: &str = include_str!("../cases/graphql-documents.txt");
+pub(crate) const SCHEMAS: &str = include_str!("../cases/graphql-schema.txt");
+pub(crate) const DOCUMENTS: &str = include_str!("../cases/graphql-documents.txt");
+pub(crate) const RULES: &str = include_str!("../cases/graphql-rules.txt");
 
 /// Scalars that the cases leave out.
 const SCALARS: &str = "scalar Bytes scalar DateTime scalar Duration scalar FieldMask scalar Int64 scalar JSON \
@@ -62,8 +62,9 @@ fn the_reference_implementation_takes_the_schema_of_the_library() {
 fn the_reference_implementation_gives_the_same_verdicts() {
     let (schema, model) = library();
     let sdl = Sdl { model: &model, schema: &schema }.to_string();
-    let cases: Vec<(String, bool)> = DOCUMENTS.split("\n\n").filter_map(verdict).collect();
-    assert!(cases.len() > 200, "{} cases", cases.len());
+    let cases: Vec<(String, bool)> =
+        [DOCUMENTS, RULES].iter().flat_map(|cases| cases.split("\n\n")).filter_map(verdict).collect();
+    assert!(cases.len() > 400, "{} cases", cases.len());
     let documents: Vec<&str> = cases.iter().map(|(document, _)| document.as_str()).collect();
     let Some(answers) = ask(&json!([{ "sdl": sdl, "documents": documents }])) else { return };
     assert_eq!(answers[0]["problems"], json!([]));
@@ -234,7 +235,7 @@ fn answers(
 }
 
 /// The schema of `graphql-documents.proto`.
-fn library() -> (Schema, Model) {
+pub(crate) fn library() -> (Schema, Model) {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
     let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
     let mut compiler = protox::Compiler::new([cases, root]).expect("the folders exist");
@@ -253,7 +254,7 @@ fn library() -> (Schema, Model) {
 }
 
 /// What graphql-js says; `None` where it is not installed and need not be.
-fn ask(questions: &Value) -> Option<Vec<Value>> {
+pub(crate) fn ask(questions: &Value) -> Option<Vec<Value>> {
     if !require("node", Command::new("node").arg("--version")) {
         return None;
     }

@@ -39,6 +39,7 @@ mod geo;
 mod graphql;
 mod graphql_documents;
 mod graphql_events;
+mod graphql_execution;
 mod graphql_explorer;
 mod graphql_http;
 mod graphql_links;

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use super::validate::STEPS_MAX;
 use super::{Bounds, Code, Document};
+use crate::graphql::model::Mapping;
+use crate::graphql::model::tests::{compiled, model};
 use crate::graphql::tests::LIBRARY;
 
 fn read(document: &str, bounds: &Bounds) -> Result<(), Code> {
@@ -43,6 +45,22 @@ fn bounds_hold_at_their_limit() {
     check("{ __schema { types { name } } }", &introspection, 3, Code::DepthLimit);
     // Introspection has a bound of its own.
     assert_eq!(read("{ __schema { types { name } } }", &depth(1)), Ok(()));
+}
+
+#[test]
+fn what_no_method_offers_is_refused() {
+    let proto = "syntax = \"proto3\"; package t; message M { string a = 1; }
+        service S { rpc Get(M) returns (M) { option idempotency_level = NO_SIDE_EFFECTS; } }";
+    let schema = compiled(&[("t.proto".to_owned(), proto.to_owned())]);
+    let model = model(&schema, Mapping::default());
+    let check = |document: &str, expected: Option<&str>| {
+        let found = Document::read(document, &model, &schema, &Bounds::default());
+        let message = found.err().map(|problems| problems[0].message.clone());
+        assert_eq!(message.as_deref(), expected, "{document}");
+    };
+    check("{ get { a } }", None);
+    check("mutation { get { a } }", Some("there are no mutations"));
+    check("subscription { get { a } }", Some("there are no subscriptions"));
 }
 
 #[test]
