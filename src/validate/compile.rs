@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use prost_reflect::{FieldDescriptor, MessageDescriptor};
+use bytes::Bytes;
+use prost_reflect::{FileDescriptor, MessageDescriptor};
 
 use super::annotations::{self, AnnotationError, Cel, FieldRules, Ignore, Predefined, Typed};
 use super::{FieldJudge, Group, Judge, Oneof, Rule, Validation, ValueJudge};
@@ -169,6 +170,15 @@ enum Place<'p> {
     Item(Kind),
 }
 
+/// A field as a file declares it.
+struct Declared {
+    file: String,
+    name: String,
+    number: u32,
+    /// Without those of a file that cannot have rules.
+    options: Bytes,
+}
+
 struct Compiler<'s> {
     schema: &'s Schema,
     errors: Vec<RuleError>,
@@ -179,11 +189,7 @@ struct Compiler<'s> {
 impl Compiler<'_> {
     fn message(&mut self, message: &MessageDescriptor) -> Judge {
         let file = message.parent_file();
-        // Visible files are listed, those that are imported publicly by others too.
-        let is_annotated = *self
-            .annotated
-            .entry(file.name().to_owned())
-            .or_insert_with(|| file.dependencies().any(|imported| imported.name() == FILE));
+        let is_annotated = self.is_annotated(&file);
         let name = message.full_name();
         let mut judge = Judge::default();
         let mut grouped = HashSet::new();
@@ -207,14 +213,38 @@ impl Compiler<'_> {
         }
         let id = self.schema.message_id(name);
         let plan = id.map(|id| self.schema.passing_plan(id));
-        let fields = message.fields().filter_map(|field| {
+        let fields = self.declared(message).into_iter().filter_map(|field| {
             let planned = plan.as_ref()?;
-            let planned = &planned.fields[planned.by_number(field.number())?];
-            Some(self.field(&field, planned, is_annotated, grouped.contains(&field.number())))
+            let planned = &planned.fields[planned.by_number(field.number)?];
+            Some(self.field(&field, planned, grouped.contains(&field.number)))
         });
         let fields: Vec<_> = fields.flatten().collect();
         judge.fields = fields.into();
         judge
+    }
+
+    /// Whether rules may stand in a file. Visible files are listed, those that are imported publicly by others too.
+    fn is_annotated(&mut self, file: &FileDescriptor) -> bool {
+        let imports = || file.dependencies().any(|imported| imported.name() == FILE);
+        *self.annotated.entry(file.name().to_owned()).or_insert_with(imports)
+    }
+
+    /// The fields of a message and its extensions, which other files may declare.
+    fn declared(&mut self, message: &MessageDescriptor) -> Vec<Declared> {
+        let schema = self.schema;
+        let fields = message.fields().map(|field| {
+            let name = field.full_name().to_owned();
+            (field.parent_file(), name, field.number(), schema.options(&field))
+        });
+        let extensions = message.extensions().map(|field| {
+            let name = field.full_name().to_owned();
+            (field.parent_file(), name, field.number(), schema.options(&field))
+        });
+        let declared = fields.chain(extensions).map(|(file, name, number, options)| {
+            let options = options.filter(|_| self.is_annotated(&file)).unwrap_or_default();
+            Declared { file: file.name().to_owned(), name, number, options }
+        });
+        declared.collect()
     }
 
     fn group(
@@ -260,21 +290,12 @@ impl Compiler<'_> {
     }
 
     /// `None` where neither the field nor its type can have rules, or all of them are to be ignored.
-    fn field(
-        &mut self,
-        field: &FieldDescriptor,
-        planned: &FieldPlan,
-        is_annotated: bool,
-        is_grouped: bool,
-    ) -> Option<FieldJudge> {
-        let (file, name) = (field.parent_file(), field.full_name());
+    fn field(&mut self, field: &Declared, planned: &FieldPlan, is_grouped: bool) -> Option<FieldJudge> {
+        let Declared { file, name, number, options } = field;
         let mut rules = FieldRules::default();
-        if is_annotated {
-            let options = self.schema.options(field).unwrap_or_default();
-            match annotations::field_rules(&options) {
-                Ok(found) => rules = found.unwrap_or_default(),
-                Err(error) => self.refuse(file.name(), name, error),
-            }
+        match annotations::field_rules(options) {
+            Ok(found) => rules = found.unwrap_or_default(),
+            Err(error) => self.refuse(file, name, error),
         }
         if rules.ignore == Ignore::Always {
             return None;
@@ -283,9 +304,9 @@ impl Compiler<'_> {
             rules.ignore = Ignore::IfZeroValue;
         }
         let required = rules.required;
-        let value = self.value(file.name(), name, Place::Field(planned), rules, DEPTH_MAX);
+        let value = self.value(file, name, Place::Field(planned), rules, DEPTH_MAX);
         let is_idle = !required && value.is_bare() && !value.leads_on();
-        (!is_idle).then_some(FieldJudge { number: field.number(), required, value })
+        (!is_idle).then_some(FieldJudge { number: *number, required, value })
     }
 
     fn value(

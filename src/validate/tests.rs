@@ -202,6 +202,32 @@ fn a_message_without_rules_is_not_looked_at() {
 }
 
 #[test]
+fn rules_of_extensions_are_kept() {
+    let schema = compile(&format!(
+        "syntax = \"proto2\";{HEAD}
+         message M {{ extensions 100 to 199; }}
+         message N {{ optional string a = 1 [(field).string.min_len = 1]; }}
+         message Other {{ extend M {{ optional int32 must = 102 [(field).required = true]; }} }}
+         extend M {{ optional string note = 100 [(field).string.min_len = 2]; repeated N all = 101; }}"
+    ));
+    let id = schema.message_id("buf.validate.cases.M").expect("M");
+    let validation = Validation::compile(&schema, [id]).expect("good rules");
+    let broken = |json: &str| {
+        let mut wire = Vec::new();
+        codec::json_to_wire(&schema, id, &JsonOptions::default(), json.as_bytes(), &mut wire).expect(json);
+        let violations = validation.violations(&schema, id, &wire, &asked()).expect("a message");
+        violations.into_iter().map(|one| format!("{} {}", one.field, one.rule)).collect::<Vec<_>>()
+    };
+    let must = r#""[buf.validate.cases.Other.must]": 1"#;
+    assert_eq!(broken("{}"), ["[buf.validate.cases.Other.must] required"]);
+    assert_eq!(broken(&format!("{{{must}}}")), [""; 0]);
+    let note = broken(&format!(r#"{{{must}, "[buf.validate.cases.note]": "a"}}"#));
+    assert_eq!(note, ["[buf.validate.cases.note] string.min_len"]);
+    let all = broken(&format!(r#"{{{must}, "[buf.validate.cases.all]": [{{"a": "x"}}, {{"a": ""}}]}}"#));
+    assert_eq!(all, ["[buf.validate.cases.all][1].a string.min_len"]);
+}
+
+#[test]
 fn violations_and_depth_are_bounded() {
     let schema = compile(&format!(
         "syntax = \"proto3\";{HEAD}
