@@ -211,6 +211,7 @@ fn bounds(config: &Config) -> Bounds {
         body_bytes_max: config.listeners.largest(|public| public.limits.body_bytes_max),
         decompression_ratio_max: config.listeners.largest(|public| public.limits.decompression_ratio_max),
         violations_max: config.validation.violations_max,
+        rule_steps_max: config.validation.steps_max,
         calls_max: config.listeners.largest(|public| public.limits.calls_max),
     }
 }

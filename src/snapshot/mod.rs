@@ -76,6 +76,8 @@ pub struct Bounds {
     pub decompression_ratio_max: u64,
     /// Broken rules that one refusal tells.
     pub violations_max: usize,
+    /// Steps that the expressions of a request's rules may take together.
+    pub rule_steps_max: usize,
     /// Calls in flight, in the whole process.
     pub calls_max: usize,
 }
@@ -102,7 +104,13 @@ impl Snapshot {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { body_bytes_max: 4 << 20, decompression_ratio_max: 100, violations_max: 100, calls_max: 10_000 }
+        Self {
+            body_bytes_max: 4 << 20,
+            decompression_ratio_max: 100,
+            violations_max: 100,
+            rule_steps_max: 200_000,
+            calls_max: 10_000,
+        }
     }
 }
 

@@ -73,6 +73,7 @@ fn validate(snapshot: &Snapshot, binding: &Binding, notes: &Notes, wire: &[u8]) 
     let asked = Asked {
         now: i128::try_from(now).unwrap_or(i128::MAX),
         violations_max: snapshot.bounds.violations_max,
+        steps_max: snapshot.bounds.rule_steps_max,
         names: snapshot.json.names,
     };
     snapshot

@@ -4,7 +4,8 @@
 //! orders[3].labels["a b"].id        members, places in lists, keys of maps
 //! ```
 //!
-//! The walk ends when there are as many violations as are asked for, and goes no deeper than protobuf's own parsers.
+//! The walk ends when there are as many violations as are asked for or the steps of expressions are spent, and goes no
+//! deeper than protobuf's own parsers.
 
 use std::fmt::Write;
 
@@ -13,7 +14,9 @@ use super::rules::{self, Shown};
 use super::{FieldJudge, Judge, Rule, Validation, ValueJudge};
 use crate::codec::options::Names;
 use crate::codec::view::{Scalar, View, ViewError};
-use crate::policy::condition::{Judged, Value, Verdict, field_value, item_value};
+use crate::policy::condition::{
+    EvaluationError, Judged, Value, Verdict, field_value, item_count, item_value,
+};
 use crate::schema::Schema;
 use crate::schema::plan::{FieldPlan, Kind, MessageId, Shape};
 use crate::status::{Code, Status};
@@ -28,6 +31,8 @@ pub struct Asked {
     pub now: i128,
     /// As many violations are told.
     pub violations_max: usize,
+    /// Steps that the expressions of all rules may take together.
+    pub steps_max: usize,
     /// How paths are written.
     pub names: Names,
 }
@@ -78,7 +83,9 @@ impl Validation {
         wire: &[u8],
         asked: &Asked,
     ) -> Result<Vec<Violation>, CheckError> {
-        let mut walk = Walk { validation: self, asked, path: String::new(), violations: Vec::new() };
+        let steps = asked.steps_max;
+        let mut walk =
+            Walk { validation: self, asked, path: String::new(), violations: Vec::new(), steps: Some(steps) };
         let view = View::of(schema, message, &[wire]).map_err(ViewError::from)?;
         walk.message(&view, DEPTH_MAX)?;
         Ok(walk.violations)
@@ -111,13 +118,16 @@ struct Walk<'v> {
     asked: &'v Asked,
     path: String,
     violations: Vec<Violation>,
+    /// What is left of the steps of expressions; `None`: one has found too few, and nothing more is judged.
+    steps: Option<usize>,
 }
 
 type Walked = Result<(), CheckError>;
 
 impl Walk<'_> {
+    /// Whether nothing more is to be judged.
     fn is_full(&self) -> bool {
-        self.violations.len() >= self.asked.violations_max
+        self.steps.is_none() || self.violations.len() >= self.asked.violations_max
     }
 
     fn broken(&mut self, rule: &str, message: String) {
@@ -247,7 +257,7 @@ impl Walk<'_> {
                 self.broken("repeated.unique", "must have no item twice".to_owned());
             }
         }
-        self.rules(&judge.rules, view.schema, || field_value(view, index).map_err(|error| error.to_string()));
+        self.rules_of_items(&judge.rules, view, index);
         let Some(items) = judge.items.as_deref() else { return Ok(()) };
         let (kind, mut place) = (view.plan.fields[index].kind, 0_usize);
         view.each(index, |item| {
@@ -274,7 +284,7 @@ impl Walk<'_> {
                 self.broken(rule, message);
             });
         }
-        self.rules(&judge.rules, view.schema, || field_value(view, index).map_err(|error| error.to_string()));
+        self.rules_of_items(&judge.rules, view, index);
         let entry = view.plan.fields[index].kind.message().map(|entry| view.schema.message(entry));
         let kind = |number| {
             let plan = entry?;
@@ -324,9 +334,7 @@ impl Walk<'_> {
             };
             self.typed(judge, typed, schema, kind, wrapped.as_ref().unwrap_or(&value), view.as_ref())?;
         }
-        self.rules(&judge.rules, schema, || {
-            item_value(schema, value.clone()).map_err(|error| error.to_string())
-        });
+        self.rules(&judge.rules, schema, || item_value(schema, value.clone()));
         match view {
             Some(view) if judge.nested.is_some() => self.message(&view, depth),
             _ => Ok(()),
@@ -397,39 +405,68 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Rules in CEL of a list or a map: each of its items is a step before it is looked at.
+    fn rules_of_items(&mut self, rules: &[Rule], view: &View<'_>, index: usize) {
+        let Some(first) = rules.first() else { return };
+        let spent = item_count(view, index).and_then(|count| {
+            let left = self.steps.and_then(|steps| steps.checked_sub(count));
+            left.ok_or(EvaluationError::Steps)
+        });
+        match spent {
+            Ok(left) => {
+                self.steps = Some(left);
+                self.rules(rules, view.schema, || field_value(view, index));
+            }
+            Err(error) => self.unjudged(first, &error),
+        }
+    }
+
     /// Rules in CEL: one that has no value for what it judges does not hold.
     fn rules<'a>(
         &mut self,
         rules: &[Rule],
         schema: &'a Schema,
-        this: impl FnOnce() -> Result<Value<'a>, String>,
+        this: impl FnOnce() -> Result<Value<'a>, EvaluationError>,
     ) {
-        if rules.is_empty() {
+        if rules.is_empty() || self.is_full() {
             return;
         }
         let this = this();
         for rule in rules {
+            let Some(steps) = self.steps.as_mut() else { return };
             let verdict = match &this {
                 Err(problem) => Err(problem.clone()),
-                Ok(this) => judge(rule, schema, this, self.asked.now),
+                Ok(this) => judge(rule, schema, this, self.asked.now, steps),
             };
             match verdict {
                 Ok(Verdict::Holds) => {}
                 Ok(Verdict::Fails) => self.broken(&rule.id, rule.message.to_string()),
                 Ok(Verdict::FailsFor(reason)) => self.broken(&rule.id, reason),
-                Err(problem) => self.broken(&rule.id, format!("cannot be judged: {problem}")),
+                Err(problem) => self.unjudged(rule, &problem),
             }
+        }
+    }
+
+    fn unjudged(&mut self, rule: &Rule, problem: &EvaluationError) {
+        self.broken(&rule.id, format!("cannot be judged: {problem}"));
+        if *problem == EvaluationError::Steps {
+            self.steps = None;
         }
     }
 }
 
-fn judge<'a>(rule: &'a Rule, schema: &'a Schema, this: &Value<'a>, now: i128) -> Result<Verdict, String> {
+fn judge<'a>(
+    rule: &'a Rule,
+    schema: &'a Schema,
+    this: &Value<'a>,
+    now: i128,
+    steps: &mut usize,
+) -> Result<Verdict, EvaluationError> {
     let rules = match &rule.predefined {
         None => None,
-        Some((id, bytes)) => Some(View::of(schema, *id, &[bytes]).map_err(|error| error.to_string())?),
+        Some((id, bytes)) => Some(View::of(schema, *id, &[bytes]).map_err(ViewError::from)?),
     };
-    let judged = Judged { this: this.clone(), rules, now };
-    rule.expression.judge(&judged).map_err(|error| error.to_string())
+    rule.expression.judge(&Judged { this: this.clone(), rules, now }, steps)
 }
 
 fn number(value: &Scalar<'_>) -> Option<Number> {

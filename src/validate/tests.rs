@@ -75,7 +75,7 @@ fn all_inputs(schema: &Schema) -> Vec<MessageId> {
 }
 
 fn asked() -> Asked {
-    Asked { now: NOW, violations_max: 100, names: Names::Proto }
+    Asked { now: NOW, violations_max: 100, steps_max: 100_000, names: Names::Proto }
 }
 
 #[track_caller]
@@ -252,6 +252,38 @@ fn violations_and_depth_are_bounded() {
     };
     assert_eq!(nested(100), Ok(0));
     assert_eq!(nested(101), Err(check::CheckError::TooDeep));
+}
+
+#[test]
+fn all_expressions_share_their_steps() {
+    let schema = compile(&format!(
+        "syntax = \"proto3\";{HEAD}
+         message M {{
+           repeated int32 a = 1 [(field).repeated.items.cel = {{ id: \"a\" expression: \"this > 0\" }}];
+           repeated int32 b = 2 [(field).cel = {{ id: \"b\" expression: \"size(this) < 1000\" }}];
+           string c = 3 [(field).string.min_len = 1];
+         }}"
+    ));
+    let id = schema.message_id("buf.validate.cases.M").expect("M");
+    let validation = Validation::compile(&schema, [id]).expect("good rules");
+    let told = |wire: &[u8], steps_max| {
+        let asked = Asked { steps_max, ..asked() };
+        let violations = validation.violations(&schema, id, wire, &asked).expect("a message");
+        violations.into_iter().map(|one| format!("{} {}", one.rule, one.message)).collect::<Vec<_>>()
+    };
+    let spent = |rule: &str| format!("{rule} cannot be judged: more steps than there may be");
+    let c = "string.min_len must have at least 1 characters, has 0";
+    // `>` and what it compares are three steps an item; `size`, the list and its comparison four; and an item of
+    // a list that is judged as a whole is one.
+    let a = b"\x0a\x02\x01\x02";
+    assert_eq!(told(a, 6 + 4), [c]);
+    // Whatever comes behind is not judged any more.
+    assert_eq!(told(a, 6 + 3), [spent("b")]);
+    assert_eq!(told(a, 5), [spent("a")]);
+    let b = b"\x12\x05\x01\x01\x01\x01\x01";
+    assert_eq!(told(b, 5 + 4), [c]);
+    assert_eq!(told(b, 5 + 3), [spent("b")]);
+    assert_eq!(told(b, 4), [spent("b")]);
 }
 
 #[test]

@@ -119,8 +119,12 @@ fn check(name: &str, syntax: &str) {
     assert_eq!(answers.lines().count(), questions.len());
 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
-    let asked =
-        Asked { now: i128::try_from(now).expect("not yet"), violations_max: 10_000, names: Names::Proto };
+    let asked = Asked {
+        now: i128::try_from(now).expect("not yet"),
+        violations_max: 10_000,
+        steps_max: 1_000_000,
+        names: Names::Proto,
+    };
     let mut differ = Vec::new();
     for ((name, wire), answer) in questions.iter().zip(answers.lines()) {
         let id = schema.message_id(name).expect("a case");

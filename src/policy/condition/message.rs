@@ -108,6 +108,25 @@ pub fn field_value<'a>(view: &View<'a>, index: usize) -> Result<Value<'a>, Evalu
     }
 }
 
+/// How many items or entries [`field_value`] would make of a list or a map, entries of one key counted each: packed,
+/// they are many in few bytes, and each is a value.
+///
+/// # Errors
+///
+/// It does not decode.
+pub fn item_count(view: &View<'_>, index: usize) -> Result<usize, EvaluationError> {
+    let mut count = 0;
+    match view.plan.fields[index].shape {
+        Shape::Repeated { .. } => view.each(index, |_| {
+            count += 1;
+            Ok::<_, EvaluationError>(())
+        })?,
+        Shape::Map => count = view.occurrences(index).len(),
+        _ => {}
+    }
+    Ok(count)
+}
+
 /// A wrapper that is not there is null; other messages are empty ones.
 fn left_out<'a>(view: &View<'a>, field: &FieldPlan) -> Result<Value<'a>, EvaluationError> {
     let is_null = |id| {

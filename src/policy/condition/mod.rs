@@ -29,7 +29,7 @@ use crate::codec::view::View;
 pub use error::{ConditionError, Problem};
 use evaluate::{About, Evaluator};
 pub use evaluate::{Captured, EvaluationError, Subject};
-pub use message::{field_type, field_value, item_type, item_value, rule_field};
+pub use message::{field_type, field_value, item_count, item_type, item_value, rule_field};
 use node::Node;
 use types::Names;
 pub use types::{
@@ -49,8 +49,6 @@ pub const PARTS_MAX: usize = 512;
 pub const NESTING_MAX: usize = 2;
 /// What an evaluation may cost: a step is a part, an item, or some bytes of text.
 pub const STEPS_MAX: usize = 20_000;
-/// As [`STEPS_MAX`], of a rule: messages hold more than heads do.
-pub const RULE_STEPS_MAX: usize = 200_000;
 /// The largest outcome of a number's expression; what is larger counts as this.
 pub const COUNT_MAX: u64 = 1_000_000;
 
@@ -134,14 +132,16 @@ impl<T: Outcome> Expression<T> {
         Ok(Self { root, variables, outcome: PhantomData })
     }
 
-    /// The outcome for one value.
+    /// The outcome for one value. It takes its steps of `steps`: all rules of a message share them.
     ///
     /// # Errors
     ///
     /// What the types could not tell: a null, an overflow, a division by zero, too many steps.
-    pub fn judge<'a>(&'a self, judged: &'a Judged<'a>) -> Result<T, EvaluationError> {
-        let about = About::Value(judged);
-        T::of(Outgoing(Evaluator::new(Some(about), RULE_STEPS_MAX).value(&self.root)?))
+    pub fn judge<'a>(&'a self, judged: &'a Judged<'a>, steps: &mut usize) -> Result<T, EvaluationError> {
+        let mut evaluator = Evaluator::new(Some(About::Value(judged)), *steps);
+        let value = evaluator.value(&self.root);
+        *steps = evaluator.steps_left();
+        T::of(Outgoing(value?))
     }
 
     /// Whether `variable` is mentioned anywhere.

@@ -118,6 +118,10 @@ impl<'a> Evaluator<'a> {
         Self { about, locals: [const { None }; NESTING_MAX], steps }
     }
 
+    pub(super) const fn steps_left(&self) -> usize {
+        self.steps
+    }
+
     pub(super) fn value(&mut self, node: &'a Node) -> Evaluated<'a> {
         self.spend(1)?;
         match node {
@@ -242,17 +246,12 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// What it holds is decoded, and paid for.
+    /// What it holds is paid for, and then decoded.
     fn field(&mut self, view: &View<'a>, number: u32) -> Evaluated<'a> {
         let index = view.plan.by_number(number).ok_or_else(|| EvaluationError::NoKey(number.to_string()))?;
         self.spend(view.occurrences(index).len())?;
-        let value = message::field_value(view, index)?;
-        self.spend(match &value {
-            Value::List(list) => list.len(),
-            Value::Map(map) => map.len(),
-            _ => 0,
-        })?;
-        Ok(value)
+        self.spend(message::item_count(view, index)?)?;
+        message::field_value(view, index)
     }
 
     fn subject(&self) -> Result<&'a Subject<'a>, EvaluationError> {
