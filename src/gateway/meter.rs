@@ -33,6 +33,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::stats::{Outcome, Route, Shard, Stats};
 use crate::telemetry::timestamp::Timestamp;
 use crate::telemetry::usage::{Queue, Record, Usage};
+use crate::transcode;
 
 /// What one worker measures with.
 #[derive(Debug)]
@@ -278,6 +279,9 @@ impl Drop for Tally {
         let identity = self.notes.identity();
         let consumer = identity.and_then(|identity| Some(&identity.consumer.as_ref()?.name));
         self.meter.shard.record(&route, consumer, &outcome);
+        if self.notes.refusing_stage() == Some(transcode::VALIDATION) {
+            self.meter.shard.broke_rules(&route);
+        }
         if let Some(queue) = self.meter.usage.as_ref().filter(|_| self.is_admitted || identity.is_some()) {
             queue.push(Record {
                 route,

@@ -245,6 +245,16 @@ impl Metrics {
             let labels = [("stage", stage), ("reason", &*reason)];
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
+        let mut family = encoder.encode_descriptor(
+            "validation_refusals",
+            "Calls that broke the rules of their descriptors, by surface and method",
+            None,
+            MetricType::Counter,
+        )?;
+        for (route, count) in self.stats.rules_broken() {
+            let labels = [("surface", &*route.surface), ("method", &*route.method)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
         Ok(())
     }
 

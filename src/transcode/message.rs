@@ -64,6 +64,9 @@ pub(super) fn wire_frame(
     Ok(out.into())
 }
 
+/// What refuses a request that breaks the rules of its descriptors, as logs and metrics name it.
+pub const VALIDATION: &str = "validation";
+
 /// Holds a request to the rules of its descriptors.
 fn validate(snapshot: &Snapshot, binding: &Binding, notes: &Notes, wire: &[u8]) -> Result<(), Status> {
     if !snapshot.validation.concerns(binding.input) || !snapshot.rule(binding).is_validated {
@@ -79,7 +82,7 @@ fn validate(snapshot: &Snapshot, binding: &Binding, notes: &Notes, wire: &[u8]) 
     snapshot
         .validation
         .check(&snapshot.schema, binding.input, wire, &asked)
-        .inspect_err(|_| notes.refused_by("validation"))
+        .inspect_err(|_| notes.refused_by(VALIDATION))
 }
 
 /// Room for the prefix, captures and query; more of them only costs a reallocation.

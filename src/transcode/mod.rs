@@ -27,6 +27,7 @@ use crate::route::Binding;
 use crate::snapshot::Snapshot;
 use crate::upstream::{Backends, Mirror, Mirrors, Terms, Upstream, Worker};
 
+pub use message::VALIDATION;
 pub use unary::{Rendered, rendered};
 
 /// Carries the calls of one worker to the backends of their snapshots.

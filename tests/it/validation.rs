@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::metrics::{scrape, value};
 use crate::support::backend::Backend;
-use crate::support::{Directory, Gateway, http as client};
+use crate::support::{Directory, Gateway, eventually, http as client};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -137,10 +138,29 @@ async fn rules_are_asked_where_they_are_wanted() {
 
 #[tokio::test]
 async fn a_refusal_is_counted_and_told() {
-    let (_backend, gateway) = doors("").await;
+    let directory = Directory::new("validation-log");
+    let log = directory.path().join("access.log");
+    let observe = format!("observe: {{ access_log: {{ to: {:?} }} }}", format!("file:{}", log.display()));
+    let (_backend, gateway) = doors(&observe).await;
     let answer = client::send(gateway.address, client::request("GET", "/v1/orders/7"), "").await;
     assert_eq!(answer.status, 400);
-    let metrics = client::send(gateway.admin, client::request("GET", "/metrics"), "").await;
-    let line = "transom_refused_total{stage=\"validation\",reason=\"RULES_BROKEN\"} 1";
-    assert!(metrics.text().contains(line), "{}", metrics.text());
+    let method = "method=\"rules.v1.Orders.Get\"";
+    eventually("the refusal is counted by its method", async || {
+        let metrics = scrape(&gateway).await;
+        value(&metrics, "transom_refused_total{stage=\"validation\",reason=\"RULES_BROKEN\"}") == Some(1.0)
+            && value(&metrics, &format!("transom_validation_refusals_total{{surface=\"default\",{method}}}"))
+                == Some(1.0)
+    })
+    .await;
+    let stats = client::send(gateway.admin, client::request("GET", "/stats"), "").await.json();
+    let of_method = &stats["methods"]["rules.v1.Orders.Get"]["total"];
+    assert_eq!((&of_method["rules_broken"], &of_method["calls"]), (&json!(1), &json!(1)), "{stats}");
+    let line = || serde_json::from_str::<Value>(&std::fs::read_to_string(&log).ok()?).ok();
+    eventually("the line is written", async || line().is_some()).await;
+    let line = line().expect("it is written");
+    assert_eq!(
+        (&line["refused_by"], &line["reason"]),
+        (&json!("validation"), &json!("RULES_BROKEN")),
+        "{line}"
+    );
 }

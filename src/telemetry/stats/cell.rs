@@ -43,8 +43,9 @@ const BYTES_IN: usize = CODES;
 const BYTES_OUT: usize = CODES + 1;
 const MESSAGES: usize = CODES + 2;
 const COST: usize = CODES + 3;
-const DURATION_US: usize = CODES + 4;
-const DURATIONS: usize = CODES + 5;
+const RULES_BROKEN: usize = CODES + 4;
+const DURATION_US: usize = CODES + 5;
+const DURATIONS: usize = CODES + 6;
 const NUMBERS: usize = DURATIONS + BUCKETS;
 
 impl Default for Cell {
@@ -66,9 +67,19 @@ impl Cell {
         self.add(DURATIONS + bucket(duration_us), 1);
     }
 
+    /// Counts a request that has broken rules; the caller is the only writer at this moment.
+    pub(super) fn broke_rules(&self) {
+        self.add(RULES_BROKEN, 1);
+    }
+
     fn add(&self, index: usize, count: u64) {
         let number = &self.0[index];
         number.store(number.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// The requests that have broken rules.
+    pub(super) fn rules_broken(&self) -> u64 {
+        self.0[RULES_BROKEN].load(Ordering::Relaxed)
     }
 
     /// The calls that ended with `code`.
@@ -129,6 +140,10 @@ impl Sum {
 
     pub(super) fn cost(&self) -> u64 {
         self.0[COST]
+    }
+
+    pub(super) fn rules_broken(&self) -> u64 {
+        self.0[RULES_BROKEN]
     }
 
     /// The mean duration in milliseconds; `None` without calls.

@@ -165,6 +165,17 @@ impl Stats {
         calls
     }
 
+    /// Requests that have broken the rules of their descriptors, by surface and method; only those that occurred.
+    pub fn rules_broken(&self) -> Vec<(Arc<Route>, u64)> {
+        let routes = lock(&self.routes).rows.clone();
+        let cells = self.route_cells();
+        let count = |route: &Route| -> u64 {
+            cells.get(&route.row).into_iter().flatten().map(|cell| cell.rules_broken()).sum()
+        };
+        let counted = routes.into_iter().map(|route| (Arc::clone(&route), count(&route)));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// Refused calls by stage and reason.
     pub fn refusals(&self) -> Vec<(&'static str, Box<str>, u64)> {
         let mut sums: HashMap<(&'static str, Box<str>), u64> = HashMap::new();
@@ -243,6 +254,11 @@ impl Shard {
             Some(cell) => cell.record(outcome),
             None => cells.new_consumer(consumer).record(outcome),
         }
+    }
+
+    /// Counts a request of a route that has broken the rules of its descriptors.
+    pub fn broke_rules(&self, route: &Route) {
+        lock(&self.0).route(route.row).broke_rules();
     }
 
     /// Counts one refusal.

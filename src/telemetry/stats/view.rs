@@ -74,6 +74,8 @@ struct Numbers {
     bytes_out: u64,
     messages: u64,
     cost: u64,
+    /// Calls that were refused for breaking the rules of their descriptors.
+    rules_broken: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<Latency>,
 }
@@ -200,6 +202,7 @@ impl Numbers {
             bytes_out: sum.bytes_out(),
             messages: sum.messages(),
             cost: sum.cost(),
+            rules_broken: sum.rules_broken(),
             latency_ms: latency(),
         }
     }
