@@ -253,6 +253,17 @@ impl Notes {
         std::mem::take(&mut told.headers).into_iter().chain(limits.into_iter().flatten())
     }
 
+    /// Has the client's reply carry what that of another call would under a name, each value once.
+    pub fn reply_header_of(&self, other: &Self, name: &HeaderName) {
+        let found: Vec<_> = other.told().headers.iter().filter(|(own, _)| own == name).cloned().collect();
+        let mut told = self.told();
+        for header in found {
+            if !told.headers.contains(&header) {
+                told.headers.push(header);
+            }
+        }
+    }
+
     /// Keeps who is calling; the first word counts.
     pub fn identified(&self, identity: Arc<Identity>) {
         // A second identity of one call is the combination's own affair.

@@ -15,8 +15,9 @@ use crate::config::explain::{Said, protecting, said};
 use crate::config::finding::Position;
 use crate::config::passes::passes;
 use crate::config::{Config, Elsewhere, LoadError};
-use crate::route::{Binding, Match};
-use crate::snapshot::Snapshot;
+use crate::graphql::bound::BoundDocument;
+use crate::route::{Aggregate, Binding, Match};
+use crate::snapshot::{Snapshot, Surface};
 
 /// Tell what holds for a method or a path, and where the configuration says so
 #[derive(Args)]
@@ -39,8 +40,9 @@ impl Explain {
         let caller = self.consumer.as_deref().map(|name| Caller::find(&config, name)).transpose();
         let caller = caller.map_err(|unknown| Failure::Usage(unknown.to_string()))?;
         let snapshot = build(&config)?.snapshot();
-        let methods = self.methods(&snapshot);
-        if methods.is_empty() {
+        let routes = self.aggregates(&snapshot);
+        let methods = self.methods(&snapshot, &routes);
+        if methods.is_empty() && routes.is_empty() {
             return Err(Failure::Unknown(format!("no surface shows `{}`", self.subject)));
         }
         let text = std::fs::read_to_string(&self.config).map_err(|error| LoadError::Unreadable {
@@ -48,13 +50,32 @@ impl Explain {
             reason: error.to_string(),
         })?;
         let file = File { config: &config, path: &self.config, text: &text, snapshot: &snapshot, caller };
-        let told: Vec<_> = methods.iter().map(|method| file.explain(method)).collect();
+        let mut told: Vec<_> = routes.iter().map(|route| file.aggregate(route)).collect();
+        told.extend(methods.iter().map(|method| file.explain(method)));
         print(told.join("\n").trim_end());
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The methods that are meant.
-    fn methods(&self, snapshot: &Snapshot) -> Vec<String> {
+    /// The routes of documents that are meant.
+    fn aggregates<'s>(&self, snapshot: &'s Snapshot) -> Vec<Meant<'s>> {
+        let surfaces = snapshot.surfaces.all().iter().enumerate();
+        let routes = surfaces.flat_map(|(index, surface)| {
+            surface.routes.aggregates().filter_map(move |aggregate| {
+                let graphql = surface.graphql.as_ref()?;
+                let document = graphql.routes.get(aggregate.place)?;
+                let methods = graphql.called(&snapshot.schema, document);
+                Some((surface, Meant { surface: index, aggregate, document, methods }))
+            })
+        });
+        let is_meant = |(surface, route): &(&Surface, Meant<'_>)| {
+            matches!(surface.routes.find(&route.aggregate.verb, &self.subject),
+                Match::Aggregate { aggregate, .. } if aggregate.place == route.aggregate.place)
+        };
+        routes.filter(is_meant).map(|(_, route)| route).collect()
+    }
+
+    /// The methods that are meant, those that routes call among them.
+    fn methods(&self, snapshot: &Snapshot, routes: &[Meant<'_>]) -> Vec<String> {
         let bindings = snapshot.surfaces.all().iter().flat_map(|surface| surface.routes.bindings());
         let is_path = self.subject.starts_with('/');
         let is_meant = |binding: &Binding| {
@@ -69,10 +90,21 @@ impl Explain {
         };
         let mut methods: Vec<_> =
             bindings.filter(|binding| is_meant(binding)).map(|binding| binding.method.to_string()).collect();
+        methods.extend(routes.iter().flat_map(|route| &route.methods).map(ToString::to_string));
         methods.sort();
         methods.dedup();
         methods
     }
+}
+
+/// A document at a path.
+struct Meant<'s> {
+    /// The place of its surface.
+    surface: usize,
+    aggregate: &'s Aggregate,
+    document: &'s BoundDocument,
+    /// That it may call.
+    methods: Vec<&'s str>,
 }
 
 /// A configuration and what was made of it.
@@ -86,6 +118,24 @@ struct File<'a> {
 }
 
 impl File<'_> {
+    fn aggregate(&self, route: &Meant<'_>) -> String {
+        let Meant { surface, aggregate, document, methods } = route;
+        let mut out = format!("{} {}\n", aggregate.verb, aggregate.template);
+        let Some(surface) = self.config.surfaces.get(*surface) else { return out };
+        line(&mut out, 1, &format!("surface {}", surface.name), &self.place(surface.position));
+        let Some(written) = surface.graphql.routes.get(aggregate.place) else { return out };
+        let place = self.place(Some(written.document_position));
+        line(&mut out, 2, &format!("document: {}", document.title()), &place);
+        for variable in &written.variables {
+            let text = format!("${}: {}", variable.name, variable.source);
+            line(&mut out, 2, &text, &self.place(Some(variable.position)));
+        }
+        let fails = if written.is_partial { "partial" } else { "whole" };
+        line(&mut out, 2, &format!("fail: {fails}"), &self.place(Some(written.position)));
+        line(&mut out, 2, &format!("calls: {}", methods.join(", ")), "");
+        out
+    }
+
     fn explain(&self, method: &str) -> String {
         let mut out = format!("{method}\n");
         let effective = Effective::all(self.config);
@@ -93,8 +143,12 @@ impl File<'_> {
             self.caller(&mut out, caller);
         }
         for (index, surface) in self.snapshot.surfaces.all().iter().enumerate() {
-            let bindings: Vec<_> =
+            let mut bindings: Vec<_> =
                 surface.routes.bindings().filter(|binding| *binding.method == *method).collect();
+            if bindings.is_empty() {
+                let all = surface.graphql.iter().flat_map(|graphql| &graphql.bindings);
+                bindings.extend(all.filter(|binding| *binding.method == *method));
+            }
             let place = self.config.surfaces.get(index).and_then(|surface| surface.position);
             line(&mut out, 1, &format!("surface {}", surface.name), &self.place(place));
             let Some(first) = bindings.first() else {

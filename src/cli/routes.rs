@@ -8,7 +8,7 @@ use clap::Args;
 use super::flags::SourceFlags;
 use super::{Failure, build, print, tell};
 use crate::route::list::{Row, rows};
-use crate::snapshot::{Destination, Snapshot};
+use crate::snapshot::{Destination, Snapshot, Surface};
 
 /// List the routes: method, path, body, rpc
 #[derive(Args)]
@@ -33,10 +33,36 @@ impl Routes {
 fn listing(snapshot: &Snapshot) -> String {
     let surfaces = snapshot.surfaces.all();
     let tables = surfaces.iter().map(|surface| {
-        let table = table(&rows(&snapshot.schema, &surface.routes), |rule| sides(snapshot, rule));
+        let mut rows = rows(&snapshot.schema, &surface.routes);
+        rows.extend(aggregates(snapshot, surface));
+        rows.sort_unstable();
+        let table = table(&rows, |rule| sides(snapshot, rule));
         if surfaces.len() == 1 { table } else { format!("{}\n{table}", surface.name) }
     });
     tables.collect::<Vec<_>>().join("\n")
+}
+
+/// The routes of documents, each with the methods that it calls.
+fn aggregates<'s>(snapshot: &'s Snapshot, surface: &'s Surface) -> impl Iterator<Item = Row> + use<'s> {
+    let graphql = surface.graphql.as_ref();
+    let routes = graphql.into_iter().flat_map(|graphql| {
+        surface
+            .routes
+            .aggregates()
+            .filter_map(move |one| Some((graphql, one, graphql.routes.get(one.place)?)))
+    });
+    routes.map(|(graphql, aggregate, document)| {
+        let methods = graphql.called(&snapshot.schema, document);
+        Row {
+            path: (*aggregate.template).into(),
+            verb: (*aggregate.verb).into(),
+            body: if document.takes_body() { "*".to_owned() } else { String::new() },
+            rpc: format!("{} by {}", methods.join(", "), document.title()),
+            client_streaming: false,
+            server_streaming: false,
+            rule: None,
+        }
+    })
 }
 
 /// The services that the calls of a rule go to, with their weights; nothing where there is one.
@@ -69,7 +95,7 @@ fn table(rows: &[Row], sides: impl Fn(u32) -> String) -> String {
     };
     put(&head, "RPC");
     for (line, row) in lines.iter().zip(rows) {
-        put(line, &format!("{}{}", rpc(row), sides(row.rule)));
+        put(line, &format!("{}{}", rpc(row), row.rule.map(&sides).unwrap_or_default()));
     }
     text
 }
@@ -98,7 +124,7 @@ mod tests {
             rpc: "p.S.M".to_owned(),
             client_streaming: false,
             server_streaming,
-            rule: u32::from(server_streaming),
+            rule: Some(u32::from(server_streaming)),
         };
         let rows = [row("GET", "/v1/{name=a/*}", "", true), row("PATCH", "/v1/b", "book", false)];
         let expected = "\

@@ -73,7 +73,7 @@ pub(crate) fn put_timestamp(instant: Instant, out: &mut Vec<u8>) -> Result<(), T
 }
 
 /// Reads the text of a `Duration`; seconds and nanos have the same sign.
-pub(super) fn parse_duration(text: &[u8]) -> Result<Instant, TimeError> {
+pub(crate) fn parse_duration(text: &[u8]) -> Result<Instant, TimeError> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, text),

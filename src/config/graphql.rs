@@ -9,6 +9,7 @@
 
 use std::path::PathBuf;
 
+use super::aggregates::{self, Route};
 use super::finding::{Position, Report};
 use super::links::Link;
 use super::section::Section;
@@ -42,6 +43,8 @@ pub struct Graphql {
     pub subscriptions: Subscriptions,
     /// Fields that lead to what other methods tell. Default none.
     pub links: Vec<Link>,
+    /// Documents that are bound to a path. Default none.
+    pub routes: Vec<Route>,
 }
 
 /// What one request may be.
@@ -65,6 +68,8 @@ pub struct Limits {
     pub cost_max: u64,
     /// Fields above each other below `__schema` and `__type`. Default 15.
     pub introspection_depth_max: usize,
+    /// The header that names what a route's reply lacks, in bytes. Default 1 KiB.
+    pub partial_bytes_max: usize,
 }
 
 /// Documents that clients name instead of sending.
@@ -102,7 +107,8 @@ impl Graphql {
         section.read("limits", &mut graphql.limits, Limits::read);
         section.read("subscriptions", &mut graphql.subscriptions, Subscriptions::read);
         section.read("links", &mut graphql.links, value::list(Link::read));
-        section.close(&["batching", "routes"]);
+        section.read("routes", &mut graphql.routes, aggregates::read);
+        section.close(&["batching"]);
         Some(graphql)
     }
 }
@@ -120,6 +126,7 @@ impl Limits {
         section.read("calls", &mut limits.calls_max, value::integer(1..=10_000));
         section.read("cost", &mut limits.cost_max, value::integer(1..=1_000_000_000));
         section.read("introspection_depth", &mut limits.introspection_depth_max, value::integer(1..=100));
+        section.read("partial_header", &mut limits.partial_bytes_max, value::bytes(64..=16 * KIB));
         section.close(&[]);
         Some(limits)
     }
@@ -179,6 +186,7 @@ impl Default for Graphql {
             limits: Limits::default(),
             subscriptions: Subscriptions::default(),
             links: Vec::new(),
+            routes: Vec::new(),
         }
     }
 }
@@ -195,6 +203,7 @@ impl Default for Limits {
             calls_max: 100,
             cost_max: 1000,
             introspection_depth_max: 15,
+            partial_bytes_max: KIB,
         }
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod access;
 pub mod access_log;
+pub mod aggregates;
 pub mod auth;
 pub mod auth_introspect;
 pub mod auth_jwt;

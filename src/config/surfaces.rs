@@ -181,6 +181,9 @@ impl Surface {
         if section.has("graphql") && surface.graphql().is_none() {
             section.forbid("graphql", "`protocols` does not name it: write `protocols: [rest, graphql]`");
         }
+        if !surface.speaks_rest() && !surface.graphql.routes.is_empty() {
+            section.forbid("protocols", "the routes of `graphql` need `rest`, too");
+        }
         section.close(&[]);
         Some(surface)
     }

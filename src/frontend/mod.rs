@@ -23,7 +23,7 @@ use http::{HeaderValue, Method, Response};
 
 use crate::call::{Call, Client, ClientBody, Failure, Notes, Reply, ResponseBody};
 use crate::policy::compression::Offer;
-use crate::route::Binding;
+use crate::route::{Aggregate, Binding, Captures};
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 
@@ -39,10 +39,27 @@ pub trait Frontend: Sync {
     /// # Errors
     ///
     /// Whatever is wrong with the head; the body has not been touched.
-    fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Call, Status>;
+    fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Opened, Status>;
 
     /// Tells the outcome of a call, or of the attempt to open one.
     fn respond(&self, exchange: &mut Exchange, outcome: Result<Reply, Failure>) -> Response<ResponseBody>;
+}
+
+/// What a request asks for.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+pub enum Opened {
+    Call(Call),
+    /// Several calls, by the document at its path.
+    Aggregate(Box<Aggregated>),
+}
+
+/// A request for what several calls answer together.
+pub struct Aggregated {
+    pub aggregate: Arc<Aggregate>,
+    pub captures: Captures,
+    pub head: Parts,
+    /// As it was before any coding.
+    pub body: ClientBody,
 }
 
 /// Every protocol, the most particular first: the first that claims a request serves it.
@@ -85,6 +102,8 @@ pub struct Exchange {
     pub trusts_traceparent: bool,
     /// The route, once it is found.
     pub binding: Option<Arc<Binding>>,
+    /// Or what stands there in the place of a method.
+    pub aggregate: Option<Arc<Aggregate>>,
     /// Echoed in every response, forwarded in every call.
     pub request_id: HeaderValue,
     /// When the request's head was complete.
@@ -118,6 +137,7 @@ impl Exchange {
             surface: None,
             trusts_traceparent: true,
             binding: None,
+            aggregate: None,
             request_id,
             started,
             is_head: head.method == Method::HEAD,

@@ -12,10 +12,10 @@ use http::{Method, Response, StatusCode};
 
 use super::accept::Framing;
 use super::stream::StreamBody;
-use super::{Exchange, Frontend, decompress, edge, render};
+use super::{Aggregated, Exchange, Frontend, Opened, decompress, edge, render};
 use crate::call::{self, Call, ClientBody, Failure, Head, Payload, Reply, ReplyBody, ResponseBody};
 use crate::policy::deadline;
-use crate::route::{Binding, Body, Captures, Match};
+use crate::route::{Aggregate, Binding, Body, Captures, Match};
 use crate::snapshot::Snapshot;
 use crate::status::{Code, Status};
 
@@ -30,9 +30,14 @@ impl Frontend for Rest {
         true
     }
 
-    fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Call, Status> {
+    fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Opened, Status> {
         let snapshot = exchange.snapshot.clone();
-        let (binding, captures) = route(exchange, &snapshot, &head)?;
+        let (binding, captures) = match route(exchange, &snapshot, &head)? {
+            (Routed::Method(binding), captures) => (binding, captures),
+            (Routed::Aggregate(aggregate), captures) => {
+                return aggregated(exchange, aggregate, captures, head, body);
+            }
+        };
         exchange.binding = Some(binding.clone());
         if !body.is_empty() && !binding.raw_request && binding.body != Body::None {
             check_content_type(head.headers.get(header::CONTENT_TYPE), binding.client_streaming)?;
@@ -47,7 +52,7 @@ impl Frontend for Rest {
         let timeout = timeout.into_iter().chain(bound).min();
         let metadata = edge::metadata(exchange, &head);
         let service = snapshot.rule(&binding).destinations.first().service;
-        Ok(Call {
+        Ok(Opened::Call(Call {
             binding,
             service,
             metadata,
@@ -65,7 +70,7 @@ impl Frontend for Rest {
             limited: None,
             held: Vec::new(),
             snapshot,
-        })
+        }))
     }
 
     fn respond(&self, exchange: &mut Exchange, outcome: Result<Reply, Failure>) -> Response<ResponseBody> {
@@ -78,12 +83,30 @@ impl Frontend for Rest {
     }
 }
 
-/// Room 3: the surface by listener and host, its binding by verb and path.
-fn route(
+/// What a route leads to.
+enum Routed {
+    Method(Arc<Binding>),
+    Aggregate(Arc<Aggregate>),
+}
+
+/// A request that several calls answer, judged by its head as far as that of a call is.
+fn aggregated(
     exchange: &mut Exchange,
-    snapshot: &Snapshot,
-    head: &Parts,
-) -> Result<(Arc<Binding>, Captures), Status> {
+    aggregate: Arc<Aggregate>,
+    captures: Captures,
+    head: Parts,
+    body: ClientBody,
+) -> Result<Opened, Status> {
+    exchange.aggregate = Some(Arc::clone(&aggregate));
+    if !body.is_empty() {
+        check_content_type(head.headers.get(header::CONTENT_TYPE), false)?;
+    }
+    let body = decompress::decoded(exchange, &head.headers, body)?;
+    Ok(Opened::Aggregate(Box::new(Aggregated { aggregate, captures, head, body })))
+}
+
+/// Room 3: the surface by listener and host, and what it has for verb and path.
+fn route(exchange: &mut Exchange, snapshot: &Snapshot, head: &Parts) -> Result<(Routed, Captures), Status> {
     let host = call::host(&head.uri, &head.headers).unwrap_or_default();
     if let Some(answer) = edge::preflight(exchange, snapshot, host, head) {
         return Err(answer);
@@ -97,7 +120,8 @@ fn route(
     };
     edge::enter(exchange, surface, &head.headers);
     match found {
-        Match::Found { binding, captures } => Ok((binding.clone(), captures)),
+        Match::Found { binding, captures } => Ok((Routed::Method(binding.clone()), captures)),
+        Match::Aggregate { aggregate, captures } => Ok((Routed::Aggregate(aggregate.clone()), captures)),
         Match::MethodNotAllowed { allow } => Err(method_not_allowed(&head.method, allow)),
         Match::NotFound => {
             Err(Status::client(Code::NotFound, "no route matches this path").with_reason("ROUTE_NOT_FOUND"))

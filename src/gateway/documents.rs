@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::config::aggregates;
 use crate::config::graphql::Graphql;
 use crate::graphql::document::{Bounds, Document};
 use crate::graphql::model::Model;
@@ -48,9 +49,15 @@ struct ApolloOperation {
 
 /// The files that the documents of a surface are read from, for who looks for changes.
 pub(super) fn files(file: &Graphql) -> Vec<PathBuf> {
-    let Some((path, _)) = &file.persisted.manifest else { return Vec::new() };
-    let mut files = vec![path.clone()];
-    files.extend(folder(path).unwrap_or_default());
+    let mut files = Vec::new();
+    if let Some((path, _)) = &file.persisted.manifest {
+        files.push(path.clone());
+        files.extend(folder(path).unwrap_or_default());
+    }
+    files.extend(file.routes.iter().filter_map(|route| match &route.document {
+        aggregates::Document::File(path) => Some(path.clone()),
+        aggregates::Document::Text(_) => None,
+    }));
     files
 }
 

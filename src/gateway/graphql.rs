@@ -14,10 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
 use http::{Method, Response};
 
 use super::Worker;
+use super::aggregates;
 use super::documents;
 use super::events::EventStream;
 use super::explorer;
@@ -36,8 +38,8 @@ use crate::graphql::document::{Bounds, Document, Problem};
 use crate::graphql::documents::Documents;
 use crate::graphql::model::{Mapping, Model, Operation as Kind};
 use crate::graphql::persisted::{Persisted, Registered};
-use crate::graphql::plan::{Operation, Planner, RootField, RootSource};
-use crate::graphql::projection::{Location, Projector};
+use crate::graphql::plan::{Operation, RootField, RootSource};
+use crate::graphql::projection::{Errors, Location, Projector};
 use crate::route::{Binding, Exposed, RouteTree};
 use crate::schema::Schema;
 use crate::snapshot::{Graphql, Snapshot, Subscriptions, Surface};
@@ -46,7 +48,7 @@ use crate::stage::operation::{Admission, Member, all};
 use crate::status::{Code, Status};
 
 /// So long a client may take to send its request, where it names no deadline itself.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A response is not written on beyond this.
 pub(super) const RESPONSE_BYTES_MAX: usize = 64 << 20;
@@ -92,6 +94,8 @@ pub(super) fn build(
     };
     let persisted = persisted(config, &file.persisted, &model, schema, &bounds);
     let persisted = persisted.map_err(|wrong| findings.extend(wrong)).unwrap_or_default();
+    let documents = aggregates::documents(config, file, routes, &model, schema, &bounds);
+    let documents = documents.map_err(|wrong| findings.extend(wrong)).unwrap_or_default();
     let graphql = Graphql {
         path: file.path.as_str().into(),
         bindings: model.methods().iter().map(binding).collect(),
@@ -110,6 +114,9 @@ pub(super) fn build(
             leeway: file.subscriptions.leeway,
             websocket: websocket::rules(&file.subscriptions.websocket),
         },
+        routes: documents,
+        variables_bytes_max: limits.variables_bytes_max,
+        partial_bytes_max: limits.partial_bytes_max,
     };
     (graphql, findings)
 }
@@ -160,11 +167,7 @@ impl Worker {
         let parameters = match tokio::time::timeout(READ_TIMEOUT, reading).await {
             Ok(Ok(parameters)) => parameters,
             Ok(Err(status)) => return self.refused(exchange, tally, media, &status),
-            Err(_) => {
-                let message = "the request was not complete in time";
-                let status = Status::client(Code::DeadlineExceeded, message).with_http(408);
-                return self.refused(exchange, tally, media, &status.with_reason("REQUEST_TOO_SLOW"));
-            }
+            Err(_) => return self.refused(exchange, tally, media, &http_graphql::too_slow()),
         };
         match self.operation(exchange, tally, graphql, head, (media, &parameters)).await {
             Ok(Answer::Whole(json)) => {
@@ -220,18 +223,38 @@ impl Worker {
             let subscription = self.subscription(exchange, tally, graphql, &opening, operation);
             return Ok(Answer::Results(Box::new(subscription)));
         }
-        let outcomes = self.outcomes(exchange, tally, graphql, &opening, &operation).await?;
+        let before = http_graphql::DATA;
+        let (mut out, errors) = self.executed(exchange, tally, graphql, &opening, &operation, before).await?;
+        http_graphql::end(&mut out, &errors, &snapshot.schema, &snapshot.json);
+        Ok(Answer::Whole(out))
+    }
+
+    /// Executes a query or a mutation: its data, after what is to stand `before` it, and what has failed.
+    ///
+    /// # Errors
+    ///
+    /// Limits refuse the operation as a whole.
+    pub(super) async fn executed(
+        &self,
+        exchange: &Exchange,
+        tally: &Tally,
+        graphql: &Graphql,
+        opening: &Opening,
+        operation: &Operation,
+        before: &[u8],
+    ) -> Result<(Vec<u8>, Errors), Status> {
+        let snapshot = &exchange.snapshot;
+        let outcomes = self.outcomes(exchange, tally, graphql, opening, operation).await?;
         let made = outcomes.iter().flatten().count();
         let projector = Projector::new(&snapshot.schema, &snapshot.json, RESPONSE_BYTES_MAX);
         let mut projector = projector.renaming(&operation.renamed);
-        joined(&mut projector, &operation, outcomes);
+        projector.out().extend_from_slice(before);
+        joined(&mut projector, operation, outcomes);
         links::follow(graphql, &mut projector, made, |wanted| {
-            Box::pin(self.level(exchange, tally, graphql, &opening, wanted))
+            Box::pin(self.level(exchange, tally, graphql, opening, wanted))
         })
         .await;
-        let (mut out, errors) = projector.finish();
-        http_graphql::end(&mut out, &errors, &snapshot.schema, &snapshot.json);
-        Ok(Answer::Whole(out))
+        Ok(projector.finish())
     }
 
     /// What has become of each root field that is a call.
@@ -338,6 +361,10 @@ impl Worker {
             Err(failure) => Err(failure),
         };
         let outcome = message(below.judged(outcome));
+        if exchange.aggregate.is_some() {
+            // RFC 9110, section 11.6.1: a 401 says how to say who is calling.
+            exchange.notes.reply_header_of(&notes, &WWW_AUTHENTICATE);
+        }
         below.end(&outcome);
         outcome
     }
@@ -361,14 +388,7 @@ fn planned(snapshot: &Snapshot, graphql: &Graphql, parameters: &Parameters) -> R
     })?;
     let definition = document.operation(parameters.operation_name.as_deref())?;
     let variables = Coercer { model, schema }.variables(definition, &parameters.variables)?;
-    let planner = Planner {
-        model,
-        schema,
-        options: &snapshot.json,
-        cost_max: graphql.bounds.cost_max,
-        read_masks: graphql.read_masks,
-    };
-    Ok(planner.plan(&document, definition, &variables)?)
+    Ok(graphql.planner(snapshot).plan(&document, definition, &variables)?)
 }
 
 /// The calls of an operation.
@@ -431,9 +451,8 @@ fn message(outcome: Result<Reply, Failure>) -> Result<Bytes, Status> {
     }
 }
 
-/// Writes the response as far as the replies of the root fields tell it.
+/// Writes the data as far as the replies of the root fields tell it.
 fn joined<'p>(projector: &mut Projector<'p>, operation: &'p Operation, outcomes: Vec<Option<Outcome>>) {
-    projector.out().extend_from_slice(http_graphql::DATA);
     let mut separator = b'{';
     for (RootField { root, source, .. }, outcome) in operation.roots.iter().zip(outcomes) {
         projector.begin(root, separator);

@@ -43,7 +43,7 @@ pub(super) struct Meter {
     teller: Option<Arc<Teller>>,
 }
 
-/// The routes of a snapshot by the address of their binding, which the snapshot keeps alive.
+/// The routes of a snapshot by the address of their binding or aggregate, which the snapshot keeps alive.
 #[derive(Debug)]
 struct Labels(HashMap<usize, Arc<Route>, BuildHasherDefault<Mixed>>);
 
@@ -63,13 +63,17 @@ impl Routes {
             for binding in surface.routes.bindings().chain(graphql) {
                 labels.insert(address(binding), stats.route(&surface.name, &binding.method));
             }
+            for aggregate in surface.routes.aggregates() {
+                let name = format!("{} {}", aggregate.verb, aggregate.template);
+                labels.insert(address(aggregate), stats.route(&surface.name, &name));
+            }
         }
         Self(Arc::new(Labels(labels)))
     }
 }
 
-fn address(binding: &Arc<Binding>) -> usize {
-    Arc::as_ptr(binding).addr()
+fn address<T>(route: &Arc<T>) -> usize {
+    Arc::as_ptr(route).addr()
 }
 
 impl Hasher for Mixed {
@@ -94,6 +98,8 @@ pub(super) struct Tally {
     started: Instant,
     /// `None`: no route was found, and there is nothing to count by.
     route: Option<Arc<Route>>,
+    /// Its calls are measured on their own, and nobody pays twice.
+    is_aggregate: bool,
     /// Whether the stages let it in.
     is_admitted: bool,
     code: Code,
@@ -119,6 +125,7 @@ impl Meter {
             started: exchange.started,
             told,
             route: None,
+            is_aggregate: false,
             is_admitted: false,
             code: Code::Cancelled,
             http_number: 499,
@@ -131,9 +138,14 @@ impl Meter {
 impl Tally {
     /// The route is looked for, and found or not.
     pub(super) fn led(&mut self, exchange: &Exchange) {
-        if let Some(binding) = &exchange.binding {
+        let place = exchange.binding.as_ref().map(address);
+        let place = place.or_else(|| {
+            self.is_aggregate = exchange.aggregate.is_some();
+            exchange.aggregate.as_ref().map(address)
+        });
+        if let Some(place) = place {
             let routes = exchange.snapshot.live.get::<Routes>();
-            self.route = routes.and_then(|routes| routes.0.0.get(&address(binding)).cloned());
+            self.route = routes.and_then(|routes| routes.0.0.get(&place).cloned());
         }
         if let Some(told) = &mut self.told {
             told.led(exchange);
@@ -149,6 +161,7 @@ impl Tally {
             notes: Arc::clone(notes),
             started,
             route: routes.and_then(|routes| routes.0.0.get(&address(binding)).cloned()),
+            is_aggregate: false,
             is_admitted: false,
             code: Code::Cancelled,
             http_number: 499,
@@ -276,7 +289,7 @@ impl Drop for Tally {
             told.tell(ended, self.http_number, &outcome, self.started, &self.notes);
         }
         let Some(route) = self.route.take() else { return };
-        let identity = self.notes.identity();
+        let identity = self.notes.identity().filter(|_| !self.is_aggregate);
         let consumer = identity.and_then(|identity| Some(&identity.consumer.as_ref()?.name));
         self.meter.shard.record(&route, consumer, &outcome);
         if self.notes.refusing_stage() == Some(transcode::VALIDATION) {

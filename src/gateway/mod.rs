@@ -5,6 +5,7 @@
 //! ```
 
 mod access;
+mod aggregates;
 mod auth;
 mod authorization;
 mod backend_tls;
@@ -53,7 +54,7 @@ use tower::ServiceExt;
 use crate::call::{BoundedBody, Client, ClientBody, Failure, Reply, host};
 use crate::config::finding::Finding;
 use crate::config::{Config, LoadError};
-use crate::frontend::{self, Exchange};
+use crate::frontend::{self, Exchange, Opened};
 use crate::openapi::{Format, Version};
 use crate::policy::client_address::TrustedProxies;
 use crate::policy::protection::Protections;
@@ -430,10 +431,12 @@ impl HandlerWorker for Worker {
         let opened = frontend.open(&mut exchange, head, body);
         tally.led(&exchange);
         let outcome = match opened {
-            Ok(mut call) => {
+            Ok(Opened::Call(mut call)) => {
                 tally.opened(&mut call.metadata);
                 self.stages.clone().oneshot(call).await
             }
+            // In a place of its own: what most requests need not is no part of what they hold.
+            Ok(Opened::Aggregate(asked)) => Box::pin(self.aggregate(&mut exchange, &tally, *asked)).await,
             Err(status) => page(&exchange, wanted).await.unwrap_or_else(|| Err(status.into())),
         };
         let response = frontend::respond(frontend, &mut exchange, tally.judged(outcome));
@@ -444,7 +447,7 @@ impl HandlerWorker for Worker {
 
 /// A page of the surface, for a request that no route of it matches.
 async fn page(exchange: &Exchange, wanted: Option<Wanted>) -> Option<Result<Reply, Failure>> {
-    let wanted = wanted.filter(|_| exchange.binding.is_none())?;
+    let wanted = wanted.filter(|_| exchange.binding.is_none() && exchange.aggregate.is_none())?;
     let pages = exchange.snapshot.live.get::<Arc<Pages>>()?;
     Some(pages.answer(exchange, &wanted).await?.map_err(Failure::from))
 }

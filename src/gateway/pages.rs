@@ -109,11 +109,15 @@ impl Pages {
         let mut findings = Vec::new();
         for (index, surface) in surfaces.all().iter().enumerate() {
             for path in self.paths(index) {
-                let Match::Found { binding, .. } = surface.routes.find("GET", path) else { continue };
+                let called = match surface.routes.find("GET", path) {
+                    Match::Found { binding, .. } => format!("a call of `{}`", binding.method),
+                    Match::Aggregate { aggregate, .. } => format!("the route `GET {}`", aggregate.template),
+                    Match::MethodNotAllowed { .. } | Match::NotFound | Match::BadPath(_) => continue,
+                };
                 let position = config.surfaces.get(index).and_then(|surface| surface.position);
                 let message = format!(
-                    "`{path}` of `{}` is a call of `{}`: give the page of `openapi` another path, or `off`",
-                    surface.name, binding.method
+                    "`{path}` of `{}` is {called}: give the page of `openapi` another path, or `off`",
+                    surface.name
                 );
                 findings.push(warning(config, position, message));
             }

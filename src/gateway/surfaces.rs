@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 
+use super::aggregates;
 use super::cache;
 use super::fields::Masks;
 use super::graphql;
@@ -35,7 +36,8 @@ pub(super) fn build(
     for (index, surface) in config.surfaces.iter().enumerate() {
         let shown = Shown::new(surface, effective, index);
         let mut methods = Vec::new();
-        let built = route::build_shown(schema, routes, |method| {
+        let aggregates = aggregates::rules(surface);
+        let built = route::build_shown(schema, routes, &aggregates, |method| {
             let rule = shown.select(method.full_name())?;
             let effective = effective.get(usize::try_from(rule).ok()?)?;
             let selection = effective.fields().and_then(|fields| masks.selection(fields, method));
@@ -68,7 +70,10 @@ pub(super) fn build(
                 });
             }
             Err(errors) => {
-                findings.extend(errors.iter().map(|error| finding(config, surface.position, error)));
+                findings.extend(errors.iter().map(|error| {
+                    aggregates::misplaced(config, surface, error)
+                        .unwrap_or_else(|| finding(config, surface.position, error))
+                }));
             }
         }
         findings
@@ -104,14 +109,16 @@ fn clashes(config: &Config, effective: &[Effective<'_>], surfaces: &[Surface]) -
                 );
                 findings.push(finding(config, surface, message));
             }
-            let taken: HashSet<_> = first.routes.bindings().map(|one| (&one.verb, &one.template)).collect();
-            let twice = second.routes.bindings().find(|one| taken.contains(&(&one.verb, &one.template)));
-            let Some(twice) = twice else { continue };
+            let taken: HashSet<_> = first.routes.places().collect();
+            let Some(twice) = second.routes.places().find(|place| taken.contains(place)) else { continue };
+            let (verb, template) = twice;
             let message = format!(
-                "`{}` and `{}` both answer `{} {}` on the same host",
-                first.name, second.name, twice.verb, twice.template
+                "`{}` and `{}` both answer `{verb} {template}` on the same host",
+                first.name, second.name
             );
-            let rule = usize::try_from(twice.rule).ok().and_then(|rule| effective.get(rule)?.rule);
+            let mut bindings = second.routes.bindings();
+            let rule = bindings.find(|one| (&*one.verb, &*one.template) == twice).map(|one| one.rule);
+            let rule = rule.and_then(|rule| effective.get(usize::try_from(rule).ok()?)?.rule);
             findings.push(finding(config, rule.map(|rule| rule.position).or(surface), message));
         }
     }

@@ -16,7 +16,7 @@ use crate::frontend::Exchange;
 use crate::policy::sampling::Point;
 use crate::policy::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 use crate::policy::trail::Trail;
-use crate::route::Binding;
+use crate::route::{Aggregate, Binding};
 use crate::status::{Code, Status};
 use crate::telemetry::access_log::{Entry, Lines};
 use crate::telemetry::stats::Outcome;
@@ -52,6 +52,7 @@ pub(super) struct Told {
     /// Where the target itself does not say it.
     host: Option<HeaderValue>,
     binding: Option<Arc<Binding>>,
+    aggregate: Option<Arc<Aggregate>>,
     reason: Option<Box<str>>,
 }
 
@@ -75,6 +76,7 @@ impl Told {
             uri: head.uri.clone(),
             host: head.headers.get(header::HOST).filter(|_| !has_authority).cloned(),
             binding: None,
+            aggregate: None,
             reason: None,
         }
     }
@@ -91,6 +93,7 @@ impl Told {
         }
         self.surface.clone_from(&exchange.surface);
         self.binding.clone_from(&exchange.binding);
+        self.aggregate.clone_from(&exchange.aggregate);
     }
 
     /// What is told of one of the calls that the request opens: its span is below the request's.
@@ -106,6 +109,7 @@ impl Told {
             is_below: true,
             span,
             binding: Some(Arc::clone(binding)),
+            aggregate: None,
             reason: None,
             ..self.clone()
         }
@@ -162,7 +166,9 @@ impl Told {
             host: self.uri.authority().map(Authority::as_str).or(host),
             path: self.uri.path(),
             query: self.uri.query(),
-            template: binding.map(|binding| &*binding.template),
+            template: binding
+                .map(|binding| &*binding.template)
+                .or(self.aggregate.as_ref().map(|aggregate| &*aggregate.template)),
             method: binding.map(|binding| &*binding.method),
             consumer: consumer.map(|consumer| &*consumer.name),
             http_number,

@@ -59,6 +59,12 @@ impl Variables<'_> {
         }
     }
 
+    /// A value as tests see it.
+    #[cfg(test)]
+    pub(super) fn shown(&self, name: &str) -> Option<String> {
+        self.values.get(name).map(|(value, _)| format!("{value:?}"))
+    }
+
     fn is_null(&self, name: &str) -> bool {
         self.values.get(name).is_some_and(|(value, _)| *value == Value::Null)
     }
@@ -84,6 +90,24 @@ impl Coercer<'_> {
         operation: &'a OperationDefinition,
         given: &Map<String, Json>,
     ) -> Result<Variables<'a>, Vec<Problem>> {
+        self.variables_or(operation, given, |variable, path, wrong| {
+            let message = format!("variable `${}{path}`: {wrong}", variable.name.text);
+            Problem::new(Code::BadInput, message, variable.name.at)
+        })
+    }
+
+    /// The same, where `wrong` says what is told of a variable that has no value of its type: it is given the place in
+    /// the value and what is wrong there.
+    ///
+    /// # Errors
+    ///
+    /// What `wrong` makes of every such variable.
+    pub fn variables_or<'a, E>(
+        self,
+        operation: &'a OperationDefinition,
+        given: &Map<String, Json>,
+        wrong: impl Fn(&VariableDefinition, &str, &str) -> E,
+    ) -> Result<Variables<'a>, Vec<E>> {
         let mut variables = Variables::default();
         let mut problems = Vec::new();
         for variable in &operation.variables {
@@ -96,9 +120,8 @@ impl Coercer<'_> {
                     variables.values.insert(name, (value, bytes));
                 }
                 Ok(None) => {}
-                Err(wrong) if problems.len() < PROBLEMS_MAX => {
-                    let message = format!("variable `${name}{}`: {}", wrong.path, wrong.message);
-                    problems.push(Problem::new(Code::BadInput, message, variable.name.at));
+                Err(Wrong { path, message }) if problems.len() < PROBLEMS_MAX => {
+                    problems.push(wrong(variable, &path, &message));
                 }
                 Err(_) => break,
             }

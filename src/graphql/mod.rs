@@ -3,6 +3,7 @@
 //! ```text
 //! exposed methods + schema → Model → SDL
 //! text → Document, checked against the Model; with variables → requests, and answers to introspection
+//! trusted Document + path, query, body → bound → variables; data and errors → the reply of a REST route
 //! Document + variables → plan ─┬─ values → input → request bytes
 //!                              └─ reply bytes → projection → response JSON ─ follow ─▶ requests of links, and so on
 //! ```
@@ -10,6 +11,7 @@
 //! May import `schema`, `route`, `codec` and `status`. Never calls a backend, and never sees a header: what a client
 //! sends is a document and its variables.
 
+pub mod bound;
 pub mod coerce;
 pub mod collect;
 mod cost;

@@ -117,22 +117,7 @@ impl<'s> Assembly<'s> {
     }
 
     fn query(&mut self, query: &str, captures: &[Capture<'s, '_>], out: &mut Vec<u8>) -> Result<(), Status> {
-        for (count, (name, value)) in query::pairs(query).enumerate() {
-            let max = self.options.query_parameters_max;
-            if count == max {
-                let message = format!("the query has more than {max} parameters");
-                return Err(Status::client(Code::InvalidArgument, message).with_reason("TOO_MANY_PARAMETERS"));
-            }
-            let name = query::decode(name)
-                .map_err(|fault| Status::invalid_field(name, &format!("a malformed name: {fault}")))?;
-            if self.options.ignored_query.iter().any(|ignored| *ignored == *name) {
-                continue;
-            }
-            let value = query::decode(value)
-                .map_err(|fault| Status::invalid_field(&name, &format!("a malformed value: {fault}")))?;
-            self.parameter(&name, &value, captures, out)?;
-        }
-        Ok(())
+        query::each_parameter(query, self.options, |name, value| self.parameter(&name, &value, captures, out))
     }
 
     fn parameter(

@@ -152,7 +152,7 @@ impl Binding {
             },
             raw_response: response_field.as_ref().map_or_else(|| is_http_body(&output), is_http_body_field),
             captures,
-            span: Span { length: template.segments.len(), many: template.many() },
+            span: Span::of(template),
             update_mask: body_field.and_then(|field| update_mask(&input, rule, &field)),
         })
     }
@@ -278,7 +278,7 @@ fn chain(input: &MessageDescriptor, path: &str) -> Result<Vec<FieldDescriptor>, 
 }
 
 /// `http.proto`: a variable of exactly one segment is decoded whole.
-fn decode(variable: &Variable, template: &PathTemplate) -> Decode {
+pub(super) fn decode(variable: &Variable, template: &PathTemplate) -> Decode {
     let takes_many = template.many().is_some_and(|many| (variable.start..variable.end).contains(&many));
     if takes_many || variable.end - variable.start > 1 { Decode::KeepSlash } else { Decode::All }
 }
@@ -379,6 +379,10 @@ fn has_text(message: &MessageDescriptor) -> bool {
 }
 
 impl Span {
+    pub(super) fn of(template: &PathTemplate) -> Self {
+        Self { length: template.segments.len(), many: template.many() }
+    }
+
     /// The place on a path of `length` segments that a place in the template falls on.
     pub(super) fn locate(self, place: usize, length: usize) -> usize {
         match self.many {

@@ -2,7 +2,8 @@
 //!
 //! Rules of a service configuration take the place of a method's annotation. Two rules for the same verb and
 //! the same shape of path would leave it to chance which method answers: they are refused, both named, or
-//! the first one in the order of the descriptor set stays and a warning tells what was dropped.
+//! the first one in the order of the descriptor set stays and a warning tells what was dropped. Aggregates come after
+//! all methods, and of those none is ever dropped: whoever wrote one means it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,8 +11,9 @@ use std::sync::Arc;
 
 use prost_reflect::MethodDescriptor;
 
+use super::aggregate::{Aggregate, AggregateError, AggregateRule};
 use super::binding::{Binding, BindingError};
-use super::grow::{Conflict, Seedling};
+use super::grow::{Conflict, Seedling, Taken};
 use super::request::BindingOptions;
 use super::rule::{HttpRule, RuleError};
 use super::service_config::SelectedRules;
@@ -53,6 +55,8 @@ pub enum RouteError {
     Conflict { first: Route, second: Route },
     #[error("http rule for `{selector}`: `{service}` has no such method")]
     Selector { selector: String, service: String },
+    #[error("`{} {}` {error}", .rule.verb, .rule.template)]
+    Aggregate { place: usize, rule: AggregateRule, error: AggregateError },
 }
 
 /// What was left out, but is no reason to refuse.
@@ -67,6 +71,7 @@ pub enum Warning {
 /// A rule, as people find it in their files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
+    /// Empty for an aggregate.
     pub method: String,
     pub verb: String,
     pub template: String,
@@ -90,13 +95,14 @@ pub struct Exposed {
 
 /// Builds all routes of a schema.
 pub fn build(schema: &Schema, rules: &Rules) -> Result<(RouteTree, Vec<Warning>), Vec<RouteError>> {
-    build_shown(schema, rules, |_| Some(Shown::default()))
+    build_shown(schema, rules, &[], |_| Some(Shown::default()))
 }
 
-/// Builds the routes of the methods of which `show` says how they are shown.
+/// Builds the routes of the methods of which `show` says how they are shown, and of aggregates.
 pub fn build_shown(
     schema: &Schema,
     rules: &Rules,
+    aggregates: &[AggregateRule],
     mut show: impl FnMut(&MethodDescriptor) -> Option<Shown>,
 ) -> Result<(RouteTree, Vec<Warning>), Vec<RouteError>> {
     let mut builder = Builder {
@@ -113,6 +119,11 @@ pub fn build_shown(
             let Some(shown) = show(&method) else { continue };
             builder.shown = shown;
             builder.method(&method, overrides.get(method.full_name()).copied());
+        }
+    }
+    for (place, rule) in aggregates.iter().enumerate() {
+        if let Err(error) = builder.aggregate(place, rule) {
+            builder.errors.push(RouteError::Aggregate { place, rule: rule.clone(), error });
         }
     }
     if builder.errors.is_empty() {
@@ -188,6 +199,15 @@ impl<'a> Builder<'a> {
         }
     }
 
+    fn aggregate(&mut self, place: usize, rule: &AggregateRule) -> Result<(), AggregateError> {
+        let template = PathTemplate::parse(&rule.template)?;
+        let aggregate = Aggregate::new(place, rule, &template);
+        self.seedling.add_aggregate(&template, aggregate).map_err(|taken| match taken {
+            Taken::Binding(binding) => AggregateError::Method(Route::of(&binding)),
+            Taken::Aggregate(other) => AggregateError::Aggregate(other.place),
+        })
+    }
+
     fn refuse(&mut self, method: &MethodDescriptor, rule: &HttpRule, error: BindingError) {
         let route = Route {
             method: method.full_name().into(),
@@ -198,7 +218,7 @@ impl<'a> Builder<'a> {
     }
 
     fn conflict(&mut self, Conflict { first, second }: &Conflict) {
-        let (first, second) = (Route::of(first), Route::of(second));
+        let (first, second) = (Route::of_taken(first), Route::of(second));
         match self.rules.conflicts {
             Conflicts::Refuse => self.errors.push(RouteError::Conflict { first, second }),
             Conflicts::First => self.warnings.push(Warning::Conflict { kept: first, dropped: second }),
@@ -226,10 +246,24 @@ impl Route {
             template: (*binding.template).into(),
         }
     }
+
+    fn of_taken(taken: &Taken) -> Self {
+        match taken {
+            Taken::Binding(binding) => Self::of(binding),
+            Taken::Aggregate(aggregate) => Self {
+                method: String::new(),
+                verb: (*aggregate.verb).into(),
+                template: (*aggregate.template).into(),
+            },
+        }
+    }
 }
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.method.is_empty() {
+            return write!(f, "`{} {}`", self.verb, self.template);
+        }
         write!(f, "`{}` (`{} {}`)", self.method, self.verb, self.template)
     }
 }

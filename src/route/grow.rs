@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use super::aggregate::Aggregate;
 use super::binding::Binding;
 use super::template::{PathTemplate, Segment};
 use super::tree::{
     ANY_VERB, CustomVerbId, EdgeTable, Leaf, NO_CUSTOM_VERB, Node, NodeId, ROOT, RouteTree, Span32, Tail,
-    VerbId,
+    Target, VerbId,
 };
 
 /// A tree that still grows.
@@ -19,6 +20,7 @@ pub(super) struct Seedling {
     verbs: Vec<Box<str>>,
     custom_verbs: HashMap<Box<str>, CustomVerbId>,
     bindings: Vec<Arc<Binding>>,
+    aggregates: Vec<Arc<Aggregate>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,26 +40,53 @@ impl Seedling {
             verbs: vec!["*".into()],
             custom_verbs: HashMap::new(),
             bindings: Vec::new(),
+            aggregates: Vec::new(),
         }
     }
 
-    /// Adds a binding, unless another one has its verb and the shape of its template: that one is returned.
+    /// Adds a binding, unless something has its verb and the shape of its template: that is returned.
     pub(super) fn add(&mut self, template: &PathTemplate, binding: Binding) -> Result<(), Conflict> {
-        let verb = self.verb(&binding.verb);
+        let target = Target::Binding(id(self.bindings.len()));
+        match self.claim(template, &binding.verb, target) {
+            Some(first) => Err(Conflict { first, second: Box::new(binding) }),
+            None => {
+                self.bindings.push(Arc::new(binding));
+                Ok(())
+            }
+        }
+    }
+
+    /// The same for an aggregate.
+    pub(super) fn add_aggregate(
+        &mut self,
+        template: &PathTemplate,
+        aggregate: Aggregate,
+    ) -> Result<(), Taken> {
+        let target = Target::Aggregate(id(self.aggregates.len()));
+        match self.claim(template, &aggregate.verb, target) {
+            Some(first) => Err(first),
+            None => {
+                self.aggregates.push(Arc::new(aggregate));
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives a verb and the shape of a template to `target`, unless something has it.
+    fn claim(&mut self, template: &PathTemplate, verb: &str, target: Target) -> Option<Taken> {
+        let verb = self.verb(verb);
         let custom_verb = self.custom_verb(template.verb.as_deref());
         let node = self.node(template);
-        let taken = self.nodes[node as usize]
-            .leaves
-            .iter()
-            .find(|leaf| (leaf.verb, leaf.custom_verb) == (verb, custom_verb));
+        let leaves = &mut self.nodes[node as usize].leaves;
+        let taken = leaves.iter().find(|leaf| (leaf.verb, leaf.custom_verb) == (verb, custom_verb));
         if let Some(leaf) = taken {
-            let first = self.bindings[leaf.binding as usize].clone();
-            return Err(Conflict { first, second: Box::new(binding) });
+            return Some(match leaf.target {
+                Target::Binding(index) => Taken::Binding(Arc::clone(&self.bindings[index as usize])),
+                Target::Aggregate(index) => Taken::Aggregate(Arc::clone(&self.aggregates[index as usize])),
+            });
         }
-        let leaf = Leaf { verb, custom_verb, binding: id(self.bindings.len()) };
-        self.nodes[node as usize].leaves.push(leaf);
-        self.bindings.push(Arc::new(binding));
-        Ok(())
+        leaves.push(Leaf { verb, custom_verb, target });
+        None
     }
 
     /// The node where the template ends.
@@ -134,6 +163,7 @@ impl Seedling {
         let nodes = nodes.collect();
         RouteTree {
             bindings: self.bindings,
+            aggregates: self.aggregates,
             nodes,
             leaves,
             tails,
@@ -145,10 +175,17 @@ impl Seedling {
     }
 }
 
-/// Two bindings that take the same requests.
+/// What takes some requests already.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Binding(Arc<Binding>),
+    Aggregate(Arc<Aggregate>),
+}
+
+/// A binding that takes the same requests as something else.
 #[derive(Debug)]
 pub(super) struct Conflict {
-    pub(super) first: Arc<Binding>,
+    pub(super) first: Taken,
     pub(super) second: Box<Binding>,
 }
 

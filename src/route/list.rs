@@ -12,15 +12,15 @@ pub struct Row {
     pub verb: String,
     /// `*`, a field's name, or nothing.
     pub body: String,
-    /// `package.Service.Method`.
+    /// `package.Service.Method`, or what several calls are told by.
     pub rpc: String,
     pub client_streaming: bool,
     pub server_streaming: bool,
-    /// The index of what holds for the method; see [`Binding::rule`](super::Binding::rule).
-    pub rule: u32,
+    /// The index of what holds for the method, where it is one; see [`Binding::rule`](super::Binding::rule).
+    pub rule: Option<u32>,
 }
 
-/// All routes, sorted by path, then verb.
+/// The routes of methods, sorted by path, then verb.
 pub fn rows(schema: &Schema, tree: &RouteTree) -> Vec<Row> {
     let mut rows: Vec<_> = tree
         .bindings()
@@ -38,7 +38,7 @@ pub fn rows(schema: &Schema, tree: &RouteTree) -> Vec<Row> {
             rpc: (*binding.method).into(),
             client_streaming: binding.client_streaming,
             server_streaming: binding.server_streaming,
-            rule: binding.rule,
+            rule: Some(binding.rule),
         })
         .collect();
     rows.sort_unstable();

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! options, service config → HttpRule → PathTemplate + schema → Binding → RouteTree      (build)
-//! verb, path → RouteTree::find → Binding + Captures                                     (room 3)
+//! verb, path → RouteTree::find → Binding (or Aggregate) + Captures                      (room 3)
 //! Captures + query + body → Binding::assemble → wire bytes                              (room 6)
 //! ```
 //!
 //! May import `schema`, `codec` and `status`. Never sees a header: content types are the frontend's affair.
 
+mod aggregate;
 mod assemble;
 mod binding;
 mod build;
@@ -28,11 +29,13 @@ mod template;
 mod tests;
 mod tree;
 
+pub use aggregate::{Aggregate, AggregateError, AggregateRule};
 pub use binding::{Binding, Body};
-pub use build::{Conflicts, Exposed, RouteError, Rules, Shown, Warning, build, build_shown};
+pub use build::{Conflicts, Exposed, Route, RouteError, Rules, Shown, Warning, build, build_shown};
 pub use captures::Captures;
 pub use field_text::{Head, Source};
 pub use path::BadPath;
+pub use query::each_parameter;
 pub use request::{BindingOptions, OnConflict, Request, RequestBody, UnboundBody, UnknownQuery};
 pub use template::{PathTemplate, Segment, TemplateError, Variable};
 pub use tree::{Match, RouteTree};

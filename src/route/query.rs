@@ -13,8 +13,10 @@ use std::borrow::Cow;
 
 use super::percent::{Fault, escaped};
 use super::place::{Chain, Place, entry_fields};
+use super::request::BindingOptions;
 use crate::schema::Schema;
 use crate::schema::plan::{FieldPlan, Kind, MessageId, Shape, WellKnown};
+use crate::status::{Code, Status};
 
 /// Why a name is none of a field that a query can set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +56,34 @@ pub(super) fn decode(text: &str) -> Result<Cow<'_, str>, Fault> {
         at += length;
     }
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| Fault::NotUtf8)
+}
+
+/// Gives every parameter of a query to `take`, name and value decoded, but for those that are none of the request's.
+///
+/// # Errors
+///
+/// There are too many, or one is malformed; those of `take`.
+pub fn each_parameter(
+    query: &str,
+    options: &BindingOptions,
+    mut take: impl FnMut(Cow<'_, str>, Cow<'_, str>) -> Result<(), Status>,
+) -> Result<(), Status> {
+    for (count, (name, value)) in pairs(query).enumerate() {
+        let max = options.query_parameters_max;
+        if count == max {
+            let message = format!("the query has more than {max} parameters");
+            return Err(Status::client(Code::InvalidArgument, message).with_reason("TOO_MANY_PARAMETERS"));
+        }
+        let name = decode(name)
+            .map_err(|fault| Status::invalid_field(name, &format!("a malformed name: {fault}")))?;
+        if options.ignored_query.iter().any(|ignored| *ignored == *name) {
+            continue;
+        }
+        let value = decode(value)
+            .map_err(|fault| Status::invalid_field(&name, &format!("a malformed value: {fault}")))?;
+        take(name, value)?;
+    }
+    Ok(())
 }
 
 /// The place that a decoded name stands for.

@@ -1,4 +1,4 @@
-//! The routes: from a verb and a path to a [`Binding`], whatever the order of declaration.
+//! The routes: from a verb and a path to a [`Binding`] or an [`Aggregate`], whatever the order of declaration.
 //!
 //! At each segment a literal beats `*`, which beats `**`; where a branch leads to no route for the verb,
 //! the next one is tried. A `**` is followed by a fixed number of segments, so the place where those begin
@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::aggregate::Aggregate;
 use super::binding::Binding;
 use super::captures::Captures;
 use super::grow::Seedling;
@@ -19,6 +20,7 @@ use super::path::{BadPath, Path, hash};
 #[derive(Debug)]
 pub struct RouteTree {
     pub(super) bindings: Vec<Arc<Binding>>,
+    pub(super) aggregates: Vec<Arc<Aggregate>>,
     pub(super) nodes: Vec<Node>,
     pub(super) leaves: Vec<Leaf>,
     pub(super) tails: Vec<Tail>,
@@ -35,6 +37,11 @@ pub struct RouteTree {
 pub enum Match<'t> {
     Found {
         binding: &'t Arc<Binding>,
+        captures: Captures,
+    },
+    /// No single method is called.
+    Aggregate {
+        aggregate: &'t Arc<Aggregate>,
         captures: Captures,
     },
     /// The path is known under other verbs: `allow` is the value of the `Allow` header.
@@ -84,8 +91,16 @@ pub(super) struct Span32 {
 pub(super) struct Leaf {
     pub(super) verb: VerbId,
     pub(super) custom_verb: CustomVerbId,
+    pub(super) target: Target,
+}
+
+/// What a template leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
     /// Index in [`RouteTree::bindings`].
-    pub(super) binding: u32,
+    Binding(u32),
+    /// Index in [`RouteTree::aggregates`].
+    Aggregate(u32),
 }
 
 /// All templates that go on with `length` segments after the same `**`.
@@ -117,16 +132,24 @@ impl RouteTree {
             }
             let search = Search { tree: self, path: &path };
             let found = search.walk(ROOT, 0, &mut |node| verbs.best(self.leaves(node), custom_verb));
-            if let Some(binding) = found {
-                let binding = &self.bindings[binding as usize];
-                let captures = Captures::take(&path, &binding.captures, binding.span);
-                return Match::Found { binding, captures };
+            match found {
+                Some(Target::Binding(index)) => {
+                    let binding = &self.bindings[index as usize];
+                    let captures = Captures::take(&path, &binding.captures, binding.span);
+                    return Match::Found { binding, captures };
+                }
+                Some(Target::Aggregate(index)) => {
+                    let aggregate = &self.aggregates[index as usize];
+                    let captures = Captures::take(&path, &aggregate.captures, aggregate.span);
+                    return Match::Aggregate { aggregate, captures };
+                }
+                None => {}
             }
         }
         self.not_allowed(path, readings)
     }
 
-    /// What `Allow` says of a path, whatever verb is asked for: never [`Match::Found`].
+    /// What `Allow` says of a path, whatever verb is asked for: never [`Match::Found`] or [`Match::Aggregate`].
     pub fn allow<'t>(&'t self, path: &str) -> Match<'t> {
         let mut path = Path::new(path);
         match path.split(self.path_segments_max) {
@@ -142,6 +165,17 @@ impl RouteTree {
     /// All bindings, in order of declaration.
     pub fn bindings(&self) -> impl ExactSizeIterator<Item = &Arc<Binding>> {
         self.bindings.iter()
+    }
+
+    /// All aggregates, in order of declaration.
+    pub fn aggregates(&self) -> impl ExactSizeIterator<Item = &Arc<Aggregate>> {
+        self.aggregates.iter()
+    }
+
+    /// Verb and template of everything that stands here.
+    pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
+        let bindings = self.bindings.iter().map(|one| (&*one.verb, &*one.template));
+        bindings.chain(self.aggregates.iter().map(|one| (&*one.verb, &*one.template)))
     }
 
     /// What a path may mean, best first: with a custom verb that some route has, then as data throughout.
@@ -197,21 +231,21 @@ impl Verbs {
         Self { exact: id(verb), instead: if verb == "HEAD" { id("GET") } else { None } }
     }
 
-    /// The binding of the best leaf.
-    fn best(&self, leaves: &[Leaf], custom_verb: CustomVerbId) -> Option<u32> {
+    /// What the best leaf leads to.
+    fn best(&self, leaves: &[Leaf], custom_verb: CustomVerbId) -> Option<Target> {
         let mut best = None;
         for leaf in leaves.iter().filter(|leaf| leaf.custom_verb == custom_verb) {
             let rank = match Some(leaf.verb) {
-                verb if verb == self.exact => return Some(leaf.binding),
+                verb if verb == self.exact => return Some(leaf.target),
                 verb if verb == self.instead => 1,
                 verb if verb == Some(ANY_VERB) => 2,
                 _ => continue,
             };
             if best.is_none_or(|(other, _)| rank < other) {
-                best = Some((rank, leaf.binding));
+                best = Some((rank, leaf.target));
             }
         }
-        best.map(|(_, binding)| binding)
+        best.map(|(_, target)| target)
     }
 }
 
@@ -224,7 +258,7 @@ impl Search<'_, '_> {
     /// Calls `visit` with each node where the path ends, best first, until it returns something.
     ///
     /// Recursion is as deep as the path, which has at most `path_segments_max` segments.
-    fn walk(&self, id: NodeId, at: usize, visit: &mut impl FnMut(&Node) -> Option<u32>) -> Option<u32> {
+    fn walk(&self, id: NodeId, at: usize, visit: &mut impl FnMut(&Node) -> Option<Target>) -> Option<Target> {
         let node = &self.tree.nodes[id as usize];
         match self.path.segment(at) {
             None => {

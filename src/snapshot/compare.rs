@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 use super::{HostPattern, Surface, Surfaces};
-use crate::route::{Binding, Body};
+use crate::route::{Aggregate, Binding, Body};
 use crate::schema::Schema;
 use crate::schema::plan::MessageId;
 
@@ -107,6 +107,12 @@ impl Comparison<'_> {
         }
         let places: HashMap<Place, &Binding> =
             after.routes.bindings().map(|binding| (place(binding), &**binding)).collect();
+        let stands = |one: &Aggregate| after.routes.places().any(|place| place == (&one.verb, &one.template));
+        for Aggregate { verb, template, .. } in
+            before.routes.aggregates().map(|one| &**one).filter(|one| !stands(one))
+        {
+            self.lose(format!("`{}`: `{verb} {template}` is gone", before.name));
+        }
         for binding in before.routes.bindings() {
             match places.get(&place(binding)) {
                 Some(other) => self.binding(&before.name, binding, other),

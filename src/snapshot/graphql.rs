@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::Snapshot;
+use crate::graphql::bound::BoundDocument;
 use crate::graphql::document::Bounds;
 use crate::graphql::documents::Documents;
 use crate::graphql::model::Model;
 use crate::graphql::persisted::Persisted;
+use crate::graphql::plan::Planner;
 use crate::route::Binding;
+use crate::schema::Schema;
 
 /// GraphQL as one surface serves it.
 #[derive(Debug)]
@@ -35,6 +39,31 @@ pub struct Graphql {
     /// Whether limits are debited by what an operation costs, and not by its calls.
     pub debits_cost: bool,
     pub subscriptions: Subscriptions,
+    /// By [`Aggregate::place`](crate::route::Aggregate::place).
+    pub routes: Box<[BoundDocument]>,
+    /// A longer body of a request to one of those is refused.
+    pub variables_bytes_max: usize,
+    /// How long the header is that names what a reply of theirs lacks.
+    pub partial_bytes_max: usize,
+}
+
+impl Graphql {
+    /// What plans an operation of this surface, which is one of `snapshot`.
+    pub fn planner<'s>(&'s self, snapshot: &'s Snapshot) -> Planner<'s> {
+        Planner {
+            model: &self.model,
+            schema: &snapshot.schema,
+            options: &snapshot.json,
+            cost_max: self.bounds.cost_max,
+            read_masks: self.read_masks,
+        }
+    }
+
+    /// The full names of the methods that a document may call.
+    pub fn called<'g>(&'g self, schema: &Schema, document: &BoundDocument) -> Vec<&'g str> {
+        let methods = document.shape(&self.model, schema).methods();
+        methods.into_iter().filter_map(|index| self.bindings.get(index)).map(|one| &*one.method).collect()
+    }
 }
 
 /// What holds for operations that have many results.

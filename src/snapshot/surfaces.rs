@@ -112,7 +112,7 @@ impl Surfaces {
             }
             let found = surface.routes.find(verb, path);
             match (&found, &second_best) {
-                (Match::Found { .. }, _) => return Ok((surface, found)),
+                (Match::Found { .. } | Match::Aggregate { .. }, _) => return Ok((surface, found)),
                 // Another surface may well have the path; what the first one says of it is told otherwise.
                 (Match::NotFound, Some(_)) => {}
                 (_, None | Some((_, Match::NotFound))) => second_best = Some((surface, found)),

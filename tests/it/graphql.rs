@@ -244,7 +244,7 @@ pub(crate) fn library() -> (Schema, Model) {
     let bytes = compiler.encode_file_descriptor_set().into();
     let schema = load(&[Input { name: "library".into(), bytes }]).expect("the set is valid");
     let mut exposed = Vec::new();
-    let (routes, _) = build_shown(&schema, &Rules::default(), |method| {
+    let (routes, _) = build_shown(&schema, &Rules::default(), &[], |method| {
         exposed.push(Exposed { method: method.clone(), shown: Shown::default() });
         Some(Shown::default())
     })

@@ -51,6 +51,7 @@ const READERS: &[&str] = &[
     include_str!("../graphql.rs"),
     include_str!("../subscriptions.rs"),
     include_str!("../links.rs"),
+    include_str!("../aggregates.rs"),
     include_str!("../cors.rs"),
     include_str!("../compression.rs"),
     include_str!("../deprecated.rs"),
@@ -177,6 +178,9 @@ fn with_key(key: &str, value: &str) -> String {
     if let Some(key) = key.strip_prefix("surfaces.api.graphql.links[].batch.") {
         return linking(&format!("{key}: {value}"));
     }
+    if let Some(key) = key.strip_prefix("surfaces.api.graphql.routes[].") {
+        return routing(&format!("{key}: {value}"));
+    }
     if let Some(key) = key.strip_prefix("surfaces.api.graphql.") {
         let graphql = key.rsplit('.').fold(value.to_owned(), |value, key| format!("{{ {key}: {value} }}"));
         return format!("surfaces: {{ api: {{ protocols: [rest, graphql], graphql: {graphql} }} }}");
@@ -222,6 +226,12 @@ fn linking(more: &str) -> String {
     format!("surfaces: {{ api: {{ protocols: [rest, graphql], graphql: {{ links: [{link}] }} }} }}")
 }
 
+/// A route of a document.
+fn routing(more: &str) -> String {
+    let route = format!("{{ get: /a, document: b, {more} }}");
+    format!("surfaces: {{ api: {{ protocols: [rest, graphql], graphql: {{ routes: [{route}] }} }} }}")
+}
+
 /// A provider of a kind with what it must have.
 fn provider(kind: &str, more: &str) -> String {
     let required = match kind {
@@ -255,6 +265,7 @@ fn without_key(key: &str) -> String {
         ("services.NAME.shed.", &*with_section("shed")),
         ("surfaces.NAME.cors.", "surfaces: { api: { cors: { origins: [\"*\"] } } }"),
         ("surfaces.NAME.graphql.links[].batch.", &*linking("")),
+        ("surfaces.NAME.graphql.routes[].", &*routing("")),
         ("surfaces.NAME.graphql", "surfaces: { api: { protocols: [rest, graphql] } }"),
         ("surfaces.NAME.", "surfaces: { api: {} }"),
         ("policies.NAME.", "policies: { api: {} }"),

@@ -31,7 +31,7 @@ use crate::snapshot::{Graphql, Surface};
 use crate::status::{Code, Status};
 
 pub use media::Media;
-pub use request::{Parameters, no_query, only_as_events, only_by_post};
+pub use request::{Parameters, no_query, only_as_events, only_by_post, too_slow};
 pub use response::{DATA, RequestError, end, error_list, failure, request_error_list, request_error_number};
 
 /// What the calls of one request have in common.
@@ -86,18 +86,27 @@ pub async fn read(
     if head.method != Method::POST {
         return Parameters::of_query(head);
     }
-    let mut body = decompress::decoded(exchange, &head.headers, body)?;
+    let body = decompress::decoded(exchange, &head.headers, body)?;
+    Parameters::of_body(&read_body(body, graphql.body_bytes_max).await?)
+}
+
+/// Reads a body that says what is called.
+///
+/// # Errors
+///
+/// 413 beyond `bytes_max`; the body's own: too slow, broken off.
+pub async fn read_body(mut body: ClientBody, bytes_max: usize) -> Result<Vec<u8>, Status> {
     let mut whole = Vec::new();
     while let Some(data) = body.next_data().await? {
-        if whole.len() + data.len() > graphql.body_bytes_max {
-            let message = format!("the body has more than {} bytes", graphql.body_bytes_max);
+        if whole.len() + data.len() > bytes_max {
+            let message = format!("the body has more than {bytes_max} bytes");
             return Err(Status::client(Code::ResourceExhausted, message)
                 .with_http(413)
                 .with_reason("BODY_TOO_LARGE"));
         }
         whole.extend_from_slice(&data);
     }
-    Parameters::of_body(&whole)
+    Ok(whole)
 }
 
 impl Opening {

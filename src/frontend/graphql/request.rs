@@ -157,6 +157,12 @@ fn object(name: &str, json: Option<Json>) -> Result<Map<String, Json>, Status> {
     }
 }
 
+/// A body that does not come.
+pub fn too_slow() -> Status {
+    let message = "the request was not complete in time";
+    Status::client(Code::DeadlineExceeded, message).with_http(408).with_reason("REQUEST_TOO_SLOW")
+}
+
 /// A request without a document.
 pub fn no_query() -> Status {
     malformed("`query` is missing: it must be a GraphQL document".to_owned())

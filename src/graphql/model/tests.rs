@@ -54,7 +54,7 @@ pub(in crate::graphql) fn model(schema: &Schema, mapping: Mapping) -> Model {
 
 fn exposed(schema: &Schema, mapping: Mapping) -> (Vec<Exposed>, Model) {
     let mut exposed = Vec::new();
-    let (routes, _) = crate::route::build_shown(schema, &Rules::default(), |method| {
+    let (routes, _) = crate::route::build_shown(schema, &Rules::default(), &[], |method| {
         let shown = (method.name() != "Hidden").then(Shown::default)?;
         exposed.push(Exposed { method: method.clone(), shown: shown.clone() });
         Some(shown)

@@ -4,24 +4,33 @@
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
-use super::{tree, try_build};
+use super::{listed, rules, tree, try_build, usual};
 use crate::route::template::{PathTemplate, Segment};
-use crate::route::{Conflicts, Match, RouteTree};
+use crate::route::{
+    AggregateError, AggregateRule, Captures, Conflicts, Match, RouteError, RouteTree, Rules, Shown,
+    build_shown,
+};
 
 /// `method verb template` of the route, then its captures; or why there is none.
 fn found(tree: &RouteTree, verb: &str, path: &str) -> String {
     match tree.find(verb, path) {
         Match::Found { binding, captures } => {
-            let method = binding.method.trim_start_matches("t.S.");
-            captures.iter().fold(method.to_owned(), |mut shown, capture| {
-                write!(shown, " [{capture}]").expect("a string takes all");
-                shown
-            })
+            with_captures(binding.method.trim_start_matches("t.S."), &captures)
+        }
+        Match::Aggregate { aggregate, captures } => {
+            with_captures(&format!("#{}", aggregate.place), &captures)
         }
         Match::MethodNotAllowed { allow } => format!("405 {allow}"),
         Match::NotFound => "404".into(),
         Match::BadPath(reason) => format!("400 {reason}"),
     }
+}
+
+fn with_captures(what: &str, captures: &Captures) -> String {
+    captures.iter().fold(what.to_owned(), |mut shown, capture| {
+        write!(shown, " [{capture}]").expect("a string takes all");
+        shown
+    })
 }
 
 /// Every case in both orders of declaration.
@@ -34,6 +43,66 @@ fn check(rules: &[&str], cases: &[(&str, &str)]) {
             let (verb, path) = request.split_once(' ').expect("verb and path");
             assert_eq!(found(&tree, verb, path), *expected, "{request} in {rules:?}");
         }
+    }
+}
+
+/// Routes of methods, and aggregates of `VERB template`.
+fn with_aggregates(methods: &Rules, places: &[&str]) -> Result<RouteTree, Vec<RouteError>> {
+    let rule = |place: &&str| {
+        let (verb, template) = place.split_once(' ').expect("verb and template");
+        AggregateRule { verb: verb.to_owned(), template: template.to_owned() }
+    };
+    let aggregates: Vec<_> = places.iter().map(rule).collect();
+    build_shown(usual(), methods, &aggregates, |_| Some(Shown::default())).map(|(tree, _)| tree)
+}
+
+#[test]
+fn aggregates_stand_beside_methods() {
+    let methods = rules(&["A GET /a/{name}", "B POST /a/b", "C GET /x/{name=**}"]);
+    let aggregates = ["GET /a/b", "GET /{who}/b/{what=c/*}", "PUT /a/{name}:go"];
+    let tree = with_aggregates(&methods, &aggregates).expect("no conflict");
+    for (request, expected) in [
+        ("GET /a/b", "#0"),
+        ("HEAD /a/b", "#0"),
+        ("POST /a/b", "B"),
+        ("GET /a/c", "A [c]"),
+        ("GET /z%2Fz/b/c/d%2Fd", "#1 [z/z] [c/d%2Fd]"),
+        ("PUT /a/q:go", "#2 [q]"),
+        ("GET /x/b/c/d", "C [b/c/d]"),
+        ("DELETE /a/b", "405 GET, HEAD, POST"),
+        ("DELETE /y/b/c/d", "405 GET, HEAD"),
+    ] {
+        let (verb, path) = request.split_once(' ').expect("verb and path");
+        assert_eq!(found(&tree, verb, path), expected, "{request}");
+    }
+    let aggregate = tree.aggregates().nth(1).expect("the second");
+    assert_eq!(aggregate.captured().collect::<Vec<_>>(), ["who", "what"]);
+    let Match::Aggregate { captures, .. } = tree.find("GET", "/1/b/c/2") else { panic!("it is there") };
+    assert_eq!(aggregate.text("what", &captures), Some("c/2"));
+    assert_eq!(aggregate.text("else", &captures), None);
+}
+
+#[test]
+fn aggregates_are_refused_where_something_stands() {
+    // Whoever lets the first of two methods stay means the methods.
+    for conflicts in [Conflicts::Refuse, Conflicts::First] {
+        let methods = Rules { conflicts, ..rules(&["A GET /a/{name}"]) };
+        let errors =
+            with_aggregates(&methods, &["GET /b", "GET /a/{other}", "POST /a/{other}", "GET /b", "GET b"]);
+        let errors = errors.expect_err("three of them");
+        assert_eq!(
+            listed(&errors),
+            "`GET /a/{other}` takes the same requests as `t.S.A` (`GET /a/{name}`)\n\
+             `GET /b` takes the same requests as the route at place 0\n\
+             `GET b` is no template: column 1: expected `/`, found `b`\n"
+        );
+        let place = |error: &RouteError| match error {
+            RouteError::Aggregate { place, error, .. } => {
+                (*place, matches!(error, AggregateError::Aggregate(0)))
+            }
+            other => panic!("{other}"),
+        };
+        assert_eq!(errors.iter().map(place).collect::<Vec<_>>(), [(1, false), (3, true), (4, false)]);
     }
 }
 

@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use tower::{Service, ServiceExt};
 use transom::call::{Call, Client, ClientBody, Failure, Reply, ReplyBody};
 use transom::config::{Config, Elsewhere};
-use transom::frontend::{self, Exchange};
+use transom::frontend::{self, Exchange, Opened};
 use transom::gateway::Gateway;
 use transom::snapshot::Snapshot;
 use transom::stage::cache::{Bounds, Cache, Caching};
@@ -119,7 +119,8 @@ impl Door for Clocked {
         let id = HeaderValue::from_static("1");
         let mut exchange = Exchange::new(self.snapshot.clone(), &head, client, 0, id, Instant::now());
         let outcome = match frontend.open(&mut exchange, head, ClientBody::empty()) {
-            Ok(call) => self.stages.clone().oneshot(call).await,
+            Ok(Opened::Call(call)) => self.stages.clone().oneshot(call).await,
+            Ok(Opened::Aggregate(_)) => unreachable!("no case has a document"),
             Err(status) => Err(status.into()),
         };
         let (head, body) = frontend::respond(frontend, &mut exchange, outcome).into_parts();
