@@ -117,6 +117,7 @@ Try:
   curl '{base}/v1/shelves/1/books/1/cover'
   curl '{base}/v1/writers/Jules%20Verne'
   curl '{base}/v1/shelves/1/books/1/reviews'
+  curl '{base}/v1/shelves/1/overview?books=2'
   curl --json '{{}}' '{base}/library.v1.LibraryService/CountBooks'
   curl --json '{{\"query\": \"{{ getBook(name: \\\"shelves/1/books/1\\\") {{ title authors }} listShelves {{ shelves {{ theme }} }} }}\"}}' '{base}/graphql'
   curl --json '{{\"query\": \"{{ listBooks {{ books {{ title writers {{ displayName country }} reviews {{ stars best {{ text }} }} }} }} }}\"}}' '{base}/graphql'

@@ -2,7 +2,7 @@
 //!
 //! ```yaml
 //! routes:
-//!   - { get: "/v1/home/{user}", document: home.graphql, variables: { user: path.user, n: query.n }, fail: partial }
+//!   - { get: "/v1/users/{user}/home", document: home.graphql, variables: { user: path.user, n: query.n }, fail: partial }
 //! ```
 //!
 //! What a document says is only known with the descriptors, so that every word keeps its place in the file.

@@ -31,6 +31,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("docs/graphql.md", "{ listBooks", "scripts/try-demo runs it over the demo's services"),
     ("docs/graphql.md", "curl --json '{\"query\": \"{ listBooks", "scripts/try-demo runs it"),
     ("docs/graphql.md", "import \"transom/graphql.proto\";", "tests of the option compile another"),
+    ("docs/graphql.md", "curl 'http://127.0.0.1:8080/v1/shelves", "scripts/try-demo runs it"),
     ("docs/limits.md", "RateLimit-Policy: \"free\";q=20;w=2", "headers, which tests of limits compare"),
     ("docs/reload.md", "`web`: `GET /v1/{name=shelves/*}`", "what tests of reloading compare"),
 ];

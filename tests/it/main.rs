@@ -44,6 +44,7 @@ mod graphql_explorer;
 mod graphql_http;
 mod graphql_links;
 mod graphql_projection;
+mod graphql_routes;
 mod graphql_sockets;
 mod health;
 mod hostile;
