@@ -7,7 +7,9 @@
 //!
 //! What a document may be is bounded before anything is called.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::aggregates::{self, Route};
 use super::finding::{Position, Report};
@@ -70,6 +72,20 @@ pub struct Limits {
     pub introspection_depth_max: usize,
     /// The header that names what a route's reply lacks, in bytes. Default 1 KiB.
     pub partial_bytes_max: usize,
+    /// Of all that introspection tells, in bytes. Default 32 MiB.
+    pub introspection_bytes_max: usize,
+    /// Values and names of members in a request's JSON. Default 25,000.
+    pub values_max: usize,
+    /// For a client to send its request. Default 30 seconds.
+    pub read_timeout: Duration,
+    /// In bytes. Default 64 MiB.
+    pub response_bytes_max: usize,
+    /// Errors that are told of one operation. Default 100.
+    pub errors_max: usize,
+    /// Keys of an operation's links. Default 10,000.
+    pub link_keys_max: usize,
+    /// Calls of an operation's links that are on their way at once. Default 20.
+    pub link_calls_max: usize,
 }
 
 /// Documents that clients name instead of sending.
@@ -87,6 +103,7 @@ pub struct Persisted {
     pub automatic_bytes_max: usize,
 }
 
+const READ_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 const DEBITS: [(&str, bool); 2] = [("calls", false), ("cost", true)];
 const MAPS: [(&str, bool); 2] = [("entries", false), ("json", true)];
 
@@ -127,6 +144,17 @@ impl Limits {
         section.read("cost", &mut limits.cost_max, value::integer(1..=1_000_000_000));
         section.read("introspection_depth", &mut limits.introspection_depth_max, value::integer(1..=100));
         section.read("partial_header", &mut limits.partial_bytes_max, value::bytes(64..=16 * KIB));
+        section.read(
+            "introspection_size",
+            &mut limits.introspection_bytes_max,
+            value::bytes(KIB..=value::GIB),
+        );
+        section.read("values", &mut limits.values_max, value::integer(10..=10_000_000));
+        section.read("read_timeout", &mut limits.read_timeout, value::duration(READ_TIMEOUTS));
+        section.read("response", &mut limits.response_bytes_max, value::bytes(KIB..=value::GIB));
+        section.read("errors", &mut limits.errors_max, value::integer(1..=10_000));
+        section.read("link_keys", &mut limits.link_keys_max, value::integer(1..=1_000_000));
+        section.read("link_calls", &mut limits.link_calls_max, value::integer(1..=1000));
         section.close(&[]);
         Some(limits)
     }
@@ -204,6 +232,13 @@ impl Default for Limits {
             cost_max: 1000,
             introspection_depth_max: 15,
             partial_bytes_max: KIB,
+            introspection_bytes_max: 32 * MIB,
+            values_max: 25_000,
+            read_timeout: Duration::from_secs(30),
+            response_bytes_max: 64 * MIB,
+            errors_max: 100,
+            link_keys_max: 10_000,
+            link_calls_max: 20,
         }
     }
 }

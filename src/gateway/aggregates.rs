@@ -13,7 +13,6 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Worker;
-use super::graphql::READ_TIMEOUT;
 use super::meter::Tally;
 use super::snapshot::finding;
 use crate::call::{Failure, Reply, ReplyBody};
@@ -162,10 +161,11 @@ impl Worker {
         };
         let Aggregated { aggregate, captures, head, body } = asked;
         let reading = http_graphql::read_body(body, graphql.variables_bytes_max);
-        let body = match tokio::time::timeout(READ_TIMEOUT, reading).await {
+        let body = match tokio::time::timeout(graphql.limits.read_timeout, reading).await {
             Ok(body) => body?,
             Err(_) => return Err(http_graphql::too_slow().into()),
         };
+        http_graphql::check_values(&body, graphql.limits.values_max)?;
         let query = head.uri.query().unwrap_or_default();
         let asked = Asked { aggregate: &aggregate, captures: &captures, query, body: &body };
         let operation = planned(&snapshot, graphql, bound, asked)?;

@@ -11,7 +11,6 @@ mod links;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
@@ -42,16 +41,10 @@ use crate::graphql::plan::{Operation, RootField, RootSource};
 use crate::graphql::projection::{Errors, Location, Projector};
 use crate::route::{Binding, Exposed, RouteTree};
 use crate::schema::Schema;
-use crate::snapshot::{Graphql, Snapshot, Subscriptions, Surface};
+use crate::snapshot::{Graphql, Limits, Snapshot, Subscriptions, Surface};
 use crate::stage::limit::Order;
 use crate::stage::operation::{Admission, Member, all};
 use crate::status::{Code, Status};
-
-/// So long a client may take to send its request, where it names no deadline itself.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A response is not written on beyond this.
-pub(super) const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
 /// What stands in a body beside document and variables.
 const ENVELOPE_BYTES: usize = 16 << 10;
@@ -102,7 +95,16 @@ pub(super) fn build(
         model,
         bounds,
         persisted,
-        calls_max: limits.calls_max,
+        limits: Limits {
+            calls_max: limits.calls_max,
+            calls_at_once: limits.link_calls_max,
+            keys_max: limits.link_keys_max,
+            values_max: limits.values_max,
+            read_timeout: limits.read_timeout,
+            response_bytes_max: limits.response_bytes_max,
+            introspection_bytes_max: limits.introspection_bytes_max,
+            errors_max: limits.errors_max,
+        },
         read_masks: file.read_masks,
         needs_preflight: file.csrf,
         body_bytes_max: limits.document_bytes_max + limits.variables_bytes_max + ENVELOPE_BYTES,
@@ -164,7 +166,7 @@ impl Worker {
             Err(status) => return self.refused(exchange, tally, Media::Json, &status),
         };
         let reading = http_graphql::read(exchange, graphql, &head, body);
-        let parameters = match tokio::time::timeout(READ_TIMEOUT, reading).await {
+        let parameters = match tokio::time::timeout(graphql.limits.read_timeout, reading).await {
             Ok(Ok(parameters)) => parameters,
             Ok(Err(status)) => return self.refused(exchange, tally, media, &status),
             Err(_) => return self.refused(exchange, tally, media, &http_graphql::too_slow()),
@@ -246,8 +248,7 @@ impl Worker {
         let snapshot = &exchange.snapshot;
         let outcomes = self.outcomes(exchange, tally, graphql, opening, operation).await?;
         let made = outcomes.iter().flatten().count();
-        let projector = Projector::new(&snapshot.schema, &snapshot.json, RESPONSE_BYTES_MAX);
-        let mut projector = projector.renaming(&operation.renamed);
+        let mut projector = projector(snapshot, &graphql.limits, operation);
         projector.out().extend_from_slice(before);
         joined(&mut projector, operation, outcomes);
         links::follow(graphql, &mut projector, made, |wanted| {
@@ -309,7 +310,7 @@ impl Worker {
         match self.admit(exchange, graphql, opening, &calls, Order::AtOnce).await {
             Ok(Admitted { calls, held }) => {
                 let calls = calls.into_iter().map(|call| Box::pin(self.call_below(exchange, tally, call)));
-                let outcomes = all(calls.collect(), links::CALLS_AT_ONCE).await;
+                let outcomes = all(calls.collect(), graphql.limits.calls_at_once).await;
                 drop(held);
                 outcomes
             }
@@ -389,6 +390,17 @@ fn planned(snapshot: &Snapshot, graphql: &Graphql, parameters: &Parameters) -> R
     let definition = document.operation(parameters.operation_name.as_deref())?;
     let variables = Coercer { model, schema }.variables(definition, &parameters.variables)?;
     Ok(graphql.planner(snapshot).plan(&document, definition, &variables)?)
+}
+
+/// What writes the response of an operation, within its bounds.
+pub(super) fn projector<'p>(
+    snapshot: &'p Snapshot,
+    limits: &Limits,
+    operation: &'p Operation,
+) -> Projector<'p> {
+    Projector::new(&snapshot.schema, &snapshot.json, limits.response_bytes_max)
+        .bounded(limits.errors_max, limits.keys_max)
+        .renaming(&operation.renamed)
 }
 
 /// The calls of an operation.

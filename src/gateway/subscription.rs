@@ -19,15 +19,14 @@ use tokio::time::Sleep;
 use tower::ServiceExt;
 
 use super::Worker;
-use super::graphql::RESPONSE_BYTES_MAX;
+use super::graphql::projector;
 use super::meter::Tally;
 use crate::call::{Failure, Messages, Notes, Piece, Reply, ReplyBody};
 use crate::frontend::Exchange;
 use crate::frontend::graphql::{self as http_graphql, Opening};
 use crate::graphql::plan::{Operation, RootField, RootSource};
-use crate::graphql::projection::Projector;
 use crate::route::Binding;
-use crate::snapshot::{Graphql, Snapshot};
+use crate::snapshot::{Graphql, Limits, Snapshot};
 use crate::status::{Code, Status};
 
 /// A call that is on its way through the stages.
@@ -42,6 +41,7 @@ pub(super) struct Subscription {
     /// Of the call; gone with its end.
     tally: Option<Tally>,
     notes: Arc<Notes>,
+    limits: Limits,
     /// How long it outlives the credential that it was opened with.
     leeway: Duration,
     /// When the credential, and so the subscription, ends.
@@ -85,6 +85,7 @@ impl Worker {
             state,
             tally: below,
             notes,
+            limits: graphql.limits.clone(),
             leeway: graphql.subscriptions.leeway,
             expiry: None,
         }
@@ -166,8 +167,7 @@ impl Subscription {
             tally.passed(message.len());
         }
         let Snapshot { schema, json, .. } = &*self.snapshot;
-        let projector = Projector::new(schema, json, RESPONSE_BYTES_MAX);
-        let mut projector = projector.renaming(&self.operation.renamed);
+        let mut projector = projector(&self.snapshot, &self.limits, &self.operation);
         projector.out().extend_from_slice(http_graphql::DATA);
         for RootField { root, .. } in &self.operation.roots {
             projector.begin(root, b'{');

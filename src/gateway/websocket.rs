@@ -114,6 +114,7 @@ impl Worker {
             handshake: head,
             bounds: graphql.subscriptions.clone(),
             message_bytes_max: graphql.body_bytes_max,
+            values_max: graphql.limits.values_max,
         };
         response.extensions_mut().insert(Takeover::new(move |tunnel| async move {
             let _place = place;
@@ -285,7 +286,7 @@ impl Connection {
     fn hear(&mut self, message: Message) -> Result<(), End> {
         self.is_heard = true;
         let message = match message {
-            Message::Text(text) => ClientMessage::parse(&text).map_err(End::Close)?,
+            Message::Text(text) => ClientMessage::parse(&text, self.origin.values_max).map_err(End::Close)?,
             Message::Binary(_) => return Err(End::Close(Close::invalid("a message must be text"))),
             // The library has answered it; what is left is to let the answer out.
             Message::Close(_) => return Err(End::Left),

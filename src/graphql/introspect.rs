@@ -28,6 +28,8 @@ pub struct Introspection<'m> {
     variables: &'m Variables<'m>,
     directives: Rc<[Directive]>,
     out: String,
+    /// Of the answers before this one.
+    written: usize,
     bytes_max: usize,
 }
 
@@ -69,20 +71,23 @@ impl<'m> Introspection<'m> {
         bytes_max: usize,
     ) -> Self {
         let directives = directives(coercer).into();
-        Self { coercer, document, variables, directives, out: String::new(), bytes_max }
+        Self { coercer, document, variables, directives, out: String::new(), written: 0, bytes_max }
     }
 
     /// The JSON of `__schema` or `__type`.
     ///
     /// # Errors
     ///
-    /// `COST_LIMIT`: it would be too long.
+    /// `COST_LIMIT`: it would be too long, with those before it.
     pub fn answer(&mut self, field: &Collected<'m>) -> Result<String, Problem> {
         let planned = self.planned(field);
         match self.root(&planned) {
-            Ok(()) => Ok(std::mem::take(&mut self.out)),
+            Ok(()) => {
+                self.written += self.out.len();
+                Ok(std::mem::take(&mut self.out))
+            }
             Err(TooLong) => {
-                let message = format!("the answer would have more than {} bytes", self.bytes_max);
+                let message = format!("what introspection tells has more than {} bytes", self.bytes_max);
                 Err(Problem::new(Code::CostLimit, message, field.node.at))
             }
         }
@@ -338,7 +343,7 @@ impl<'m> Introspection<'m> {
     }
 
     fn put(&mut self, json: &str) -> Result<(), TooLong> {
-        if self.out.len() + json.len() > self.bytes_max {
+        if self.written + self.out.len() + json.len() > self.bytes_max {
             self.out = String::new();
             return Err(TooLong);
         }

@@ -16,7 +16,7 @@ use super::collect::{Collected, collect};
 use super::document::ast::{OperationDefinition, Selection as SelectionSet};
 use super::document::{Code, Document, Problem};
 use super::input;
-use super::introspect::{self, Introspection};
+use super::introspect::Introspection;
 use super::model::{Link, Method, Model, Operation as Kind, Source, TypeId, TypeKind};
 use super::projection::{Entry, Form, Linked, Projection, Renamed, Root};
 use super::read_mask::{self, ReadMask};
@@ -67,6 +67,8 @@ pub struct Planner<'m> {
     pub options: &'m JsonOptions,
     /// Objects in the reply, as far as they can be told beforehand.
     pub cost_max: u64,
+    /// Of all that introspection tells.
+    pub introspection_bytes_max: usize,
     /// Whether the selection becomes the request's read mask where that has one.
     pub read_masks: bool,
 }
@@ -90,7 +92,7 @@ impl<'m> Planner<'m> {
         variables: &'m Variables<'m>,
     ) -> Result<Operation, Problem> {
         let coercer = Coercer { model: self.model, schema: self.schema };
-        let introspection = || Introspection::new(coercer, document, variables, introspect::BYTES_MAX);
+        let mut introspection = None;
         let mut planning = Planning { planner: self, document, variables, traits: Traits::default() };
         let place = document.replies(operation);
         let known = place.and_then(OnceLock::get);
@@ -109,7 +111,12 @@ impl<'m> Planner<'m> {
             let (mut planned, mut root_cost) = (None, 0);
             let source = match &*node.name.text {
                 "__typename" => RootSource::Text(quoted(operation.kind.type_name())),
-                "__schema" | "__type" => RootSource::Text(introspection().answer(&field)?),
+                "__schema" | "__type" => {
+                    let bytes_max = self.introspection_bytes_max;
+                    let introspection = introspection
+                        .get_or_insert_with(|| Introspection::new(coercer, document, variables, bytes_max));
+                    RootSource::Text(introspection.answer(&field)?)
+                }
                 _ => match planning.call(operation.kind, &field, known) {
                     Some(Called { source, reply, list_length, is_masked }) => {
                         if let (Kind::Subscription, Some(at)) = (operation.kind, reply.traits.link_at) {

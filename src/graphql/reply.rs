@@ -72,6 +72,7 @@ mod tests {
     use crate::codec::options::JsonOptions;
     use crate::graphql::coerce::Coercer;
     use crate::graphql::document::{Bounds, Document};
+    use crate::graphql::introspect::BYTES_MAX;
     use crate::graphql::plan::{Operation, Planner};
     use crate::graphql::tests::LIBRARY;
 
@@ -82,7 +83,14 @@ mod tests {
         let definition = document.operation(None).expect("the only one");
         let variables = serde_json::from_str(variables).expect("JSON");
         let variables = Coercer { model, schema }.variables(definition, &variables).expect("their types fit");
-        let planner = Planner { model, schema, options: &options, cost_max, read_masks: false };
+        let planner = Planner {
+            model,
+            schema,
+            options: &options,
+            cost_max,
+            introspection_bytes_max: BYTES_MAX,
+            read_masks: false,
+        };
         planner.plan(document, definition, &variables).ok()
     }
 
@@ -132,7 +140,14 @@ mod tests {
         );
         let (schema, model) = &*LIBRARY;
         let options = JsonOptions::default();
-        let planner = Planner { model, schema, options: &options, cost_max: 1000, read_masks: false };
+        let planner = Planner {
+            model,
+            schema,
+            options: &options,
+            cost_max: 1000,
+            introspection_bytes_max: BYTES_MAX,
+            read_masks: false,
+        };
         let forms = ["A", "B", "A", "B"].map(|name| {
             let definition = document.operation(Some(name)).expect("it is there");
             let variables = Coercer { model, schema }.variables(definition, &serde_json::Map::new());

@@ -26,8 +26,7 @@ pub struct Graphql {
     pub bounds: Bounds,
     /// Whether the selection becomes the request's read mask where that has one.
     pub read_masks: bool,
-    /// Calls of one operation, those that links make among them.
-    pub calls_max: usize,
+    pub limits: Limits,
     /// Whether a GET needs a header that no page of another origin can send unasked.
     pub needs_preflight: bool,
     /// A longer body of a POST is refused.
@@ -55,6 +54,7 @@ impl Graphql {
             schema: &snapshot.schema,
             options: &snapshot.json,
             cost_max: self.bounds.cost_max,
+            introspection_bytes_max: self.limits.introspection_bytes_max,
             read_masks: self.read_masks,
         }
     }
@@ -64,6 +64,27 @@ impl Graphql {
         let methods = document.shape(&self.model, schema).methods();
         methods.into_iter().filter_map(|index| self.bindings.get(index)).map(|one| &*one.method).collect()
     }
+}
+
+/// What an operation may take beyond what its document says.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Calls of one operation, those that links make among them.
+    pub calls_max: usize,
+    /// Of those that links make, so many are on their way at once.
+    pub calls_at_once: usize,
+    /// Keys of all its links.
+    pub keys_max: usize,
+    /// What a body may have of values and names of members.
+    pub values_max: usize,
+    /// How long a client may take to send its request.
+    pub read_timeout: Duration,
+    /// A response is not written on beyond this.
+    pub response_bytes_max: usize,
+    /// Of all that introspection tells.
+    pub introspection_bytes_max: usize,
+    /// How many errors are told.
+    pub errors_max: usize,
 }
 
 /// What holds for operations that have many results.

@@ -26,7 +26,7 @@ use crate::validate::Validation;
 
 pub use compare::{LOSSES_MAX, Losses, Shown, compare};
 pub use destinations::{Destination, Destinations};
-pub use graphql::{Graphql, Subscriptions, WebSockets};
+pub use graphql::{Graphql, Limits, Subscriptions, WebSockets};
 pub use surfaces::{HostPattern, NoSurface, Surface, Surfaces};
 
 /// What exists and how it is served. Immutable.

@@ -202,6 +202,10 @@ fn introspection_is_bounded() {
         Ok(vec![("__type".to_owned(), whole.to_owned())])
     );
     assert_eq!(answers(&schema, &model, query, whole.len() - 1), Err("COST_LIMIT"));
+    // All fields of one operation share the bound.
+    let query = "{ a: __type(name: \"Genre\") { name } b: __type(name: \"Genre\") { name } }";
+    assert!(answers(&schema, &model, query, 2 * whole.len()).is_ok());
+    assert_eq!(answers(&schema, &model, query, 2 * whole.len() - 1), Err("COST_LIMIT"));
 }
 
 /// The `data` of a query of introspection.

@@ -15,6 +15,7 @@ use transom::codec::options::{Defaults, JsonOptions};
 use transom::codec::{json_to_wire, wire_to_json};
 use transom::graphql::coerce::Coercer;
 use transom::graphql::document::{Bounds, Document, Problem};
+use transom::graphql::introspect::BYTES_MAX;
 use transom::graphql::model::{Method, Model};
 use transom::graphql::plan::{Operation, Planner, RootSource};
 use transom::graphql::projection::{Errors, Projector, Step};
@@ -101,7 +102,14 @@ fn executed(case: &Case, schema: &Schema, model: &Model) -> Executed {
             let definition = document.operation(None).map_err(|problem| vec![problem])?;
             let variables = Coercer { model, schema }.variables(definition, &case.variables)?;
             let options = JsonOptions::default();
-            let planner = Planner { model, schema, options: &options, cost_max: 1000, read_masks: false };
+            let planner = Planner {
+                model,
+                schema,
+                options: &options,
+                cost_max: 1000,
+                introspection_bytes_max: BYTES_MAX,
+                read_masks: false,
+            };
             let operation =
                 planner.plan(&document, definition, &variables).map_err(|problem| vec![problem])?;
             Ok(response(case, schema, model, &operation, &mut replies))

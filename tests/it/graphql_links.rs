@@ -106,7 +106,7 @@ async fn what_is_left_when_a_service_is_down_has_an_error_at_its_path() {
 
 #[tokio::test]
 async fn links_are_calls_of_the_operation() {
-    let demo = Demo::start("limits: { calls: 2 }").await;
+    let demo = Demo::start("limits: { calls: 2, link_calls: 1 }").await;
     let told = demo.ask("{ listBooks { books { writers { country } } } }").await;
     assert_eq!(told["errors"], Value::Null);
     assert_eq!(demo.calls(), [1, 1, 0]);
@@ -114,6 +114,16 @@ async fn links_are_calls_of_the_operation() {
         demo.ask("{ listBooks(pageSize: 1) { books { writers { country } reviews { stars } } } }").await;
     assert_eq!(told["errors"][0]["extensions"]["reason"], "CALL_LIMIT", "{told}");
     assert_eq!(demo.calls(), [2, 2, 0]);
+}
+
+#[tokio::test]
+async fn the_keys_of_links_are_bounded() {
+    // Four books have five writers, two of them of one book.
+    for (max, reason) in [(5, Value::Null), (4, json!("LINK_LIMIT"))] {
+        let demo = Demo::start(&format!("limits: {{ link_keys: {max} }}")).await;
+        let told = demo.ask("{ listBooks { books { writers { country } } } }").await;
+        assert_eq!(told["errors"][0]["extensions"]["reason"], reason, "{told}");
+    }
 }
 
 /// What is wrong with a link is told with the place of the word.

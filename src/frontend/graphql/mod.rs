@@ -12,6 +12,7 @@ pub mod events;
 mod media;
 mod request;
 mod response;
+mod values;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::status::{Code, Status};
 pub use media::Media;
 pub use request::{Parameters, no_query, only_as_events, only_by_post, too_slow};
 pub use response::{DATA, RequestError, end, error_list, failure, request_error_list, request_error_number};
+pub use values::check as check_values;
 
 /// What the calls of one request have in common.
 pub struct Opening {
@@ -76,7 +78,7 @@ pub fn enter(
 ///
 /// # Errors
 ///
-/// 400 for what is no request; the body's own: too large, too slow, broken off.
+/// 400 for what is no request, 413 for one of too many values; the body's own: too large, too slow, broken off.
 pub async fn read(
     exchange: &Exchange,
     graphql: &Graphql,
@@ -87,7 +89,7 @@ pub async fn read(
         return Parameters::of_query(head);
     }
     let body = decompress::decoded(exchange, &head.headers, body)?;
-    Parameters::of_body(&read_body(body, graphql.body_bytes_max).await?)
+    Parameters::of_body(&read_body(body, graphql.body_bytes_max).await?, graphql.limits.values_max)
 }
 
 /// Reads a body that says what is called.

@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
 use super::media::{Media, is_json, is_preflighted};
+use super::values;
 use crate::graphql::persisted::DocumentId;
 use crate::status::{Code, Status};
 
@@ -96,8 +97,9 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// 400: it is no JSON object, or a parameter has another type.
-    pub fn of_body(body: &[u8]) -> Result<Self, Status> {
+    /// 400: it is no JSON object, or a parameter has another type. 413: it has more than so many values.
+    pub fn of_body(body: &[u8], values_max: usize) -> Result<Self, Status> {
+        values::check(body, values_max)?;
         match serde_json::from_slice(body) {
             Ok(Json::Object(parameters)) => Self::of(parameters),
             Ok(_) => Err(malformed("the body must be a JSON object".to_owned())),
@@ -230,7 +232,7 @@ mod tests {
     #[test]
     fn bodies_have_parameters() {
         let check = |body: &str, expected: Result<&str, &str>| {
-            let found = shown(Parameters::of_body(body.as_bytes()));
+            let found = shown(Parameters::of_body(body.as_bytes(), 1000));
             assert_eq!(found.as_deref().map_err(String::as_str), expected, "{body}");
         };
         check(r#"{"query":"{a}"}"#, Ok(r#"Some("{a}") None {} {}"#));
@@ -249,7 +251,7 @@ mod tests {
         check(r#"{"variables":[]}"#, Err("`variables` must be an object"));
         check(r#"{"extensions":0}"#, Err("`extensions` must be an object"));
         check("[]", Err("the body must be a JSON object"));
-        assert!(Parameters::of_body(b"").is_err() && Parameters::of_body(b"{").is_err());
+        assert!(Parameters::of_body(b"", 1000).is_err() && Parameters::of_body(b"{", 1000).is_err());
     }
 
     #[test]

@@ -211,7 +211,7 @@ mod tests {
         let path = Box::new([Step::Key("a".into()), Step::Index(0)]);
         let error = FieldError { path, location: location(1, 9), status };
         let mut out = br#"{"data":{"a":[null]}"#.to_vec();
-        end(&mut out, &Errors { kept: vec![error], more: 0 }, &schema, &options);
+        end(&mut out, &Errors { kept: vec![error], ..Errors::default() }, &schema, &options);
         assert_eq!(
             text(out),
             concat!(
@@ -231,7 +231,7 @@ mod tests {
         let status = || Status::client(Code::InvalidArgument, "m");
         let told = |statuses: Vec<Status>| -> serde_json::Value {
             let mut out = br#"{"data":{}"#.to_vec();
-            let errors = Errors { kept: statuses.into_iter().map(error).collect(), more: 0 };
+            let errors = Errors { kept: statuses.into_iter().map(error).collect(), ..Errors::default() };
             end(&mut out, &errors, &schema, &options);
             serde_json::from_slice(&out).expect("JSON")
         };

@@ -17,7 +17,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 use serde_json::{Map, Value as Json};
 
-use super::{Exchange, Parameters, edge};
+use super::{Exchange, Parameters, edge, values};
 use crate::call::{ResponseBody, host};
 use crate::snapshot::{Graphql, Surface};
 use crate::status::{Code, Status};
@@ -178,8 +178,9 @@ pub fn credential(payload: &Map<String, Json>, allowed: &[HeaderName]) -> Result
 impl ClientMessage {
     /// # Errors
     ///
-    /// 4400: it is none that the protocol has.
-    pub fn parse(text: &str) -> Result<Self, Close> {
+    /// 4400: it is none that the protocol has. 1009: it has more than so many values.
+    pub fn parse(text: &str, values_max: usize) -> Result<Self, Close> {
+        values::check(text.as_bytes(), values_max).map_err(|status| Close::new(1009, status.message))?;
         let Ok(Json::Object(mut message)) = serde_json::from_str(text) else {
             return Err(Close::invalid("a message must be a JSON object"));
         };
@@ -313,7 +314,7 @@ mod tests {
     #[test]
     fn messages_are_those_of_the_protocol() {
         let check = |text: &str, expected: Result<ClientMessage, &str>| {
-            let found = ClientMessage::parse(text);
+            let found = ClientMessage::parse(text, 1000);
             let expected = expected.map_err(|reason| Close::new(4400, format!("Invalid message: {reason}")));
             assert_eq!(found, expected, "{text}");
         };
@@ -333,7 +334,7 @@ mod tests {
         check(r#"{"type":"complete","id":""}"#, Err("`id` must be a text of 1 to 256 bytes"));
         check(r#"{"type":"complete","id":7}"#, Err("`id` must be a text of 1 to 256 bytes"));
         let id = |length: usize| format!(r#"{{"type":"complete","id":"{}"}}"#, "a".repeat(length));
-        assert!(ClientMessage::parse(&id(ID_BYTES_MAX)).is_ok());
+        assert!(ClientMessage::parse(&id(ID_BYTES_MAX), 1000).is_ok());
         check(&id(ID_BYTES_MAX + 1), Err("`id` must be a text of 1 to 256 bytes"));
         check(r#"{"type":"subscribe","id":"1"}"#, Err("`payload` must be an object"));
         let no_request = "`payload` must be a request with a `query`";

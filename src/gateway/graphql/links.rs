@@ -18,9 +18,6 @@ use crate::snapshot::Graphql;
 
 use super::Level;
 
-/// So many calls of one operation's links are on their way at once.
-pub(super) const CALLS_AT_ONCE: usize = 20;
-
 /// Gives a model its links, those of the file and those of the descriptors.
 pub(super) fn resolve(
     config: &Config,
@@ -80,7 +77,7 @@ pub(super) async fn follow<'c>(
     made: usize,
     call: impl Fn(Vec<(usize, bytes::Bytes)>) -> Level<'c>,
 ) {
-    let calls_max = graphql.calls_max;
+    let calls_max = graphql.limits.calls_max;
     let mut follower = Follower::new(&graphql.model, calls_max.saturating_sub(made), calls_max);
     while !projector.open().is_empty() {
         loop {

@@ -32,6 +32,7 @@ pub(super) struct Origin {
     pub(super) handshake: Parts,
     pub(super) bounds: Subscriptions,
     pub(super) message_bytes_max: usize,
+    pub(super) values_max: usize,
 }
 
 /// One operation of a socket.

@@ -292,7 +292,7 @@ fn error(path: &[&str], code: Code) -> FieldError {
 fn replies_are_whole_or_say_what_they_lack() {
     let check = |fails, data: &str, paths: &[&[&str]], expected: Result<&str, &str>| {
         let kept = paths.iter().map(|path| error(path, Code::Unavailable)).collect();
-        let found = reply(fails, data.as_bytes().to_vec(), Errors { kept, more: 0 }, 1024);
+        let found = reply(fails, data.as_bytes().to_vec(), Errors { kept, ..Errors::default() }, 1024);
         let found = found.map(|reply| reply.partial.unwrap_or_default());
         let found = found.map_err(|status| status.message.into_owned());
         assert_eq!(found.as_deref().map_err(String::as_str), expected, "{data} {paths:?}");
@@ -313,7 +313,12 @@ fn replies_are_whole_or_say_what_they_lack() {
 fn list_of_what_is_missing_is_bounded() {
     let listed = |keys: &[&str], more, bytes_max| {
         let kept = keys.iter().map(|key| error(&[key], Code::Unavailable)).collect();
-        let reply = reply(Fails::Partial, b"{\"z\":1}".to_vec(), Errors { kept, more }, bytes_max);
+        let reply = reply(
+            Fails::Partial,
+            b"{\"z\":1}".to_vec(),
+            Errors { kept, more, ..Errors::default() },
+            bytes_max,
+        );
         reply.expect("data is left").partial.expect("something has failed")
     };
     assert_eq!(listed(&["abc", "def"], 0, 12), r#""abc", "def""#);

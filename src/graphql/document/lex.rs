@@ -28,8 +28,10 @@ pub(super) struct Lexer<'t> {
     text: &'t str,
     at: usize,
     line: u32,
-    /// Where the line begins, in bytes.
-    line_start: usize,
+    /// The last place in the line whose column was asked for, in bytes, and that column: a line of any length is
+    /// counted once.
+    known: usize,
+    column: u32,
     tokens: usize,
     tokens_max: usize,
 }
@@ -38,13 +40,13 @@ impl<'t> Lexer<'t> {
     pub(super) fn new(text: &'t str, tokens_max: usize) -> Self {
         // A byte order mark at the very beginning is no character of the first line.
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Self { text, at, line: 1, line_start: at, tokens: 0, tokens_max }
+        Self { text, at, line: 1, known: at, column: 1, tokens: 0, tokens_max }
     }
 
     /// The next token, and where it begins.
     pub(super) fn token(&mut self) -> Result<(Token<'t>, Location), Problem> {
         self.skip_ignored();
-        let location = self.location(self.at);
+        let location = self.location();
         let Some(first) = self.peek() else { return Ok((Token::End, location)) };
         self.tokens += 1;
         if self.tokens > self.tokens_max {
@@ -80,9 +82,13 @@ impl<'t> Lexer<'t> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn location(&self, at: usize) -> Location {
-        let before = self.text.get(self.line_start..at).unwrap_or_default();
-        Location { line: self.line, column: u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX) }
+    /// Where the lexer is.
+    fn location(&mut self) -> Location {
+        let between = self.text.get(self.known..self.at).unwrap_or_default();
+        let columns = u32::try_from(between.chars().count()).unwrap_or(u32::MAX);
+        self.column = self.column.saturating_add(columns);
+        self.known = self.at;
+        Location { line: self.line, column: self.column }
     }
 
     fn skip_ignored(&mut self) {
@@ -104,7 +110,8 @@ impl<'t> Lexer<'t> {
     fn end_line(&mut self) {
         self.at += if self.rest().starts_with("\r\n") { 2 } else { 1 };
         self.line = self.line.saturating_add(1);
-        self.line_start = self.at;
+        self.known = self.at;
+        self.column = 1;
     }
 
     fn name(&mut self) -> &'t str {

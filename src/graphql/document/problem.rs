@@ -42,14 +42,22 @@ pub enum Code {
     PersistedQueryMismatch,
 }
 
+/// Bytes of a message: it cites names of the client's, which may be as long as its document.
+const MESSAGE_BYTES_MAX: usize = 512;
+
 impl Problem {
     pub fn new(code: Code, message: impl Into<String>, location: Location) -> Self {
-        Self { code, message: message.into(), locations: smallvec![location] }
+        Self { locations: smallvec![location], ..Self::nowhere(code, message) }
     }
 
     /// Of no place in the document.
     pub fn nowhere(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), locations: SmallVec::new() }
+        let mut message = message.into();
+        if message.len() > MESSAGE_BYTES_MAX {
+            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+            message.push('…');
+        }
+        Self { code, message, locations: SmallVec::new() }
     }
 
     pub fn invalid(message: impl Into<String>, location: Location) -> Self {

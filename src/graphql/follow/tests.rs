@@ -11,6 +11,7 @@ use crate::codec::wire::{put_len_prefixed, tag};
 use crate::codec::{json_to_wire, wire_to_json};
 use crate::graphql::coerce::Variables;
 use crate::graphql::document::{Bounds, Document};
+use crate::graphql::introspect::BYTES_MAX;
 use crate::graphql::model::tests::{compiled, model};
 use crate::graphql::model::{Declared, DeclaredBatch, Mapping, Model, Word};
 use crate::graphql::plan::{Planner, RootSource};
@@ -114,13 +115,17 @@ fn known(method: &str, request: &Json) -> Result<Json, Status> {
     }
 }
 
+fn planner<'m>(model: &'m Model, schema: &'m Schema, options: &'m JsonOptions, cost_max: u64) -> Planner<'m> {
+    Planner { model, schema, options, cost_max, introspection_bytes_max: BYTES_MAX, read_masks: false }
+}
+
 /// The calls of a document over these orders, and its response.
 fn run(document: &str, orders: &Json, calls_max: usize, backend: Backend<'_>) -> (Vec<String>, Json) {
     let (schema, model) = &*SHOP;
     let options = JsonOptions::default();
     let document = Document::read(document, model, schema, &Bounds::default()).expect("a valid document");
     let variables = Variables::default();
-    let planner = Planner { model, schema, options: &options, cost_max: 1000, read_masks: false };
+    let planner = planner(model, schema, &options, 1000);
     let definition = document.operation(None).expect("one operation");
     let operation = planner.plan(&document, definition, &variables).expect("cheap");
     let wire = |message, json: &Json| {
@@ -387,7 +392,7 @@ fn keys_of(order: &[u8]) -> (Vec<Box<[u8]>>, Vec<String>) {
     let options = JsonOptions::default();
     let document = "{ listOrders { orders { id things { id } } } }";
     let document = Document::read(document, model, schema, &Bounds::default()).expect("valid");
-    let planner = Planner { model, schema, options: &options, cost_max: 1000, read_masks: false };
+    let planner = planner(model, schema, &options, 1000);
     let definition = document.operation(None).expect("one operation");
     let operation = planner.plan(&document, definition, &Variables::default()).expect("cheap");
     let mut reply = Vec::new();
@@ -492,7 +497,7 @@ fn what_does_not_fit_is_refused_with_its_word() {
 fn a_subscription_has_no_links() {
     let (schema, model) = &*SHOP;
     let options = JsonOptions::default();
-    let planner = Planner { model, schema, options: &options, cost_max: 1000, read_masks: false };
+    let planner = planner(model, schema, &options, 1000);
     let planned = |document: &str| {
         let document = Document::read(document, model, schema, &Bounds::default()).expect("valid");
         let definition = document.operation(None).expect("one operation");
@@ -525,7 +530,7 @@ fn links_cost_their_calls_and_objects() {
     let cost = |document: &str, cost_max: u64| {
         let document = Document::read(document, model, schema, &Bounds::default()).expect("valid");
         let options = JsonOptions::default();
-        let planner = Planner { model, schema, options: &options, cost_max, read_masks: false };
+        let planner = planner(model, schema, &options, cost_max);
         let definition = document.operation(None).expect("one operation");
         planner.plan(&document, definition, &Variables::default()).map(drop).is_ok()
     };

@@ -21,19 +21,27 @@ pub struct FieldError {
     pub status: Status,
 }
 
-/// How many keys the links of one operation have: each takes some hundred bytes, a few on the wire.
+/// How many keys the links of one operation have by default: each takes some hundred bytes, a few on the wire.
 pub const KEYS_MAX: usize = 10_000;
 
 /// The errors of one operation, of which only so many are kept.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Errors {
     pub kept: Vec<FieldError>,
     /// Those that were not kept.
     pub more: usize,
+    /// How many are kept.
+    pub max: usize,
 }
 
-/// How many errors of one operation are told: a list may hold any number of values that cannot be.
+/// How many errors of one operation are told by default: a list may hold any number of values that cannot be.
 pub const ERRORS_MAX: usize = 100;
+
+impl Default for Errors {
+    fn default() -> Self {
+        Self { kept: Vec::new(), more: 0, max: ERRORS_MAX }
+    }
+}
 
 impl Errors {
     pub fn is_empty(&self) -> bool {
@@ -42,7 +50,7 @@ impl Errors {
 
     /// Keeps what `error` makes, within the bound.
     pub fn push(&mut self, error: impl FnOnce() -> FieldError) {
-        if self.kept.len() < ERRORS_MAX { self.kept.push(error()) } else { self.more += 1 }
+        if self.kept.len() < self.max { self.kept.push(error()) } else { self.more += 1 }
     }
 }
 
@@ -59,8 +67,8 @@ pub(super) enum Fault {
     Utf8,
     #[error("the backend's message has no such value, which it must have")]
     Missing,
-    #[error("the links of the operation have more than {} keys", KEYS_MAX)]
-    Keys,
+    #[error("the links of the operation have more than {0} keys")]
+    Keys(usize),
     #[error("{}", .0.message)]
     Json(Box<Status>),
 }
@@ -69,7 +77,7 @@ impl Fault {
     pub(super) fn status(self) -> Status {
         match self {
             Self::Json(status) => *status,
-            Self::Keys => {
+            Self::Keys(_) => {
                 Status::gateway(Code::ResourceExhausted, self.to_string()).with_reason("LINK_LIMIT")
             }
             fault => Status::backend(Code::Internal, fault.to_string()).with_reason("INVALID_VALUE"),

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use super::error::{Fault, KEYS_MAX, Location, Step};
+use super::error::{Fault, Location, Step};
 use super::scan::{Place, Run};
 use super::write::{At, Projector, Result, steps};
 use super::{Entry, Form};
@@ -101,10 +101,7 @@ impl Linked {
         let mut keys = Vec::new();
         for run in runs {
             let mut reader = from(run.start, run.end);
-            while !reader.is_empty() {
-                if keys.len() > max {
-                    return Err(Fault::Keys);
-                }
+            while !reader.is_empty() && keys.len() <= max {
                 let (_, wire_type) = reader.tag()?;
                 if wire_type == self.kind.wire_type() {
                     keys.push(self.key(&mut reader)?);
@@ -115,9 +112,6 @@ impl Linked {
                     keys.push(self.key(&mut packed)?);
                 }
             }
-        }
-        if keys.len() > max {
-            return Err(Fault::Keys);
         }
         Ok(keys.into_iter().map(|key| (!key.is_empty()).then_some(key)).collect())
     }
@@ -221,9 +215,9 @@ impl<'p> Projector<'p> {
         runs: &[Run],
     ) -> Result<()> {
         self.path.push(At::Entry(entry));
-        let left = KEYS_MAX.saturating_sub(self.keys);
+        let left = self.keys_max.saturating_sub(self.keys);
         let keys = match linked.keys(place, wire, runs, left) {
-            Ok(keys) if keys.len() > left => Err(Fault::Keys),
+            Ok(keys) if keys.len() > left => Err(Fault::Keys(self.keys_max)),
             found => found,
         };
         let keys = match keys {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::error::{Errors, Fault, FieldError, Location, Step};
+use super::error::{Errors, Fault, FieldError, KEYS_MAX, Location, Step};
 use super::scalar::{self, Names};
 use super::scan::{Place, Run};
 use super::{Count, Entry, Field, Form, Hole, Projection, Renamed, What};
@@ -49,6 +49,7 @@ pub struct Projector<'p> {
     pub(super) holes: Vec<Hole<'p>>,
     /// How many keys they have, those taken back among them.
     pub(super) keys: usize,
+    pub(super) keys_max: usize,
     /// How many of them have been filled.
     pub(super) filled: usize,
     /// How long the response without its holes is, once the first is filled: what fills them comes after it.
@@ -98,9 +99,18 @@ impl<'p> Projector<'p> {
             places: Vec::new(),
             holes: Vec::new(),
             keys: 0,
+            keys_max: KEYS_MAX,
             filled: 0,
             whole: None,
         }
+    }
+
+    /// Tells at most so many errors, and follows links of so many keys.
+    #[must_use]
+    pub fn bounded(mut self, errors_max: usize, keys_max: usize) -> Self {
+        self.errors.max = errors_max;
+        self.keys_max = keys_max;
+        self
     }
 
     /// Has values of enums written under the names that they have in GraphQL.

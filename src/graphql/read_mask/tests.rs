@@ -7,6 +7,7 @@ use crate::codec::wire_to_json;
 use crate::graphql::coerce::{Coercer, Variables};
 use crate::graphql::document::{Bounds, Document};
 use crate::graphql::follow::Follower;
+use crate::graphql::introspect::BYTES_MAX;
 use crate::graphql::model::tests::{compiled, model};
 use crate::graphql::model::{Declared, DeclaredBatch, Mapping, Model};
 use crate::graphql::plan::{Operation, Planner, RootSource};
@@ -74,7 +75,14 @@ fn planned(document: &str, read_masks: bool) -> Operation {
     let definition = document.operation(None).expect("one operation");
     let variables = Coercer { model, schema }.variables(definition, &serde_json::Map::new());
     let variables: Variables<'_> = variables.expect("there are none");
-    let planner = Planner { model, schema, options: &JsonOptions::default(), cost_max: 10_000, read_masks };
+    let planner = Planner {
+        model,
+        schema,
+        options: &JsonOptions::default(),
+        cost_max: 10_000,
+        introspection_bytes_max: BYTES_MAX,
+        read_masks,
+    };
     planner.plan(&document, definition, &variables).expect("cheap")
 }
 

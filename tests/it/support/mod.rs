@@ -1,6 +1,7 @@
 //! What the tests at the real doors share: a running gateway, a client, programs and files from outside.
 
 pub(crate) mod backend;
+pub(crate) mod bombs;
 pub(crate) mod chromium;
 pub(crate) mod demo;
 pub(crate) mod http;
