@@ -274,12 +274,15 @@ impl Worker {
         let Wanted { calls, places } = Wanted::of(operation);
         let order = match operation.kind {
             Kind::Mutation => Order::InTurn,
-            Kind::Query | Kind::Subscription => Order::AtOnce,
+            Kind::Query | Kind::Subscription => Order::AtOnce(u32::MAX),
         };
-        let Admitted { calls, held } = self.admit(exchange, graphql, opening, &calls, order).await?;
+        let admitted = self.admit(exchange, graphql, opening, &calls, order).await;
+        // A level of links that is refused later leaves the request one that was answered.
+        let admitted = admitted.inspect_err(|_| exchange.notes.refused_by("limit"));
+        let Admitted { calls, held } = admitted?;
         let calls = calls.into_iter().map(|call| Box::pin(self.call_below(exchange, tally, call)));
         let outcomes = match order {
-            Order::AtOnce => {
+            Order::AtOnce(_) => {
                 let at_once = calls.len();
                 all(calls.collect(), at_once).await
             }
@@ -307,10 +310,12 @@ impl Worker {
     ) -> Vec<Outcome> {
         let calls = wanted.iter().map(|(method, request)| WantedCall { method: *method, request, cost: 1 });
         let calls: Vec<_> = calls.collect();
-        match self.admit(exchange, graphql, opening, &calls, Order::AtOnce).await {
+        let at_once = graphql.limits.calls_at_once;
+        let order = Order::AtOnce(u32::try_from(at_once).unwrap_or(u32::MAX));
+        match self.admit(exchange, graphql, opening, &calls, order).await {
             Ok(Admitted { calls, held }) => {
                 let calls = calls.into_iter().map(|call| Box::pin(self.call_below(exchange, tally, call)));
-                let outcomes = all(calls.collect(), graphql.limits.calls_at_once).await;
+                let outcomes = all(calls.collect(), at_once).await;
                 drop(held);
                 outcomes
             }

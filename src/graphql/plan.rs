@@ -96,6 +96,7 @@ impl<'m> Planner<'m> {
         let mut planning = Planning { planner: self, document, variables, traits: Traits::default() };
         let place = document.replies(operation);
         let known = place.and_then(OnceLock::get);
+        let is_new = place.is_some() && known.is_none();
         let (mut roots, mut replies) = (Vec::new(), Vec::new());
         let mut renamed = Renamed::new();
         let mut masks = Vec::new();
@@ -139,9 +140,11 @@ impl<'m> Planner<'m> {
                 },
             };
             roots.push(RootField { root, source, cost: root_cost });
-            replies.push(planned);
+            if is_new {
+                replies.push(planned);
+            }
         }
-        if let Some(place) = place {
+        if let Some(place) = place.filter(|_| is_new) {
             // Whoever plans it first, it is the same.
             place.get_or_init(|| replies.into());
         }

@@ -70,7 +70,7 @@ impl<S: Stage + Clone> Together<S> {
     ///
     /// # Errors
     ///
-    /// The limits'; `notes` say so, too.
+    /// The limits'. Whether the request is refused with them is for the caller to say.
     pub async fn admit(
         &self,
         members: Vec<Member>,
@@ -79,9 +79,6 @@ impl<S: Stage + Clone> Together<S> {
     ) -> Result<Admission, Failure> {
         let begun = Instant::now();
         let outcome = self.judge(members, order, notes).await;
-        if outcome.is_err() {
-            notes.refused_by("limit");
-        }
         if let Some(trail) = notes.trail().filter(|trail| trail.sampled().is_some()) {
             trail.judged(trail::Stage { name: "admission", begun, ended: Instant::now() });
         }

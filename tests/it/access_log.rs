@@ -53,7 +53,7 @@ impl Logging {
     }
 }
 
-fn lines(file: &std::path::Path) -> Vec<Value> {
+pub(crate) fn lines(file: &std::path::Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole

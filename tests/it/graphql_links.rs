@@ -4,7 +4,10 @@
 use serde_json::{Value, json};
 use transom::demo::{Backend, Library, Reviews, Server, Writers};
 
-use crate::support::{Directory, Gateway, figure, http, refusals};
+use crate::access_log::lines;
+use crate::limits;
+use crate::support::redis::Redis;
+use crate::support::{Directory, Gateway, eventually, figure, http, refusals};
 
 struct Demo {
     library: Backend,
@@ -16,6 +19,11 @@ struct Demo {
 impl Demo {
     /// The services, and a gateway that is configured as that of `transom demo` is, with further keys for its GraphQL.
     async fn start(graphql: &str) -> Self {
+        Self::with(graphql, "", "").await
+    }
+
+    /// [`start`](Self::start), with further keys of the surface, and further sections.
+    async fn with(graphql: &str, surface: &str, rest: &str) -> Self {
         let library = Backend::start(Library::default()).expect("a free port");
         let writers = Server::of_writers(Writers::default()).expect("a free port");
         let reviews = Server::of_reviews(Reviews::default()).expect("a free port");
@@ -23,8 +31,9 @@ impl Demo {
         for (port, url) in [("50051", library.url()), ("50052", writers.url()), ("50053", reviews.url())] {
             text = text.replace(&format!("http://127.0.0.1:{port}"), &url);
         }
-        text = text.replace("    graphql:\n", &format!("    graphql:\n      {graphql}\n"));
+        text = text.replace("    graphql:\n", &format!("    {surface}\n    graphql:\n      {graphql}\n"));
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/descriptors");
+        text.push_str(rest);
         text.push_str(&format!(
             "descriptors: [{{ file: {root}/library.binpb }}, {{ file: {root}/beside.binpb }}]\n"
         ));
@@ -35,10 +44,13 @@ impl Demo {
         Self { library, writers: Some(writers), reviews, gateway }
     }
 
-    async fn ask(&self, document: &str) -> Value {
+    async fn send(&self, document: &str) -> http::Answer {
         let request = http::request("POST", "/graphql").header("content-type", "application/json");
-        let body = json!({ "query": document }).to_string();
-        let answer = http::send(self.gateway.address, request, body).await;
+        http::send(self.gateway.address, request, json!({ "query": document }).to_string()).await
+    }
+
+    async fn ask(&self, document: &str) -> Value {
+        let answer = self.send(document).await;
         assert_eq!(answer.status, 200, "{document}: {}", answer.text());
         answer.json()
     }
@@ -114,6 +126,67 @@ async fn links_are_calls_of_the_operation() {
         demo.ask("{ listBooks(pageSize: 1) { books { writers { country } reviews { stars } } } }").await;
     assert_eq!(told["errors"][0]["extensions"]["reason"], "CALL_LIMIT", "{told}");
     assert_eq!(demo.calls(), [2, 2, 0]);
+}
+
+/// Four are left: a list, a batch of writers and one of reviews take three of them, and the level below wants three.
+#[tokio::test]
+async fn a_level_that_limits_refuse_is_null_and_the_rest_is_told() {
+    let redis = Redis::start();
+    let shared = redis.as_ref().map(|redis| {
+        let store = format!("redis: \"redis://127.0.0.1:{}\", timeout: 5s", redis.port);
+        (format!("stores: {{ shared: {{ {store} }} }}\n"), ", store: shared")
+    });
+    for (stores, store) in [(String::new(), "")].into_iter().chain(shared) {
+        let directory = Directory::new("link-limits");
+        let log = directory.path().join("access.log");
+        let rest = format!(
+            "{stores}policies: {{ few: {{ rate: {{ by: ip, limit: 4/h, burst: 4{store} }} }} }}\n\
+             observe: {{ access_log: {{ to: \"file:{}\" }} }}\n",
+            log.display()
+        );
+        let demo = Demo::with("debit: calls", "policies: [few]", &rest).await;
+        if let Some(redis) = redis.as_ref().filter(|_| !store.is_empty()) {
+            // Whatever the first calls met: the workers are connected.
+            eventually("the store is asked", async || {
+                demo.send("{ listBooks { books { title } } }").await;
+                limits::sample(&demo.gateway, "transom_limit_store_questions_total").await
+                    > limits::sample(&demo.gateway, "transom_limit_store_failures_total").await
+            })
+            .await;
+            redis.query::<()>(&["FLUSHALL"]);
+        }
+        let before = demo.calls();
+        let told = demo.ask(BOOKS).await;
+        let made: Vec<usize> = demo.calls().iter().zip(before).map(|(now, before)| now - before).collect();
+        assert_eq!(made, [1, 1, 1], "{told}");
+        let book = &told["data"]["listBooks"]["books"][0];
+        assert_eq!(book["writers"][0]["country"], "France", "{told}");
+        assert_eq!(book["reviews"]["best"], json!({ "reader": "Ada", "subject": null }), "{told}");
+        let errors = told["errors"].as_array().expect("errors");
+        assert_eq!(errors.len(), 3, "{told}");
+        assert_eq!(errors[0]["path"], json!(["listBooks", "books", 0, "reviews", "best", "subject"]));
+        assert!(errors.iter().all(|error| error["extensions"]["reason"] == "RATE_LIMITED"), "{told}");
+        // Nothing was taken by it: one passes still. Only the request after that is refused as a whole.
+        demo.ask("{ listBooks { books { title } } }").await;
+        let whole = demo.send("{ listBooks { books { title } } }").await;
+        assert_eq!(whole.status, 429, "{}", whole.text());
+        let refused = || lines(&log).iter().filter(|line| line["refused_by"] == "limit").count();
+        eventually("the refusal is in the log", async || refused() > 0).await;
+        if store.is_empty() {
+            assert_eq!(refused(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_level_takes_as_many_places_as_it_has_calls_at_once() {
+    let few = "policies: { few: { rate: { by: ip, concurrency: 2 } } }\n";
+    for (link_calls, reason) in [(2, Value::Null), (3, json!("COST_TOO_HIGH"))] {
+        let limits = format!("limits: {{ link_calls: {link_calls} }}");
+        let demo = Demo::with(&limits, "policies: [few]", few).await;
+        let told = demo.ask("{ listBooks { books { reviews { best { subject { title } } } } } }").await;
+        assert_eq!(told["errors"][0]["extensions"]["reason"], reason, "{told}");
+    }
 }
 
 #[tokio::test]

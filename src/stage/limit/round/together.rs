@@ -24,7 +24,8 @@ pub(in crate::stage) struct Debit {
 /// How calls follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    AtOnce,
+    /// At once, but never more than so many: they take as many places at most.
+    AtOnce(u32),
     /// One after the other: they take one place between them.
     InTurn,
 }
@@ -88,7 +89,9 @@ impl Round {
         match self.items.iter_mut().find(is_same) {
             Some(known) => {
                 known.cost = known.cost.saturating_add(item.cost);
-                known.places += u32::from(order == Order::AtOnce);
+                if let Order::AtOnce(max) = order {
+                    known.places = known.places.saturating_add(1).min(max);
+                }
             }
             None => self.items.push(item),
         }
