@@ -21,49 +21,51 @@ impl<'o> Object<'o> {
         Self { begun: out.len(), out }
     }
 
+    /// What every value begins with is written with its name: of both, all is known when the program is built.
     /// Names are the program's own and need no escape.
     #[inline(always)]
-    fn name(&mut self, name: &str) {
-        let mut text = [b'"'; NAME_BYTES_MAX + 4];
+    fn name<const N: usize>(&mut self, name: &str, value: [u8; N]) {
+        let mut text = [b'"'; NAME_BYTES_MAX + 8];
+        let end = 4 + name.len();
         text[0] = b',';
-        text[2..2 + name.len()].copy_from_slice(name.as_bytes());
-        text[3 + name.len()] = b':';
-        self.out.extend_from_slice(&text[..4 + name.len()]);
+        text[2..end - 2].copy_from_slice(name.as_bytes());
+        text[end - 1] = b':';
+        text[end..end + N].copy_from_slice(&value);
+        self.out.extend_from_slice(&text[..end + N]);
     }
 
     #[inline(always)]
     pub(super) fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
+        self.name(name, *b"\"");
         put_text(self.out, value);
     }
 
     /// Text that needs no escape: digits, hyphens and what else an operator or a client has no part in.
     #[inline(always)]
     pub(super) fn plain(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        self.name(name);
+        self.name(name, *b"\"");
         put_plain(self.out, value.as_ref());
     }
 
     #[inline(always)]
     pub(super) fn address(&mut self, name: &str, address: IpAddr) {
-        self.name(name);
+        self.name(name, *b"\"");
         put_address(self.out, address);
     }
 
     #[inline(always)]
     pub(super) fn number(&mut self, name: &str, value: u64) {
-        self.name(name);
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.name(name, []);
+        put_number(self.out, value);
     }
 
     #[inline(always)]
     pub(super) fn null(&mut self, name: &str) {
-        self.name(name);
-        self.out.extend_from_slice(b"null");
+        self.name(name, *b"null");
     }
 
     pub(super) fn object(&mut self, name: &str) -> Object<'_> {
-        self.name(name);
+        self.name(name, []);
         Object::open(self.out)
     }
 
@@ -82,10 +84,12 @@ pub(super) fn clip(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
 
+/// After the quote that begins it.
 fn put_text(out: &mut Vec<u8>, text: &str) {
     if is_plain(text.as_bytes()) {
         put_plain(out, text.as_bytes());
     } else {
+        out.pop();
         serde_json::to_writer(out, text).expect("a Vec takes every byte");
     }
 }
@@ -118,20 +122,28 @@ const fn specials(word: u64) -> u64 {
     (control | quote | backslash) & HIGHS
 }
 
+/// After the quote that begins it.
+#[inline]
 fn put_plain(out: &mut Vec<u8>, text: &[u8]) {
-    out.reserve(text.len() + 2);
-    out.push(b'"');
+    out.reserve(text.len() + 1);
     out.extend_from_slice(text);
     out.push(b'"');
 }
 
+fn put_number(out: &mut Vec<u8>, value: u64) {
+    match value {
+        0..10 => out.push(b'0' + value as u8),
+        _ => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+    }
+}
+
+/// After the quote that begins it.
 fn put_address(out: &mut Vec<u8>, address: IpAddr) {
     let IpAddr::V4(address) = address else {
-        return write!(out, "\"{address}\"").expect("a Vec takes every byte");
+        return write!(out, "{address}\"").expect("a Vec takes every byte");
     };
-    out.push(b'"');
     for (octet, end) in address.octets().into_iter().zip(*b"...\"") {
-        out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+        put_number(out, octet.into());
         out.push(end);
     }
 }
