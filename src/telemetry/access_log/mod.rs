@@ -1,10 +1,11 @@
 //! The access log: a line of JSON for each call, or for a share of them.
 //!
 //! ```text
-//! worker ─ Lines (a buffer) ─▶ "transom-access-log" thread, ten times a second ─▶ stdout, or a file
+//! worker ─ Lines (a buffer) ─▶ "transom-access-log" thread ─▶ stdout, or a file
 //! ```
 //!
-//! A worker writes its lines into memory of its own and never waits: where there is no room a line is dropped and
+//! The thread writes ten times a second, and when a worker has so many lines that more would not stay in the
+//! processor's cache until they are written. A worker writes its lines into memory of its own and never waits: where there is no room a line is dropped and
 //! counted. Lines and not calls are what waits, so that a bound on their bytes bounds everything. Which calls
 //! are told of is decided by the call alone, see [`sampling`](crate::policy::sampling).
 
@@ -12,8 +13,10 @@ mod entry;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use super::WorkerMetrics;
@@ -23,8 +26,10 @@ use entry::Scratch;
 
 pub use entry::Entry;
 
-/// How often lines are written.
+/// How often lines are written, however few.
 const ROUND: Duration = Duration::from_millis(100);
+/// Of one worker's lines: with so many the thread is woken before its time. It is also what a pipe holds on Linux.
+const ROUND_BYTES: usize = 64 << 10;
 /// At the end, for an output that takes nothing.
 const LAST_ROUND_MAX: Duration = Duration::from_secs(5);
 /// A failure that lasts is said again after this.
@@ -55,8 +60,9 @@ pub struct AccessLog {
     ok: Share,
     errors: Share,
     buffer_bytes_max: usize,
-    /// Dropped to ask the thread for its last round.
-    stopping: Option<Sender<()>>,
+    writer: Thread,
+    /// Asks the thread for its last round.
+    is_stopping: Arc<AtomicBool>,
     stopped: Mutex<Receiver<()>>,
 }
 
@@ -68,6 +74,7 @@ pub struct Lines {
     ok: Share,
     errors: Share,
     metrics: Arc<WorkerMetrics>,
+    writer: Thread,
 }
 
 #[derive(Debug, Default)]
@@ -101,14 +108,15 @@ impl AccessLog {
     pub fn start(config: AccessLogConfig, metrics: Arc<WorkerMetrics>) -> io::Result<Self> {
         let AccessLogConfig { to, ok, errors, buffer_bytes_max } = config;
         let lines = Arc::<Mutex<Vec<Arc<Lines>>>>::default();
-        let (stopping, stop) = channel();
+        let is_stopping = Arc::<AtomicBool>::default();
         let (ended, stopped) = channel();
         let mut output = Output::from(to);
         output.write(b"")?;
         let mut writer =
             Writer { output, lines: Arc::clone(&lines), metrics, emptied: Vec::new(), told: None };
-        std::thread::Builder::new().name("transom-access-log".to_owned()).spawn(move || {
-            writer.run(&stop);
+        let stopping = Arc::clone(&is_stopping);
+        let thread = std::thread::Builder::new().name("transom-access-log".to_owned()).spawn(move || {
+            writer.run(&stopping);
             drop(ended);
         })?;
         Ok(Self {
@@ -116,7 +124,8 @@ impl AccessLog {
             ok,
             errors,
             buffer_bytes_max,
-            stopping: Some(stopping),
+            writer: thread.thread().clone(),
+            is_stopping,
             stopped: Mutex::new(stopped),
         })
     }
@@ -129,6 +138,7 @@ impl AccessLog {
             ok: self.ok,
             errors: self.errors,
             metrics: Arc::clone(metrics),
+            writer: self.writer.clone(),
         });
         lock(&self.lines).push(Arc::clone(&lines));
         lines
@@ -154,15 +164,25 @@ impl Lines {
         } else {
             self.metrics.access_log_lines.add(1);
         }
+        let enough = ROUND_BYTES.min(self.bytes_max / 2);
+        let is_enough = before < enough && lines.len() >= enough;
+        drop(buffer);
+        if is_enough {
+            self.writer.unpark();
+        }
     }
 }
 
 impl Writer {
-    fn run(&mut self, stop: &Receiver<()>) {
-        while stop.recv_timeout(ROUND) == Err(RecvTimeoutError::Timeout) {
+    fn run(&mut self, is_stopping: &AtomicBool) {
+        loop {
+            std::thread::park_timeout(ROUND);
+            let is_last = is_stopping.load(Ordering::Acquire);
             self.round();
+            if is_last {
+                break;
+            }
         }
-        self.round();
     }
 
     fn round(&mut self) {
@@ -217,7 +237,8 @@ impl Output {
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        drop(self.stopping.take());
+        self.is_stopping.store(true, Ordering::Release);
+        self.writer.unpark();
         // Nothing is ever sent: this ends with the thread, or leaves it where the output takes nothing.
         if lock(&self.stopped).recv_timeout(LAST_ROUND_MAX) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the access log is not written to its end: nobody takes its lines");
@@ -297,6 +318,7 @@ mod tests {
             ok: Share::ALL,
             errors: Share::ALL,
             metrics: metrics.worker(),
+            writer: std::thread::current(),
         };
         let (fits, short) = (lines(2 * line.len()), lines(2 * line.len() - 1));
         for _ in 0..2 {
@@ -307,6 +329,26 @@ mod tests {
         assert_eq!(lock(&short.buffer).lines, line, "whole lines alone");
         fits.push(&entry());
         assert_eq!(counts(&metrics), [3, 2]);
+    }
+
+    #[test]
+    fn many_lines_wake_the_thread_before_its_round() {
+        let metrics = Metrics::new();
+        let lines = Lines {
+            buffer: Mutex::default(),
+            bytes_max: 2 * ROUND_BYTES,
+            ok: Share::ALL,
+            errors: Share::ALL,
+            metrics: metrics.worker(),
+            writer: std::thread::current(),
+        };
+        while lock(&lines.buffer).lines.len() < ROUND_BYTES {
+            lines.push(&entry());
+        }
+        // Whoever was woken does not park.
+        let (begun, round) = (Instant::now(), Duration::from_secs(600));
+        std::thread::park_timeout(round);
+        assert!(begun.elapsed() < round);
     }
 
     #[test]
@@ -331,6 +373,7 @@ mod tests {
             ok: none,
             errors: Share::ALL,
             metrics: metrics.worker(),
+            writer: std::thread::current(),
         };
         let point = || Point::of_name(b"r-1");
         assert_eq!([false, true].map(|is_error| lines.wants(is_error, point)), [false, true]);
