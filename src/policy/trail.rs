@@ -73,14 +73,18 @@ impl Trail {
 
     /// A stage has judged.
     pub fn judged(&self, stage: Stage) {
-        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
-        if stages.len() < STAGES_MAX {
+        let mut stages = lock(&self.stages);
+        let room = STAGES_MAX - stages.len();
+        if room > 0 {
+            // Most calls come through most of them.
+            stages.reserve_exact(room);
             stages.push(stage);
         }
     }
 
-    pub fn stages(&self) -> Vec<Stage> {
-        self.stages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The stages that have judged so far; no other does while they are looked at.
+    pub fn stages(&self) -> impl Deref<Target = Vec<Stage>> {
+        lock(&self.stages)
     }
 
     /// The stages have let the call through, to a service of this name; only the first word counts.
@@ -104,7 +108,7 @@ impl Trail {
 
     /// An attempt begins; gives its number, from 0.
     pub fn begin(&self, endpoint: Authority, now: Instant) -> usize {
-        let mut attempts = self.lock();
+        let mut attempts = lock(&self.attempts);
         attempts.count += 1;
         if attempts.kept.len() == ATTEMPTS_MAX {
             attempts.kept.pop();
@@ -116,7 +120,7 @@ impl Trail {
 
     /// An attempt has ended: the last one, because there is no other before that.
     pub fn end(&self, number: usize, code: Code, now: Instant) {
-        let mut attempts = self.lock();
+        let mut attempts = lock(&self.attempts);
         let is_last = number + 1 == attempts.count;
         if let Some(attempt) = attempts.kept.last_mut().filter(|_| is_last) {
             attempt.ended = Some((now, code));
@@ -125,11 +129,7 @@ impl Trail {
 
     /// The attempts so far; no other begins or ends while they are looked at.
     pub fn attempts(&self) -> impl Deref<Target = Attempts> {
-        self.lock()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Attempts> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.attempts)
     }
 }
 
@@ -139,6 +139,10 @@ impl Attempts {
         let (first, last) = (self.kept.first()?, self.kept.last()?);
         Some(last.ended.map_or(now, |(ended, _)| ended).saturating_duration_since(first.begun))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! From the workers' queues to the collector: once a second, in batches.
+//! From the workers' queues to the collector: when there is a batch, and once a second.
 //!
 //! ```text
 //! take all queues ─▶ a batch ─ Export ─┬─ taken ─▶ the next
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
@@ -23,12 +23,11 @@ use tonic_prost::ProstCodec;
 use super::otlp::{
     EXPORT, ExportRequest, ExportResponse, KeyValue, Resource, ResourceSpans, Scope, ScopeSpans,
 };
+use super::queue::BATCH_MAX;
 use super::{Queues, lock};
 use crate::telemetry::WorkerMetrics;
 
 const ROUND: Duration = Duration::from_secs(1);
-/// Spans of one request.
-const BATCH_MAX: usize = 512;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -42,6 +41,7 @@ pub(super) struct Exporter {
     client: Grpc<Channel>,
     resource: Resource,
     queues: Queues,
+    is_batch: Arc<Notify>,
     metrics: Arc<WorkerMetrics>,
     told: Option<Instant>,
 }
@@ -62,16 +62,20 @@ impl Exporter {
         endpoint: Endpoint,
         resource: Resource,
         queues: Queues,
+        is_batch: Arc<Notify>,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(EXPORT_TIMEOUT).connect_lazy();
-        Self { client: Grpc::new(channel), resource, queues, metrics, told: None }
+        Self { client: Grpc::new(channel), resource, queues, is_batch, metrics, told: None }
     }
 
     /// Exports until `stop` says so, then a last time.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
-            let is_last = timeout(ROUND, stop.wait_for(|stop| *stop)).await.is_ok();
+            let is_last = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => true,
+                _ = timeout(ROUND, self.is_batch.notified()) => false,
+            };
             if !is_last {
                 tokio::select! {
                     () = self.round() => continue,

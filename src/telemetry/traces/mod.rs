@@ -9,19 +9,20 @@
 
 mod export;
 mod otlp;
+mod queue;
 mod tracer;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tonic::transport::Endpoint;
 
 use super::WorkerMetrics;
 use crate::policy::sampling::Share;
 use export::Exporter;
+use queue::Queue;
 
 pub use tracer::{Seen, Tracer};
 
@@ -53,6 +54,7 @@ pub enum TracesError {
 #[derive(Debug)]
 pub struct Traces {
     queues: Queues,
+    is_batch: Arc<Notify>,
     share: Share,
     queue_spans_max: usize,
     stopping: watch::Sender<bool>,
@@ -62,15 +64,6 @@ pub struct Traces {
 /// The queues of all workers.
 type Queues = Arc<Mutex<Vec<Arc<Queue>>>>;
 
-/// One worker's spans on their way to the thread that exports.
-#[derive(Debug)]
-struct Queue {
-    /// Written already.
-    spans: Mutex<Vec<Bytes>>,
-    spans_max: usize,
-    metrics: Arc<WorkerMetrics>,
-}
-
 impl Traces {
     /// Starts the thread; the collector is not asked before there are spans.
     ///
@@ -79,44 +72,27 @@ impl Traces {
     /// See [`TracesError`].
     pub fn start(config: TracesConfig, metrics: Arc<WorkerMetrics>) -> Result<Self, TracesError> {
         let endpoint = Endpoint::from_shared(config.otlp)?;
-        let queues = Queues::default();
+        let (queues, is_batch) = (Queues::default(), Arc::<Notify>::default());
         let (stopping, stop) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let resource = export::resource(&config.service, &config.node);
         let exporter = {
             // A lazy channel wants to know the runtime that it will live on.
             let _within = runtime.enter();
-            Exporter::new(endpoint, resource, Arc::clone(&queues), metrics)
+            Exporter::new(endpoint, resource, Arc::clone(&queues), Arc::clone(&is_batch), metrics)
         };
         let thread = std::thread::Builder::new().name("transom-traces".to_owned());
         let thread = thread.spawn(move || runtime.block_on(exporter.run(stop)))?;
         let (share, queue_spans_max) = (config.share, config.queue_spans_max);
-        Ok(Self { queues, share, queue_spans_max, stopping, thread: Some(thread) })
+        Ok(Self { queues, is_batch, share, queue_spans_max, stopping, thread: Some(thread) })
     }
 
     /// For one worker thread; `seed` must differ between workers and between processes.
     pub fn tracer(&self, seed: [u64; 2], metrics: &Arc<WorkerMetrics>) -> Arc<Tracer> {
-        let queue = Arc::new(Queue {
-            spans: Mutex::default(),
-            spans_max: self.queue_spans_max,
-            metrics: Arc::clone(metrics),
-        });
+        let is_batch = Arc::clone(&self.is_batch);
+        let queue = Arc::new(Queue::new(self.queue_spans_max, Arc::clone(metrics), is_batch));
         lock(&self.queues).push(Arc::clone(&queue));
         Arc::new(Tracer::new(queue, self.share, seed))
-    }
-}
-
-impl Queue {
-    /// Leaves the spans of a call; those that find no room are dropped and counted.
-    fn push(&self, call: Vec<Bytes>) {
-        let mut spans = lock(&self.spans);
-        let room = self.spans_max.saturating_sub(spans.len());
-        self.metrics.trace_spans_dropped.add(call.len().saturating_sub(room) as u64);
-        spans.extend(call.into_iter().take(room));
-    }
-
-    fn take(&self) -> Vec<Bytes> {
-        std::mem::take(&mut lock(&self.spans))
     }
 }
 

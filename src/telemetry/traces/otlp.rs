@@ -86,7 +86,7 @@ impl KeyValue {
 
 /// A span that is being written, field by field.
 #[derive(Debug)]
-pub(super) struct Span(Vec<u8>);
+pub(super) struct Span<'o>(&'o mut Vec<u8>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -95,22 +95,21 @@ pub(super) enum Kind {
     Client = 3,
 }
 
-/// Most are shorter.
-const SPAN_BYTES: usize = 640;
 /// `STATUS_CODE_ERROR`
 const ERROR: u64 = 2;
 
-impl Span {
+impl<'o> Span<'o> {
     /// What every span has: its own place, the span that it is under, a name in parts, and when it began and ended,
     /// in nanoseconds since 1970.
     pub(super) fn open(
+        out: &'o mut Vec<u8>,
         own: &TraceContext,
         parent: &[u8],
         kind: Kind,
         name: &[&str],
         times: [u64; 2],
     ) -> Self {
-        let mut span = Self(Vec::with_capacity(SPAN_BYTES));
+        let mut span = Self(out);
         span.bytes(1, &own.trace_id.0);
         span.bytes(2, &own.parent_id);
         span.bytes(4, parent);
@@ -118,10 +117,10 @@ impl Span {
         name.iter().for_each(|part| span.0.extend_from_slice(part.as_bytes()));
         span.number(6, kind as u64);
         for (tag, time) in [7, 8].into_iter().zip(times) {
-            encode_key(tag, WireType::SixtyFourBit, &mut span.0);
+            encode_key(tag, WireType::SixtyFourBit, span.0);
             span.0.extend_from_slice(&time.to_le_bytes());
         }
-        encode_key(16, WireType::ThirtyTwoBit, &mut span.0);
+        encode_key(16, WireType::ThirtyTwoBit, span.0);
         span.0.extend_from_slice(&u32::from(own.flags).to_le_bytes());
         span
     }
@@ -145,10 +144,6 @@ impl Span {
         self.number(3, ERROR);
     }
 
-    pub(super) fn finish(self) -> Bytes {
-        self.0.into()
-    }
-
     /// An attribute up to its value, of which so many bytes come next.
     fn attribute(&mut self, key: &str, value_bytes: usize) {
         self.head(9, field_bytes(key.len()) + field_bytes(value_bytes));
@@ -163,13 +158,13 @@ impl Span {
 
     /// The head of a field of which so many bytes come next.
     fn head(&mut self, tag: u32, bytes: usize) {
-        encode_key(tag, WireType::LengthDelimited, &mut self.0);
-        encode_varint(bytes as u64, &mut self.0);
+        encode_key(tag, WireType::LengthDelimited, self.0);
+        encode_varint(bytes as u64, self.0);
     }
 
     fn number(&mut self, tag: u32, number: u64) {
-        encode_key(tag, WireType::Varint, &mut self.0);
-        encode_varint(number, &mut self.0);
+        encode_key(tag, WireType::Varint, self.0);
+        encode_varint(number, self.0);
     }
 }
 
@@ -193,12 +188,14 @@ mod tests {
         // Lengths of one byte and of two, of the text, of what is around it, and of what is around that.
         for length in [0, 1, 100, 110, 120, 122, 124, 126, 127, 128, 129, 300] {
             let text = "x".repeat(length);
-            let mut span = Span::open(&own, &[9; 8], Kind::Client, &["a.B", "/", "C"], [1, u64::MAX]);
+            let mut out = Vec::new();
+            let mut span =
+                Span::open(&mut out, &own, &[9; 8], Kind::Client, &["a.B", "/", "C"], [1, u64::MAX]);
             span.text("text", &text);
             span.integer("least", 0);
             span.integer("most", i64::MAX as u64);
             span.fail(&text);
-            let read = v1::Span::decode(span.finish()).expect("a span");
+            let read = v1::Span::decode(&out[..]).expect("a span");
             assert_eq!((&read.trace_id[..], &read.span_id[..]), (&[7; 16][..], &[8; 8][..]));
             assert_eq!((&read.parent_span_id[..], read.flags), (&[9; 8][..], 3));
             assert_eq!((read.name.as_str(), read.kind()), ("a.B/C", v1::span::SpanKind::Client));
@@ -220,8 +217,9 @@ mod tests {
     #[test]
     fn a_span_without_parent_is_a_root() {
         let own = TraceContext { trace_id: TraceId([7; 16]), parent_id: [8; 8], flags: 2 };
-        let span = Span::open(&own, &[], Kind::Server, &["GET"], [1, 2]).finish();
-        let read = v1::Span::decode(span).expect("a span");
+        let mut out = Vec::new();
+        Span::open(&mut out, &own, &[], Kind::Server, &["GET"], [1, 2]);
+        let read = v1::Span::decode(&out[..]).expect("a span");
         assert!(read.parent_span_id.is_empty() && read.status.is_none() && read.attributes.is_empty());
         assert_eq!(read.kind(), v1::span::SpanKind::Server);
     }

@@ -12,10 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-
-use super::Queue;
 use super::otlp::{Kind, Span};
+use super::queue::{Queue, Written};
 use crate::policy::balance::mix;
 use crate::policy::sampling::{Point, Share};
 use crate::policy::trace_context::{RANDOM, SAMPLED, TraceContext, TraceId};
@@ -76,7 +74,8 @@ impl Tracer {
 
     /// Leaves the spans of a call to be exported.
     pub fn tell(&self, seen: &Seen<'_>) {
-        self.queue.push(spans(seen, SystemTime::now(), Instant::now()));
+        let (now_unix, now) = (SystemTime::now(), Instant::now());
+        self.queue.push(|written| write(seen, now_unix, now, written));
     }
 
     /// Unlikely to repeat, not hard to guess: ids name spans and protect nothing.
@@ -87,29 +86,28 @@ impl Tracer {
 }
 
 /// All spans of a call, the longest first.
-fn spans(seen: &Seen<'_>, now_unix: SystemTime, now: Instant) -> Vec<Bytes> {
+fn write(seen: &Seen<'_>, now_unix: SystemTime, now: Instant, written: &mut Written) {
     let now_ns = now_unix.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let at = |moment: Instant| {
         let ago_ns = now.saturating_duration_since(moment).as_nanos();
         u64::try_from(now_ns.saturating_sub(ago_ns)).unwrap_or(u64::MAX)
     };
-    let (stages, attempts) = (seen.trail.stages(), &seen.attempts.kept);
-    let mut spans = Vec::with_capacity(1 + stages.len() + attempts.len());
-    spans.push(of_server(seen, [at(seen.started), at(seen.ended)]));
-    for (number, stage) in stages.iter().enumerate() {
+    written.span(|out| of_server(seen, [at(seen.started), at(seen.ended)], out));
+    for (number, stage) in seen.trail.stages().iter().enumerate() {
         let (own, times) = (seen.span.stage(number), [at(stage.begun), at(stage.ended)]);
         let name = ["stage ", stage.name];
-        spans.push(Span::open(&own, &seen.span.parent_id, Kind::Internal, &name, times).finish());
+        written.span(|out| {
+            Span::open(out, &own, &seen.span.parent_id, Kind::Internal, &name, times);
+        });
     }
-    for attempt in attempts {
+    for attempt in &seen.attempts.kept {
         let ended = attempt.ended.map_or(seen.ended, |(ended, _)| ended);
-        spans.push(of_attempt(seen, attempt, [at(attempt.begun), at(ended)]));
+        written.span(|out| of_attempt(seen, attempt, [at(attempt.begun), at(ended)], out));
     }
-    spans
 }
 
 /// Semantic conventions for HTTP, "HTTP server span".
-fn of_server(seen: &Seen<'_>, times: [u64; 2]) -> Bytes {
+fn of_server(seen: &Seen<'_>, times: [u64; 2], out: &mut Vec<u8>) {
     let Seen { entry, scheme, .. } = seen;
     let parent = seen.parent.as_ref().map_or(&[][..], |parent| &parent.parent_id);
     let (kind, name): (_, &[&str]) = match (entry.template, entry.method) {
@@ -117,7 +115,7 @@ fn of_server(seen: &Seen<'_>, times: [u64; 2]) -> Bytes {
         (Some(template), _) => (Kind::Server, &[entry.verb, " ", template]),
         (None, _) => (Kind::Server, &[entry.verb]),
     };
-    let mut span = Span::open(&seen.span, parent, kind, name, times);
+    let mut span = Span::open(out, &seen.span, parent, kind, name, times);
     span.text("http.request.method", entry.verb);
     span.text("url.scheme", scheme);
     span.text("url.path", entry.path);
@@ -149,15 +147,14 @@ fn of_server(seen: &Seen<'_>, times: [u64; 2]) -> Bytes {
     if is_error {
         span.fail(entry.reason.unwrap_or_default());
     }
-    span.finish()
 }
 
 /// Semantic conventions for RPC, "gRPC", client side.
-fn of_attempt(seen: &Seen<'_>, attempt: &Attempt, times: [u64; 2]) -> Bytes {
+fn of_attempt(seen: &Seen<'_>, attempt: &Attempt, times: [u64; 2], out: &mut Vec<u8>) {
     // `package.Service.Method` → `package.Service/Method`.
     let (service, method) = seen.entry.method.and_then(|method| method.rsplit_once('.')).unwrap_or_default();
     let own = seen.span.attempt(attempt.number);
-    let mut span = Span::open(&own, &seen.span.parent_id, Kind::Client, &[service, "/", method], times);
+    let mut span = Span::open(out, &own, &seen.span.parent_id, Kind::Client, &[service, "/", method], times);
     span.text("rpc.system", "grpc");
     span.text("rpc.service", service);
     span.text("rpc.method", method);
@@ -172,25 +169,22 @@ fn of_attempt(seen: &Seen<'_>, attempt: &Attempt, times: [u64; 2]) -> Bytes {
             span.fail(code.name());
         }
     }
-    span.finish()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
     use crate::telemetry::Metrics;
 
-    fn tracer(millionths: u64, spans_max: usize, metrics: &Metrics) -> Tracer {
-        let queue = Queue { spans: Mutex::default(), spans_max, metrics: metrics.worker() };
+    fn tracer(millionths: u64, metrics: &Metrics) -> Tracer {
+        let queue = Queue::new(1, metrics.worker(), Arc::default());
         Tracer::new(Arc::new(queue), Share::millionths(millionths), [7, 8])
     }
 
     #[test]
     fn a_share_of_new_traces_is_sampled_and_callers_decide_for_theirs() {
         let metrics = Metrics::new();
-        let tracer = tracer(250_000, 1, &metrics);
+        let tracer = tracer(250_000, &metrics);
         let spans: Vec<_> = (0..4000).map(|_| tracer.span(None)).collect();
         let sampled = spans.iter().filter(|span| span.is_sampled()).count();
         assert!((800..1200).contains(&sampled), "{sampled} of 4000");
@@ -204,19 +198,5 @@ mod tests {
         assert_eq!((span.trace_id, span.flags), (caller.trace_id, SAMPLED), "and no flag that nobody knows");
         assert_ne!(span.parent_id, caller.parent_id);
         assert!(!tracer.span(Some(&TraceContext { flags: 0, ..caller })).is_sampled());
-    }
-
-    #[test]
-    fn spans_without_room_are_dropped_and_counted() {
-        let metrics = Metrics::new();
-        let tracer = tracer(0, 3, &metrics);
-        let dropped = || metrics.sum(|w| w.trace_spans_dropped.value());
-        let call = || vec![Bytes::new(); 2];
-        tracer.queue.push(call());
-        assert_eq!(dropped(), 0);
-        tracer.queue.push(call());
-        assert_eq!((dropped(), tracer.queue.take().len()), (1, 3));
-        tracer.queue.push(call());
-        assert_eq!((dropped(), tracer.queue.take().len()), (1, 2));
     }
 }
