@@ -37,7 +37,9 @@ pub(super) struct Told {
     request_id: HeaderValue,
     /// The caller's span.
     parent: Option<TraceContext>,
-    /// Whether that is the span of the request, which has opened several calls.
+    /// Whether the caller has said more of its trace than that.
+    has_state: bool,
+    /// Whether the caller's span is that of the request, which has opened several calls.
     is_below: bool,
     /// Its own, where there are traces.
     span: Option<TraceContext>,
@@ -58,23 +60,36 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) fn new(teller: &Arc<Teller>, exchange: &Exchange, head: &Parts, listener: &Arc<str>) -> Self {
+        let (mut user_agent, mut host) = (None, None);
+        let (mut has_parent, mut has_state) = (false, false);
+        // Once through all of them: to look each name up would have it hashed.
+        for (name, value) in &head.headers {
+            match name {
+                name if name == header::USER_AGENT => _ = user_agent.get_or_insert(value),
+                name if name == header::HOST => _ = host.get_or_insert(value),
+                name if name == TRACEPARENT => has_parent = true,
+                name if name == TRACESTATE => has_state = true,
+                _ => {}
+            }
+        }
         let has_authority = head.uri.authority().is_some();
-        let parent = TraceContext::of(&head.headers);
+        let parent = has_parent.then(|| TraceContext::of(&head.headers)).flatten();
         Self {
             teller: Arc::clone(teller),
             request_id: exchange.request_id.clone(),
             parent,
+            has_state,
             is_below: false,
             span: None,
             listener: Arc::clone(listener),
             surface: None,
             client: exchange.client.address,
             scheme: exchange.client.scheme,
-            user_agent: head.headers.get(header::USER_AGENT).cloned(),
+            user_agent: user_agent.cloned(),
             version: head.version,
             verb: head.method.clone(),
             uri: head.uri.clone(),
-            host: head.headers.get(header::HOST).filter(|_| !has_authority).cloned(),
+            host: host.filter(|_| !has_authority).cloned(),
             binding: None,
             aggregate: None,
             reason: None,
@@ -118,7 +133,7 @@ impl Told {
     /// Tells the backend its place in the trace. What nobody samples goes on as it came.
     pub(super) fn propagate(&self, metadata: &mut HeaderMap) {
         let Some(span) = self.span else { return };
-        if self.parent.is_none() {
+        if self.has_state && self.parent.is_none() {
             // W3C Trace Context, section 3.2.2: whoever begins a trace takes over no state.
             metadata.remove(TRACESTATE);
         }
