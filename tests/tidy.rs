@@ -37,7 +37,7 @@ const ROOMS: &[Room] = &[
     Room { name: "graphql", rooms: &["status", "schema", "codec", "route"], forbidden: PURE },
     Room { name: "policy", rooms: &["status", "schema", "codec"], forbidden: PURE },
     Room { name: "validate", rooms: &["status", "schema", "codec", "policy"], forbidden: PURE },
-    Room { name: "openapi", rooms: &["schema", "codec", "route", "validate"], forbidden: PURE },
+    Room { name: "openapi", rooms: &["schema", "codec", "route", "graphql", "validate"], forbidden: PURE },
     Room {
         name: "snapshot",
         rooms: &["schema", "codec", "route", "graphql", "policy", "validate"],

@@ -8,7 +8,9 @@ use crate::config::auth::{Combination, Kind};
 use crate::config::auth_jwt::Keys;
 use crate::config::effective::Effective;
 use crate::config::surfaces::Surface;
-use crate::openapi::{About, Credential, Format, Scheme, Security, Server, Source, Terms, Version};
+use crate::openapi::{
+    About, Credential, Documents, Format, Scheme, Security, Server, Source, Terms, Version,
+};
 use crate::snapshot::Snapshot;
 
 /// What documents say beside the routes. Lies in the snapshot.
@@ -50,6 +52,10 @@ pub(super) fn write(
         json: &snapshot.json,
         about,
         terms: &described.terms,
+        documents: surface
+            .graphql
+            .as_ref()
+            .map(|graphql| Documents { model: &graphql.model, routes: &graphql.routes }),
     };
     crate::openapi::write(source, version, format, out)
 }

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
 
+use super::aggregates::{self, Described};
 use super::annotations::{self, FileNotes, ServiceNotes};
 use super::downgrade;
 use super::json::{Json, Object, object};
@@ -28,7 +29,8 @@ use crate::route::{Binding, PathTemplate};
 pub fn write(source: Source<'_>, version: Version, format: Format, out: impl Write) -> io::Result<()> {
     let mut document = Document {
         out: Writer::new(out, format),
-        schemas: Schemas::new(source.schema, source.json),
+        schemas: Schemas::new(source.schema, source.json)
+            .with_model(source.documents.map(|documents| documents.model)),
         names: Names::of(source),
         source,
         version,
@@ -51,8 +53,15 @@ struct Document<'s, W> {
 struct Names {
     /// Tags by the full name of the service, in the order of the routes.
     tags: Vec<(String, String)>,
-    /// Operation ids, in the order of the bindings.
+    /// Operation ids, in the order of the bindings, then of the aggregates.
     ids: Vec<String>,
+}
+
+/// What stands under a verb of a path, by its place among its kind.
+#[derive(Clone, Copy)]
+enum Stands {
+    Binding(usize),
+    Aggregate(usize),
 }
 
 impl<W: Write> Document<'_, W> {
@@ -129,37 +138,56 @@ impl<W: Write> Document<'_, W> {
     fn paths(&mut self) -> io::Result<()> {
         let bindings: Vec<&Binding> = self.source.routes.bindings().map(|binding| &**binding).collect();
         // By shape: of the same shape there may be one path only.
-        let mut shapes: BTreeMap<String, (Path, Vec<usize>)> = BTreeMap::new();
-        for (index, binding) in bindings.iter().enumerate() {
-            let Some(path) = path(binding).filter(|_| !operation::verbs(&binding.verb).is_empty()) else {
+        let mut shapes: BTreeMap<String, (Path, Vec<Stands>)> = BTreeMap::new();
+        let places = bindings
+            .iter()
+            .enumerate()
+            .map(|(index, one)| (Stands::Binding(index), &*one.template, &*one.verb));
+        let aggregates = self.source.routes.aggregates().enumerate();
+        let aggregates =
+            aggregates.map(|(index, one)| (Stands::Aggregate(index), &*one.template, &*one.verb));
+        for (stands, template, verb) in places.chain(aggregates) {
+            let Some(path) = path(template).filter(|_| !operation::verbs(verb).is_empty()) else {
                 continue;
             };
-            shapes.entry(path.shape()).or_insert_with(|| (path, Vec::new())).1.push(index);
+            shapes.entry(path.shape()).or_insert_with(|| (path, Vec::new())).1.push(stands);
         }
         self.out.enter("paths")?;
         let mut written = BTreeSet::new();
-        for (first, indexes) in shapes.into_values() {
+        for (first, standing) in shapes.into_values() {
             let text = first.text();
             // `/{xPath}` and `/{x=**}` differ to us alone.
             if written.insert(text.clone()) {
-                let item = self.path_item(&first, &indexes, &bindings);
+                let item = self.path_item(&first, &standing, &bindings);
                 self.put(&text, item)?;
             }
         }
         self.out.leave()
     }
 
-    fn path_item(&mut self, first: &Path, indexes: &[usize], bindings: &[&Binding]) -> Json {
+    fn path_item(&mut self, first: &Path, standing: &[Stands], bindings: &[&Binding]) -> Json {
         let mut operations: Vec<(&'static str, Object)> = Vec::new();
         // What names its verb goes before what takes any.
-        let (any, named): (Vec<usize>, Vec<usize>) = indexes
+        let methods: Vec<usize> = standing
+            .iter()
+            .filter_map(|one| match one {
+                Stands::Binding(index) => Some(*index),
+                Stands::Aggregate(_) => None,
+            })
+            .collect();
+        let documents = standing.iter().filter_map(|one| match one {
+            Stands::Aggregate(index) => self.document(*index, first),
+            Stands::Binding(_) => None,
+        });
+        operations.extend(documents.collect::<Vec<_>>());
+        let (any, named): (Vec<usize>, Vec<usize>) = methods
             .iter()
             .partition(|index| bindings.get(**index).is_some_and(|binding| &*binding.verb == "*"));
         for index in named.into_iter().chain(any) {
             let (Some(binding), Some(id)) = (bindings.get(index), self.names.ids.get(index)) else {
                 continue;
             };
-            let Some(mut path) = path(binding) else { continue };
+            let Some(mut path) = path(&binding.template) else { continue };
             path.rename(first);
             let service = binding.method.rsplit_once('.').map_or("", |(service, _)| service);
             let tag =
@@ -180,6 +208,24 @@ impl<W: Write> Document<'_, W> {
             }
         }
         operation::in_order(operations)
+    }
+
+    /// The operation of a document, by the place of its aggregate among those of the routes.
+    fn document(&mut self, index: usize, first: &Path) -> Option<(&'static str, Object)> {
+        let documents = self.source.documents?;
+        let aggregate = self.source.routes.aggregates().nth(index)?;
+        let bound = documents.routes.get(aggregate.place)?;
+        let id = self.names.ids.get(self.source.routes.bindings().len() + index)?;
+        let mut path = path(&aggregate.template)?;
+        path.rename(first);
+        let described = Described { documents, bound, path: &path, id, version: self.version };
+        let operation = aggregates::operation(
+            &mut self.schemas,
+            &described,
+            self.source.terms,
+            &self.source.about.schemes,
+        );
+        Some((operation::verbs(&aggregate.verb).first()?, operation))
     }
 
     fn components(&mut self) -> io::Result<()> {
@@ -268,11 +314,19 @@ fn ids(source: Source<'_>, schemas: &Schemas<'_>, short: &HashMap<&str, String>)
         *count += 1;
         if *count == 1 { id } else { format!("{id}_{count}") }
     });
-    ids.collect()
+    let mut ids: Vec<String> = ids.collect();
+    ids.extend(source.routes.aggregates().map(|aggregate| {
+        let bound = source.documents.and_then(|documents| documents.routes.get(aggregate.place));
+        let id = bound.map(aggregates::id).unwrap_or_default();
+        let count = counts.entry(id.clone()).or_default();
+        *count += 1;
+        if *count == 1 { id } else { format!("{id}_{count}") }
+    }));
+    ids
 }
 
-fn path(binding: &Binding) -> Option<Path> {
-    PathTemplate::parse(&binding.template).ok().map(|template| Path::of(&template))
+fn path(template: &str) -> Option<Path> {
+    PathTemplate::parse(template).ok().map(|template| Path::of(&template))
 }
 
 fn last_part(name: &str) -> &str {

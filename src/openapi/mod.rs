@@ -6,8 +6,9 @@
 //!
 //! The document is 3.1; for older generators each of its pieces is turned into 3.0.3 on its way out. It is
 //! written as it is made and never held: all of googleapis takes no more memory than its largest
-//! operation. Equal input gives equal bytes. Imports what is pure and below: `schema`, `codec`, `route`.
+//! operation. Equal input gives equal bytes. Imports what is pure and below: `schema`, `codec`, `route`, `graphql`.
 
+mod aggregates;
 mod annotations;
 mod constraints;
 mod document;
@@ -25,6 +26,8 @@ mod tests;
 mod write;
 
 use crate::codec::options::JsonOptions;
+use crate::graphql::bound::BoundDocument;
+use crate::graphql::model::Model;
 use crate::route::RouteTree;
 use crate::schema::Schema;
 
@@ -41,6 +44,16 @@ pub struct Source<'s> {
     pub about: &'s About,
     /// What holds under each rule; [`Binding::rule`](crate::route::Binding::rule) is the index.
     pub terms: &'s [Terms],
+    /// The documents at paths, where there are some.
+    pub documents: Option<Documents<'s>>,
+}
+
+/// What stands in the routes as [`Aggregate`](crate::route::Aggregate)s.
+#[derive(Clone, Copy, Debug)]
+pub struct Documents<'s> {
+    pub model: &'s Model,
+    /// By [`Aggregate::place`](crate::route::Aggregate::place).
+    pub routes: &'s [BoundDocument],
 }
 
 /// What the operator says of an API, beside its descriptors.

@@ -85,7 +85,7 @@ pub(super) fn method(schemas: &Schemas<'_>, binding: &Binding) -> Option<prost_r
 }
 
 /// A first paragraph of one sentence is the summary; what follows is the description.
-fn summarize(comment: &str) -> (String, String) {
+pub(super) fn summarize(comment: &str) -> (String, String) {
     const SUMMARY_CHARACTERS_MAX: usize = 120;
     let (first, rest) = comment.split_once("\n\n").unwrap_or((comment, ""));
     let first: Cow<'_, str> = first.replace('\n', " ").into();

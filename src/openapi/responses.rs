@@ -69,6 +69,14 @@ pub(super) fn request_body(schemas: &mut Schemas<'_>, subject: &Subject<'_>) -> 
 
 /// `responses`.
 pub(super) fn responses(schemas: &mut Schemas<'_>, subject: &Subject<'_>, terms: &Terms) -> Object {
+    let success = object("description", subject.binding.reply_description())
+        .with("headers", reply_headers(terms))
+        .with("content", content(schemas, subject));
+    beside(success, terms)
+}
+
+/// The headers of a reply that is no failure.
+pub(super) fn reply_headers(terms: &Terms) -> Object {
     let mut headers = object("X-Request-Id", header("X-Request-Id"));
     if terms.is_limited {
         headers.set("RateLimit", header("RateLimit")).set("RateLimit-Policy", header("RateLimit-Policy"));
@@ -76,9 +84,11 @@ pub(super) fn responses(schemas: &mut Schemas<'_>, subject: &Subject<'_>, terms:
     if terms.is_deprecated {
         headers.set("Deprecation", header("Deprecation"));
     }
-    let success = object("description", subject.binding.reply_description())
-        .with("headers", headers)
-        .with("content", content(schemas, subject));
+    headers
+}
+
+/// A reply, and the failures that there may be in its place.
+pub(super) fn beside(success: Object, terms: &Terms) -> Object {
     let mut responses = object("200", success);
     if terms.security.asks() {
         security::responses(&mut responses);

@@ -3,6 +3,7 @@
 //! ```text
 //! package.Message          as it is written in replies
 //! package.Message-input    as it is read in requests
+//! Message-graphql          as the documents of routes read it
 //! ```
 //!
 //! A `-` stands in no name of protobuf, so that no two components are ever called the same. What is
@@ -14,12 +15,14 @@ use bytes::Bytes;
 use prost_reflect::MessageDescriptor;
 
 use super::Direction;
+use super::aggregates;
 use super::annotations::{self, Behavior, FieldNotes, MessageNotes};
 use super::constraints;
 use super::json::{Json, Object, object, texts};
 use super::scalar;
 use crate::codec::options::{Defaults, Enums, JsonOptions, Names, Unknown};
 use crate::codec::selection::{Choice, Selection};
+use crate::graphql::model::{Model, TypeId};
 use crate::schema::Schema;
 use crate::schema::comments::Declaration;
 use crate::schema::plan::{EnumId, FieldPlan, Kind, MessageId, Shape, WellKnown};
@@ -30,6 +33,8 @@ use crate::validate::{self, FieldRules};
 pub(super) struct Schemas<'s> {
     pub(super) schema: &'s Schema,
     pub(super) json: &'s JsonOptions,
+    /// Where documents have their types from.
+    pub(super) model: Option<&'s Model>,
     needed: BTreeSet<Component>,
 }
 
@@ -47,6 +52,8 @@ enum Of {
     Any,
     Error,
     StreamError,
+    /// An input object of GraphQL.
+    Input(TypeId),
 }
 
 /// Which part of a message is meant.
@@ -90,7 +97,12 @@ impl<'v> View<'v> {
 
 impl<'s> Schemas<'s> {
     pub(super) fn new(schema: &'s Schema, json: &'s JsonOptions) -> Self {
-        Self { schema, json, needed: BTreeSet::new() }
+        Self { schema, json, model: None, needed: BTreeSet::new() }
+    }
+
+    /// Has the types of documents.
+    pub(super) fn with_model(self, model: Option<&'s Model>) -> Self {
+        Self { model, ..self }
     }
 
     /// What was referred to since it was asked last.
@@ -104,6 +116,7 @@ impl<'s> Schemas<'s> {
             Of::Message(id, direction) => self.object(id, direction, &View::default()),
             Of::Enum(id, direction) => self.enumeration(id, direction),
             Of::Any => any(),
+            Of::Input(id) => aggregates::input_object(self, id),
             Of::Error => self.error(),
             Of::StreamError => {
                 let error = self.refer_to_error();
@@ -264,6 +277,11 @@ impl<'s> Schemas<'s> {
     /// The last element of a stream that has failed.
     pub(super) fn refer_to_stream_error(&mut self) -> Object {
         self.refer(Component { name: "google.rpc.Status-stream".to_owned(), of: Of::StreamError })
+    }
+
+    /// An input object of GraphQL, whose name no message has: it has no package.
+    pub(super) fn refer_to_input(&mut self, id: TypeId, name: &str) -> Object {
+        self.refer(Component { name: format!("{name}-graphql"), of: Of::Input(id) })
     }
 
     fn refer(&mut self, component: Component) -> Object {

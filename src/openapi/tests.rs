@@ -114,6 +114,7 @@ fn document(schema: &Schema, options: &Options, format: Format) -> String {
         json: &options.json,
         about: &options.about,
         terms: std::slice::from_ref(&options.terms),
+        documents: None,
     };
     let mut out = Vec::new();
     write(source, options.version, format, &mut out).expect("memory");

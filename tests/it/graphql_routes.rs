@@ -307,6 +307,55 @@ async fn routes_are_listed_and_explained() {
     has("service: reviews");
 }
 
+/// The parts of the document that a route has.
+#[tokio::test]
+async fn openapi_describes_routes_by_their_documents() {
+    let demo = Demo::start("", "").await;
+    let document: Value = serde_json::from_str(&demo.run(&["openapi"])).expect("JSON");
+    let overview = &document["paths"]["/v1/shelves/{shelvesId}/overview"]["get"];
+    assert_eq!(overview["operationId"], "Overview", "{overview}");
+    assert_eq!(overview["summary"], "A shelf with its books, who wrote them and what readers say of them");
+    let parameters = json!([
+        { "name": "shelvesId", "in": "path", "required": true, "description": "`shelf` is `shelves/{shelvesId}`.",
+          "schema": { "type": "string", "minLength": 1 } },
+        { "name": "books", "in": "query",
+          "schema": { "type": "integer", "format": "int32", "minimum": i32::MIN, "maximum": i32::MAX } },
+    ]);
+    assert_eq!(overview["parameters"], parameters);
+    let reply = &overview["responses"]["200"];
+    assert!(reply["headers"]["transom-partial"].is_object());
+    let data = &reply["content"]["application/json"]["schema"];
+    assert_eq!(data["required"], json!(["shelf", "page"]));
+    assert_eq!(data["properties"]["shelf"]["type"], json!(["object", "null"]));
+    let book = &data["properties"]["page"]["properties"]["books"]["items"]["properties"];
+    assert_eq!(book["title"], json!({ "type": "string" }));
+    assert_eq!(book["reviews"]["properties"]["stars"], json!({ "type": "number", "format": "double" }));
+    // Of a list that a link leads to, some may be missing.
+    assert_eq!(book["writers"]["items"]["type"], json!(["object", "null"]));
+    assert_eq!(overview["responses"]["default"], json!({ "$ref": "#/components/responses/Error" }));
+    // Beside a method of the same path, with a body.
+    assert!(document["paths"]["/v1/books"]["get"].is_object());
+    let add = &document["paths"]["/v1/books"]["post"];
+    assert_eq!(
+        add["parameters"],
+        json!([{ "name": "shelf", "in": "query", "required": true, "schema": { "type": "string" } }])
+    );
+    let body = &add["requestBody"]["content"]["application/json"]["schema"];
+    assert_eq!(body["properties"]["book"], json!({ "$ref": "#/components/schemas/BookInput-graphql" }));
+    assert_eq!((&body["required"], &add["requestBody"]["required"]), (&json!(["book"]), &json!(true)));
+    let input = &document["components"]["schemas"]["BookInput-graphql"];
+    assert_eq!(input["properties"]["name"]["type"], json!(["string", "null"]), "{input}");
+    assert_eq!(
+        (&input["properties"]["title"]["type"], &input["required"][0]),
+        (&json!("string"), &json!("title"))
+    );
+    let search = &document["paths"]["/v1/search"]["get"]["parameters"][0];
+    assert_eq!((&search["schema"]["type"], &search["explode"]), (&json!("array"), &json!(true)));
+    assert!(
+        search["schema"]["items"]["enum"].as_array().is_some_and(|names| names.contains(&json!("SCIENCE")))
+    );
+}
+
 #[tokio::test]
 async fn documents_are_read_again_with_the_configuration() {
     let demo = Demo::start("", "").await;

@@ -82,11 +82,21 @@ impl BoundDocument {
             operation: declared.operation.map(Into::into),
             fails: declared.fails,
             name: declared.name.into(),
+            comment: comment(declared.text, definition.at.line).into(),
             takes_body: variables.iter().any(|bound| bound.source.is_of_body()),
             variables: variables.into(),
             document: Arc::new(document),
         })
     }
+}
+
+/// The comment right above a line, counted from 1.
+fn comment(text: &str, line: u32) -> String {
+    let above = usize::try_from(line).unwrap_or_default().saturating_sub(1);
+    let lines: Vec<&str> = text.lines().take(above).collect();
+    let comments: Vec<&str> =
+        lines.iter().rev().map_while(|line| line.trim().strip_prefix('#')).map(str::trim).collect();
+    comments.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
 /// The operation that is meant.

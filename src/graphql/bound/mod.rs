@@ -44,6 +44,8 @@ pub struct BoundDocument {
     pub fails: Fails,
     /// What the operator calls the document: its file, or nothing.
     pub name: Box<str>,
+    /// What stands above the operation: the text of its comment.
+    pub comment: Box<str>,
     variables: Box<[Bound]>,
     takes_body: bool,
 }

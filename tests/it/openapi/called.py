@@ -108,7 +108,9 @@ def is_refused_by_service(case, response):
     """
     status = response.json()
     if is_demo(case):
-        return status["code"] == FAILED_PRECONDITION
+        # What a document may cost is the product of its pages: no parameter has a bound of its own.
+        costs_too_much = any(detail.get("reason") == "COST_LIMIT" for detail in status["details"])
+        return status["code"] == FAILED_PRECONDITION or costs_too_much
     return not any(detail.get("domain") == "transom" for detail in status["details"])
 
 
