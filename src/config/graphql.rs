@@ -45,6 +45,8 @@ pub struct Graphql {
     pub subscriptions: Subscriptions,
     /// Fields that lead to what other methods tell. Default none.
     pub links: Vec<Link>,
+    /// Requests that one body may have as an array; 0: none. Default 0.
+    pub batch_max: usize,
     /// Documents that are bound to a path. Default none.
     pub routes: Vec<Route>,
 }
@@ -124,8 +126,9 @@ impl Graphql {
         section.read("limits", &mut graphql.limits, Limits::read);
         section.read("subscriptions", &mut graphql.subscriptions, Subscriptions::read);
         section.read("links", &mut graphql.links, value::list(Link::read));
+        section.read("batch", &mut graphql.batch_max, value::integer(0..=100));
         section.read("routes", &mut graphql.routes, aggregates::read);
-        section.close(&["batching"]);
+        section.close(&[]);
         Some(graphql)
     }
 }
@@ -214,6 +217,7 @@ impl Default for Graphql {
             limits: Limits::default(),
             subscriptions: Subscriptions::default(),
             links: Vec::new(),
+            batch_max: 0,
             routes: Vec::new(),
         }
     }

@@ -6,6 +6,7 @@
 //!    └─ mutation: one after the other ────────────┘    ─ graphql::projection ─▶ response
 //! ```
 
+mod batch;
 mod links;
 
 use std::collections::HashMap;
@@ -31,7 +32,7 @@ use crate::config::Config;
 use crate::config::finding::Finding;
 use crate::config::graphql as file;
 use crate::frontend::Exchange;
-use crate::frontend::graphql::{self as http_graphql, Media, Opening, Parameters, RequestError};
+use crate::frontend::graphql::{self as http_graphql, Media, Opening, Parameters, RequestError, Requests};
 use crate::graphql::coerce::Coercer;
 use crate::graphql::document::{Bounds, Document, Problem};
 use crate::graphql::documents::Documents;
@@ -108,6 +109,7 @@ pub(super) fn build(
         read_masks: file.read_masks,
         needs_preflight: file.csrf,
         body_bytes_max: limits.document_bytes_max + limits.variables_bytes_max + ENVELOPE_BYTES,
+        batch_max: file.batch_max,
         documents: Documents::new(file.documents_bytes_max),
         explorer: file.explorer,
         debits_cost: file.debits_cost,
@@ -166,12 +168,19 @@ impl Worker {
             Err(status) => return self.refused(exchange, tally, Media::Json, &status),
         };
         let reading = http_graphql::read(exchange, graphql, &head, body);
-        let parameters = match tokio::time::timeout(graphql.limits.read_timeout, reading).await {
-            Ok(Ok(parameters)) => parameters,
+        let requests = match tokio::time::timeout(graphql.limits.read_timeout, reading).await {
+            Ok(Ok(requests)) => requests,
             Ok(Err(status)) => return self.refused(exchange, tally, media, &status),
             Err(_) => return self.refused(exchange, tally, media, &http_graphql::too_slow()),
         };
-        match self.operation(exchange, tally, graphql, head, (media, &parameters)).await {
+        let answered = match &requests {
+            Requests::One(parameters) => {
+                self.operation(exchange, tally, graphql, head, (media, parameters)).await
+            }
+            Requests::Several(_) if media == Media::Events => Err(http_graphql::batch_as_events().into()),
+            Requests::Several(all) => self.batch(exchange, tally, graphql, head, all).await,
+        };
+        match answered {
             Ok(Answer::Whole(json)) => {
                 tally.succeeded();
                 http_graphql::respond(exchange, media, 200, json)
@@ -225,10 +234,27 @@ impl Worker {
             let subscription = self.subscription(exchange, tally, graphql, &opening, operation);
             return Ok(Answer::Results(Box::new(subscription)));
         }
+        Ok(Answer::Whole(self.result(exchange, tally, graphql, &opening, &operation).await?))
+    }
+
+    /// The result of a query or a mutation.
+    ///
+    /// # Errors
+    ///
+    /// Limits refuse the operation as a whole.
+    async fn result(
+        &self,
+        exchange: &Exchange,
+        tally: &Tally,
+        graphql: &Graphql,
+        opening: &Opening,
+        operation: &Operation,
+    ) -> Result<Vec<u8>, Status> {
+        let snapshot = &exchange.snapshot;
         let before = http_graphql::DATA;
-        let (mut out, errors) = self.executed(exchange, tally, graphql, &opening, &operation, before).await?;
+        let (mut out, errors) = self.executed(exchange, tally, graphql, opening, operation, before).await?;
         http_graphql::end(&mut out, &errors, &snapshot.schema, &snapshot.json);
-        Ok(Answer::Whole(out))
+        Ok(out)
     }
 
     /// Executes a query or a mutation: its data, after what is to stand `before` it, and what has failed.

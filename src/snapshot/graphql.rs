@@ -31,6 +31,8 @@ pub struct Graphql {
     pub needs_preflight: bool,
     /// A longer body of a POST is refused.
     pub body_bytes_max: usize,
+    /// Requests that one body may have; none as an array where it is 0.
+    pub batch_max: usize,
     pub documents: Documents,
     /// Whether browsers that come to the path get a page.
     pub explorer: bool,

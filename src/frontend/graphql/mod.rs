@@ -32,7 +32,7 @@ use crate::snapshot::{Graphql, Surface};
 use crate::status::{Code, Status};
 
 pub use media::Media;
-pub use request::{Parameters, no_query, only_as_events, only_by_post, too_slow};
+pub use request::{Parameters, Requests, batch_as_events, no_query, only_as_events, only_by_post, too_slow};
 pub use response::{DATA, RequestError, end, error_list, failure, request_error_list, request_error_number};
 pub use values::check as check_values;
 
@@ -74,7 +74,7 @@ pub fn enter(
     request::judge(&head.method, &head.headers, graphql.needs_preflight)
 }
 
-/// Reads the parameters of a request: the whole body of a POST.
+/// Reads the parameters of a request, or of several: the whole body of a POST.
 ///
 /// # Errors
 ///
@@ -84,12 +84,13 @@ pub async fn read(
     graphql: &Graphql,
     head: &Parts,
     body: ClientBody,
-) -> Result<Parameters, Status> {
+) -> Result<Requests, Status> {
     if head.method != Method::POST {
-        return Parameters::of_query(head);
+        return Ok(Requests::One(Box::new(Parameters::of_query(head)?)));
     }
     let body = decompress::decoded(exchange, &head.headers, body)?;
-    Parameters::of_body(&read_body(body, graphql.body_bytes_max).await?, graphql.limits.values_max)
+    let body = read_body(body, graphql.body_bytes_max).await?;
+    Requests::of_body(&body, graphql.limits.values_max, graphql.batch_max)
 }
 
 /// Reads a body that says what is called.

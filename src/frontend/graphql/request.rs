@@ -22,6 +22,49 @@ pub struct Parameters {
     pub extensions: Map<String, Json>,
 }
 
+/// The requests of one body.
+#[derive(Debug, PartialEq)]
+pub enum Requests {
+    One(Box<Parameters>),
+    /// A batch, to be answered by an array in the same order.
+    Several(Vec<Parameters>),
+}
+
+impl Requests {
+    /// Those of the body of a POST; `batch_max` is how many there may be in an array, 0 that there is none.
+    ///
+    /// # Errors
+    ///
+    /// 400: it is neither an object nor such an array, or a parameter has another type. 413: it has more than so many
+    /// values.
+    pub fn of_body(body: &[u8], values_max: usize, batch_max: usize) -> Result<Self, Status> {
+        if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
+            return Ok(Self::One(Box::new(Parameters::of_body(body, values_max)?)));
+        }
+        if batch_max == 0 {
+            let message = "a batch of requests is not answered here: send one JSON object";
+            return Err(refused(400, "BATCH_DISABLED", message));
+        }
+        values::check(body, values_max)?;
+        let items: Vec<Json> = serde_json::from_slice(body)
+            .map_err(|error| malformed(format!("the body is not JSON: {error}")))?;
+        if items.is_empty() {
+            return Err(malformed("the batch has no request".to_owned()));
+        }
+        if items.len() > batch_max {
+            let message = format!("the batch has {} requests, at most {batch_max} are allowed", items.len());
+            return Err(Status::client(Code::InvalidArgument, message)
+                .with_http(400)
+                .with_reason("BATCH_LIMIT"));
+        }
+        let one = |item: Json| match item {
+            Json::Object(parameters) => Parameters::of(parameters),
+            _ => Err(malformed("each request of a batch must be a JSON object".to_owned())),
+        };
+        items.into_iter().map(one).collect::<Result<_, _>>().map(Self::Several)
+    }
+}
+
 /// Judges a request by its head.
 ///
 /// # Errors
@@ -52,6 +95,11 @@ pub(super) fn judge(method: &Method, headers: &HeaderMap, wants_preflight: bool)
 /// The refusal of a subscription whose client reads one result and no more.
 pub fn only_as_events() -> Status {
     refused(406, "NOT_ACCEPTABLE", "a subscription is answered as `text/event-stream`, or over a WebSocket")
+}
+
+/// The refusal of events for a batch, which has many results of its own.
+pub fn batch_as_events() -> Status {
+    refused(406, "NOT_ACCEPTABLE", "a batch is answered as `application/json`")
 }
 
 /// The refusal of a mutation by GET, which is for what changes nothing.
@@ -252,6 +300,33 @@ mod tests {
         check(r#"{"extensions":0}"#, Err("`extensions` must be an object"));
         check("[]", Err("the body must be a JSON object"));
         assert!(Parameters::of_body(b"", 1000).is_err() && Parameters::of_body(b"{", 1000).is_err());
+    }
+
+    #[test]
+    fn batches_are_arrays_of_requests() {
+        let check = |body: &str, batch_max, expected: Result<usize, &str>| {
+            let found = Requests::of_body(body.as_bytes(), 100, batch_max).map(|found| match found {
+                Requests::One(_) => 0,
+                Requests::Several(all) => all.len(),
+            });
+            let found = found.map_err(|status| status.message.into_owned());
+            assert_eq!(
+                found.as_ref().map_err(String::as_str),
+                expected.as_ref().map_err(|text| *text),
+                "{body}"
+            );
+        };
+        let one = r#"{"query":"{a}"}"#;
+        check(one, 0, Ok(0));
+        check(one, 2, Ok(0));
+        check(&format!(" [{one}]"), 2, Ok(1));
+        check(&format!("[{one},{one}]"), 2, Ok(2));
+        check(&format!("[{one},{one},{one}]"), 2, Err("the batch has 3 requests, at most 2 are allowed"));
+        check(&format!("[{one}]"), 0, Err("a batch of requests is not answered here: send one JSON object"));
+        check("[]", 2, Err("the batch has no request"));
+        check("[7]", 2, Err("each request of a batch must be a JSON object"));
+        check(r#"[{"query":7}]"#, 2, Err("`query` must be a string"));
+        check("[", 2, Err("the body is not JSON: EOF while parsing a list at line 1 column 1"));
     }
 
     #[test]
