@@ -20,6 +20,13 @@ use super::key::Key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(pub(super) u32);
 
+impl MessageId {
+    /// Its place among the types of the schema.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Index of an enum type in its [`Schema`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EnumId(pub(super) u32);

@@ -161,7 +161,7 @@ impl Walk<'_> {
 
     fn message(&mut self, view: &View<'_>, depth: u16) -> Walked {
         let validation = self.validation;
-        let Some(judge) = validation.messages.get(&view.plan.id) else { return Ok(()) };
+        let Some(judge) = validation.judge(view.plan.id) else { return Ok(()) };
         let depth = depth.checked_sub(1).ok_or(CheckError::TooDeep)?;
         self.rules(&judge.rules, view.schema, || Ok(Value::Message(view.clone())));
         self.groups(judge, view)?;

@@ -107,7 +107,14 @@ impl Validation {
         }
         judges.retain(|id, _| kept.contains(id));
         judges.values_mut().for_each(|judge| judge.prune(&kept));
-        Ok(Self { messages: judges })
+        let places = kept.iter().map(|id| id.index() + 1).max().unwrap_or_default();
+        let mut placed: Vec<Option<Box<Judge>>> = std::iter::repeat_with(|| None).take(places).collect();
+        for (id, judge) in judges {
+            if let Some(place) = placed.get_mut(id.index()) {
+                *place = Some(Box::new(judge));
+            }
+        }
+        Ok(Self { judges: placed.into() })
     }
 }
 

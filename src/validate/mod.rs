@@ -16,8 +16,6 @@ mod compile;
 mod fields;
 mod rules;
 
-use std::collections::HashMap;
-
 use regex::Regex;
 
 use crate::policy::condition::{Expression, Verdict};
@@ -32,7 +30,8 @@ pub use compile::{RuleError, RuleProblem};
 /// The rules of all messages that requests can hold; of those without any there is nothing here.
 #[derive(Debug, Default)]
 pub struct Validation {
-    messages: HashMap<MessageId, Judge>,
+    /// By the place of the type: to find that there are none costs a load.
+    judges: Box<[Option<Box<Judge>>]>,
 }
 
 /// What a message must be.
@@ -97,12 +96,18 @@ struct Rule {
 impl Validation {
     /// Whether no message has rules.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.judges.is_empty()
     }
 
     /// Whether a message of this type, or what it may hold, has rules.
+    #[inline]
     pub fn concerns(&self, message: MessageId) -> bool {
-        self.messages.contains_key(&message)
+        self.judge(message).is_some()
+    }
+
+    #[inline]
+    fn judge(&self, message: MessageId) -> Option<&Judge> {
+        self.judges.get(message.index())?.as_deref()
     }
 }
 
