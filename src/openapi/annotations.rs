@@ -69,6 +69,29 @@ pub(super) struct MethodNotes {
     gnostic: Option<Operation>,
 }
 
+/// Whether the annotations of a method call it deprecated: each has its own number for that.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct MethodDeprecation {
+    #[prost(message, optional, tag = "1042")]
+    gateway: Option<GatewayDeprecation>,
+    #[prost(message, optional, tag = "1143")]
+    gnostic: Option<GnosticDeprecation>,
+}
+
+/// Of grpc-gateway's `Operation`.
+#[derive(Clone, PartialEq, Message)]
+struct GatewayDeprecation {
+    #[prost(bool, tag = "11")]
+    deprecated: bool,
+}
+
+/// Of gnostic's `Operation`.
+#[derive(Clone, PartialEq, Message)]
+struct GnosticDeprecation {
+    #[prost(bool, tag = "10")]
+    deprecated: bool,
+}
+
 /// What a service says of itself.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ServiceNotes {
@@ -113,7 +136,7 @@ struct Tag {
     description: String,
 }
 
-/// `Operation` of both, as far as they agree: `deprecated` is 11 in one and 10 in the other.
+/// `Operation` of both, as far as they agree; see [`MethodDeprecation`].
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Operation {
     #[prost(string, repeated, tag = "1")]
@@ -152,6 +175,8 @@ struct GatewaySchema {
     title: String,
     #[prost(string, tag = "6")]
     description: String,
+    #[prost(string, tag = "7")]
+    default: String,
     #[prost(bool, tag = "8")]
     read_only: bool,
     #[prost(string, tag = "9")]
@@ -160,8 +185,12 @@ struct GatewaySchema {
     multiple_of: f64,
     #[prost(double, tag = "11")]
     maximum: f64,
+    #[prost(bool, tag = "12")]
+    exclusive_maximum: bool,
     #[prost(double, tag = "13")]
     minimum: f64,
+    #[prost(bool, tag = "14")]
+    exclusive_minimum: bool,
     #[prost(uint64, tag = "15")]
     max_length: u64,
     #[prost(uint64, tag = "16")]
@@ -174,10 +203,16 @@ struct GatewaySchema {
     min_items: u64,
     #[prost(bool, tag = "22")]
     unique_items: bool,
+    #[prost(uint64, tag = "24")]
+    max_properties: u64,
+    #[prost(uint64, tag = "25")]
+    min_properties: u64,
     #[prost(string, repeated, tag = "26")]
     required: Vec<String>,
     #[prost(string, tag = "36")]
     format: String,
+    #[prost(string, repeated, tag = "46")]
+    r#enum: Vec<String>,
 }
 
 /// gnostic's `Schema`.
@@ -187,6 +222,8 @@ struct GnosticSchema {
     read_only: bool,
     #[prost(bool, tag = "4")]
     write_only: bool,
+    #[prost(message, optional, tag = "7")]
+    example: Option<GnosticAny>,
     #[prost(bool, tag = "8")]
     deprecated: bool,
     #[prost(string, tag = "9")]
@@ -195,8 +232,12 @@ struct GnosticSchema {
     multiple_of: f64,
     #[prost(double, tag = "11")]
     maximum: f64,
+    #[prost(bool, tag = "12")]
+    exclusive_maximum: bool,
     #[prost(double, tag = "13")]
     minimum: f64,
+    #[prost(bool, tag = "14")]
+    exclusive_minimum: bool,
     #[prost(int64, tag = "15")]
     max_length: i64,
     #[prost(int64, tag = "16")]
@@ -209,12 +250,25 @@ struct GnosticSchema {
     min_items: i64,
     #[prost(bool, tag = "20")]
     unique_items: bool,
+    #[prost(int64, tag = "21")]
+    max_properties: i64,
+    #[prost(int64, tag = "22")]
+    min_properties: i64,
     #[prost(string, repeated, tag = "23")]
     required: Vec<String>,
+    #[prost(message, repeated, tag = "24")]
+    r#enum: Vec<GnosticAny>,
     #[prost(string, tag = "34")]
     description: String,
     #[prost(string, tag = "35")]
     format: String,
+}
+
+/// gnostic's `Any`: a value as YAML.
+#[derive(Clone, PartialEq, Message)]
+struct GnosticAny {
+    #[prost(string, tag = "2")]
+    yaml: String,
 }
 
 /// Decodes options; what does not decode says nothing.
@@ -263,6 +317,13 @@ impl MethodNotes {
     }
 }
 
+impl MethodDeprecation {
+    pub(super) fn is_said(&self) -> bool {
+        self.gateway.as_ref().is_some_and(|said| said.deprecated)
+            || self.gnostic.as_ref().is_some_and(|said| said.deprecated)
+    }
+}
+
 impl Operation {
     pub(super) fn external_docs(&self) -> Option<Object> {
         let docs = self.external_docs.as_ref().filter(|docs| !docs.url.is_empty())?;
@@ -291,18 +352,31 @@ impl FileNotes {
 /// What both annotations of a schema say, in the document's words. Proto3: zero is what nobody said.
 struct Said<'n> {
     texts: [(&'static str, &'n str); 4],
-    bounds: [(&'static str, f64); 3],
-    counts: [(&'static str, i128); 4],
+    multiple_of: f64,
+    /// With whether the bound itself is beyond.
+    maximum: (f64, bool),
+    minimum: (f64, bool),
+    counts: [(&'static str, i128); 6],
+    values: Vec<Json>,
     flags: &'n [(&'static str, bool)],
 }
 
 impl Said<'_> {
     fn put(&self, schema: &mut Object) {
         self.texts.iter().for_each(|(name, text)| put_text(schema, name, text));
-        for (name, value) in self.bounds {
-            if let Some(value) = number(value).filter(|_| value != 0.0) {
+        let mut bound = |name: &'static str, value: f64, is_said: bool| {
+            if let Some(value) = number(value).filter(|_| is_said || value != 0.0) {
                 schema.set(name, value);
             }
+        };
+        bound("multipleOf", self.multiple_of, false);
+        for ((value, is_exclusive), inclusive, exclusive) in
+            [(self.maximum, "maximum", "exclusiveMaximum"), (self.minimum, "minimum", "exclusiveMinimum")]
+        {
+            bound(if is_exclusive { exclusive } else { inclusive }, value, is_exclusive);
+        }
+        if !self.values.is_empty() {
+            schema.set("enum", self.values.clone());
         }
         for (name, value) in self.counts {
             if value > 0 {
@@ -326,16 +400,24 @@ impl GatewaySchema {
                 ("pattern", &self.pattern),
                 ("format", &self.format),
             ],
-            bounds: [("multipleOf", self.multiple_of), ("maximum", self.maximum), ("minimum", self.minimum)],
+            multiple_of: self.multiple_of,
+            maximum: (self.maximum, self.exclusive_maximum),
+            minimum: (self.minimum, self.exclusive_minimum),
             counts: [
                 ("maxLength", self.max_length.into()),
                 ("minLength", self.min_length.into()),
                 ("maxItems", self.max_items.into()),
                 ("minItems", self.min_items.into()),
+                ("maxProperties", self.max_properties.into()),
+                ("minProperties", self.min_properties.into()),
             ],
+            values: self.r#enum.iter().map(|text| value(text)).collect(),
             flags: &[("uniqueItems", self.unique_items), ("readOnly", self.read_only)],
         };
         said.put(schema);
+        if !self.default.is_empty() {
+            schema.set("default", value(&self.default));
+        }
         put_example(schema, &self.example);
     }
 }
@@ -349,13 +431,18 @@ impl GnosticSchema {
                 ("pattern", &self.pattern),
                 ("format", &self.format),
             ],
-            bounds: [("multipleOf", self.multiple_of), ("maximum", self.maximum), ("minimum", self.minimum)],
+            multiple_of: self.multiple_of,
+            maximum: (self.maximum, self.exclusive_maximum),
+            minimum: (self.minimum, self.exclusive_minimum),
             counts: [
                 ("maxLength", self.max_length.into()),
                 ("minLength", self.min_length.into()),
                 ("maxItems", self.max_items.into()),
                 ("minItems", self.min_items.into()),
+                ("maxProperties", self.max_properties.into()),
+                ("minProperties", self.min_properties.into()),
             ],
+            values: self.r#enum.iter().map(|any| value(&any.yaml)).collect(),
             flags: &[
                 ("uniqueItems", self.unique_items),
                 ("readOnly", self.read_only),
@@ -364,6 +451,7 @@ impl GnosticSchema {
             ],
         };
         said.put(schema);
+        self.example.iter().for_each(|example| put_example(schema, &example.yaml));
     }
 }
 
@@ -373,14 +461,16 @@ fn put_text(schema: &mut Object, name: &'static str, text: &str) {
     }
 }
 
-/// An example is JSON in a text; what is no JSON is taken as a text.
 fn put_example(schema: &mut Object, example: &str) {
-    if example.is_empty() {
-        return;
+    if !example.is_empty() {
+        schema.set("examples", Json::List(vec![value(example)]));
     }
-    let value = serde_json::from_str(example).ok().map(json);
-    let value = value.unwrap_or_else(|| Json::Text(example.to_owned().into()));
-    schema.set("examples", Json::List(vec![value]));
+}
+
+/// A value is JSON in a text; what is no JSON is taken as a text.
+fn value(text: &str) -> Json {
+    let value = serde_json::from_str(text).ok().map(json);
+    value.unwrap_or_else(|| Json::Text(text.to_owned().into()))
 }
 
 fn json(value: serde_json::Value) -> Json {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::annotations::{self, MethodNotes};
+use super::annotations::{self, MethodDeprecation, MethodNotes};
 use super::json::{Json, Object, object, texts};
 use super::path::Path;
 use super::schemas::Schemas;
@@ -27,8 +27,9 @@ pub(super) fn operation(
 ) -> Object {
     let binding = subject.binding;
     let method = method(schemas, binding);
-    let notes: MethodNotes =
-        annotations::read(method.as_ref().and_then(|method| schemas.schema.options(method)));
+    let options = method.as_ref().and_then(|method| schemas.schema.options(method));
+    let notes: MethodNotes = annotations::read(options.clone());
+    let deprecation: MethodDeprecation = annotations::read(options);
     let comment = method.map(|method| schemas.about(&method)).unwrap_or_default();
     let (summary, description) = summarize(&comment);
     let mut operation = object("tags", texts([subject.tag.to_owned()]))
@@ -48,7 +49,7 @@ pub(super) fn operation(
         });
     }
     operation.set("operationId", subject.id.to_owned());
-    if notes.deprecated || terms.is_deprecated {
+    if notes.deprecated || deprecation.is_said() || terms.is_deprecated {
         operation.set("deprecated", true);
     }
     let mut parameters = query::of_path(schemas, binding, subject.path);
