@@ -7,7 +7,7 @@
 //! Schemas refer to others, so their names are found by a first walk that writes nothing; the second makes
 //! each of them again. That costs time twice and memory for the names alone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
 
 use super::aggregates::{self, Described};
@@ -82,7 +82,10 @@ impl<W: Write> Document<'_, W> {
         if !servers.is_empty() {
             self.put("servers", servers.iter().map(server).collect::<Vec<_>>())?;
         }
-        let tags: Vec<Json> = self.names.tags.iter().map(|(service, tag)| self.tag(service, tag)).collect();
+        // Services may share a tag, of which the first one says what it is: a document has each once.
+        let mut told = BTreeSet::new();
+        let tags = self.names.tags.iter().filter(|(_, tag)| told.insert(tag));
+        let tags: Vec<Json> = tags.map(|(service, tag)| self.tag(service, tag)).collect();
         if tags.is_empty() { Ok(()) } else { self.put("tags", tags) }
     }
 
@@ -302,27 +305,37 @@ impl Names {
 
 /// `Service_Method`, `Service_Method_2`, …; a service whose name is not its own goes by its full one.
 fn ids(source: Source<'_>, schemas: &Schemas<'_>, short: &HashMap<&str, String>) -> Vec<String> {
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    let ids = source.routes.bindings().map(|binding| {
+    let wanted = source.routes.bindings().map(|binding| {
         let (service, method) = binding.method.rsplit_once('.').unwrap_or(("", &binding.method));
         let own = || {
             let service = short.get(service).map_or(service, String::as_str);
             format!("{}_{method}", service.replace('.', "_"))
         };
-        let id = operation::given_id(schemas, binding).unwrap_or_else(own);
-        let count = counts.entry(id.clone()).or_default();
-        *count += 1;
-        if *count == 1 { id } else { format!("{id}_{count}") }
+        operation::given_id(schemas, binding).unwrap_or_else(own)
     });
-    let mut ids: Vec<String> = ids.collect();
-    ids.extend(source.routes.aggregates().map(|aggregate| {
+    let documents = source.routes.aggregates().map(|aggregate| {
         let bound = source.documents.and_then(|documents| documents.routes.get(aggregate.place));
-        let id = bound.map(aggregates::id).unwrap_or_default();
-        let count = counts.entry(id.clone()).or_default();
+        bound.map(aggregates::id).unwrap_or_default()
+    });
+    let wanted: Vec<String> = wanted.chain(documents).collect();
+    // A method keeps its id, whatever the further bindings of another would be called.
+    let mut taken: HashSet<String> = wanted.iter().cloned().collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let numbered = wanted.iter().map(|id| {
+        let count = counts.entry(id).or_default();
         *count += 1;
-        if *count == 1 { id } else { format!("{id}_{count}") }
-    }));
-    ids
+        if *count == 1 {
+            return id.clone();
+        }
+        loop {
+            let numbered = format!("{id}_{count}");
+            if taken.insert(numbered.clone()) {
+                return numbered;
+            }
+            *count += 1;
+        }
+    });
+    numbered.collect()
 }
 
 fn path(template: &str) -> Option<Path> {

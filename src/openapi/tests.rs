@@ -16,13 +16,17 @@ const CASES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cas
 
 /// A set of one file, with what `proto/` has.
 fn compile(body: &str) -> Schema {
+    load(&[set("t", "t.v1", body)]).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+fn set(name: &str, package: &str, body: &str) -> Input {
     use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
-    struct One(String);
+    struct One(String, String);
     impl FileResolver for One {
         fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-            match name {
-                "t.proto" => File::from_source(name, &self.0),
-                _ => Err(protox::Error::file_not_found(name)),
+            match name == self.0 {
+                true => File::from_source(name, &self.1),
+                false => Err(protox::Error::file_not_found(name)),
             }
         }
     }
@@ -39,24 +43,22 @@ fn compile(body: &str) -> Schema {
         "google/protobuf/timestamp",
         "google/protobuf/wrappers",
     ];
-    let mut text = String::from(if body.contains("required ") || body.contains("optional int32 p2") {
-        "syntax = \"proto2\"; package t.v1;\n"
-    } else {
-        "syntax = \"proto3\"; package t.v1;\n"
-    });
+    let is_old = body.contains("required ") || body.contains("optional int32 p2");
+    let syntax = if is_old { "proto2" } else { "proto3" };
+    let mut text = format!("syntax = \"{syntax}\"; package {package};\n");
     for import in imports {
         writeln!(text, "import \"{import}.proto\";").expect("memory");
     }
     text.push_str(body);
     let mut resolver = ChainFileResolver::new();
-    resolver.add(One(text));
+    let file = format!("{name}.proto");
+    resolver.add(One(file.clone(), text));
     resolver.add(IncludeFileResolver::new(concat!(env!("CARGO_MANIFEST_DIR"), "/proto").into()));
     resolver.add(GoogleFileResolver::new());
     let mut compiler = protox::Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(true);
-    compiler.open_file("t.proto").unwrap_or_else(|error| panic!("{error:?}\n{body}"));
-    let bytes = compiler.encode_file_descriptor_set().into();
-    load(&[Input { name: "t".into(), bytes }]).unwrap_or_else(|errors| panic!("{errors:?}"))
+    compiler.open_file(&file).unwrap_or_else(|error| panic!("{error:?}\n{body}"));
+    Input { name: name.into(), bytes: compiler.encode_file_descriptor_set().into() }
 }
 
 /// The options of a case, as words.
@@ -177,6 +179,18 @@ fn yaml_says_what_json_does() {
     assert_eq!(json, yaml);
     let indented = document(&schema, &options, Format::JsonIndented);
     assert_eq!(json, serde_json::from_str::<Value>(&indented).expect("JSON"));
+}
+
+#[test]
+fn services_of_one_name_go_by_their_full_ones() {
+    let body = "message M { string a = 1; } service S { rpc Call(M) returns (M); }";
+    let sets = [("a", "a.v1"), ("b", "b.v1")].map(|(name, package)| set(name, package, body));
+    let schema = load(&sets).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let json: Value = serde_json::from_str(&document(&schema, &options(""), Format::Json)).expect("JSON");
+    let tags: Vec<_> = json["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]).collect();
+    assert_eq!(tags, ["a.v1.S", "b.v1.S"]);
+    let id = |package: &str| &json["paths"][format!("/{package}.S/Call")]["post"]["operationId"];
+    assert_eq!((id("a.v1"), id("b.v1")), (&"a_v1_S_Call".into(), &"b_v1_S_Call".into()));
 }
 
 #[test]
