@@ -89,7 +89,8 @@ fn put_text(rules: &TextRules, schema: &mut Object) {
     set(schema, "minLength", rules.len.or(rules.min_len).map(i128::from));
     set(schema, "maxLength", rules.len.or(rules.max_len).map(i128::from));
     let prefix = rules.prefix.as_ref().map(|prefix| format!("^{}", escaped(prefix)));
-    set(schema, "pattern", rules.pattern.clone().or(prefix));
+    let pattern = rules.pattern.as_ref().filter(|pattern| is_portable(pattern));
+    set(schema, "pattern", pattern.cloned().or(prefix));
     set(schema, "enum", (!rules.among.is_empty()).then(|| texts(rules.among.iter().cloned())));
     let format = match rules.form {
         Some(Form::Email) => Some("email"),
@@ -102,6 +103,22 @@ fn put_text(rules: &TextRules, schema: &mut Object) {
         _ => None,
     };
     set(schema, "format", format);
+}
+
+/// Whether a pattern of RE2 means the same in ECMAScript, which JSON Schema takes its patterns from: no flags, no
+/// named groups, no classes by name, none of RE2's own anchors and escapes.
+fn is_portable(pattern: &str) -> bool {
+    let is_group = |at: usize| pattern.get(at + 2..).is_some_and(|rest| rest.starts_with(':'));
+    if pattern.contains("[[:") || pattern.match_indices("(?").any(|(at, _)| !is_group(at)) {
+        return false;
+    }
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        if character == '\\' && characters.next().is_none_or(|escaped| "AzQECapP".contains(escaped)) {
+            return false;
+        }
+    }
+    true
 }
 
 /// A text as a pattern that it alone matches.

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 
 use super::Direction;
-use super::annotations::Behavior;
 use super::constraints;
 use super::json::{Json, Object, object};
 use super::path::{Parameter, Path, Role};
@@ -32,9 +31,17 @@ fn of_segment(schemas: &mut Schemas<'_>, binding: &Binding, parameter: &Paramete
         Role::Part(whole) => (segment(), Some(whole)),
         Role::Many(whole) => (object("type", "string").with("pattern", "^[^/]+(?:/[^/]+)*$"), whole.as_ref()),
         Role::Whole => {
-            let schema = field.as_ref().and_then(|(_, field)| text(schemas, field.kind));
+            let schema = field.as_ref().and_then(|(owner, field)| {
+                let mut schema = text(schemas, field.kind)?;
+                if let Some(rules) = schemas.rules(*owner, field) {
+                    constraints::put(&rules, &mut schema);
+                }
+                Some(schema)
+            });
             match schema {
-                Some(schema) if schema.get("type") == Some(&"string".into()) => {
+                Some(schema)
+                    if schema.get("type") == Some(&"string".into()) && schema.get("minLength").is_none() =>
+                {
                     (schema.with("minLength", 1i128), None)
                 }
                 Some(schema) => (schema, None),
@@ -132,12 +139,12 @@ fn parameter(
     is_root: bool,
 ) -> Object {
     let notes = schemas.notes(owner, field);
-    if let Some(rules) = schemas.rules(owner, field) {
-        constraints::put(&rules, &mut schema);
-    }
-    let is_required = is_root && (field.shape == Shape::Required || notes.is(Behavior::Required));
+    let is_required = is_root && schemas.is_asked_for(owner, field);
     if is_required {
         not_empty(&mut schema, field);
+    }
+    if let Some(rules) = schemas.rules(owner, field) {
+        constraints::put(&rules, &mut schema);
     }
     let mut parameter =
         object("name", name).with("in", "query").with_text("description", schemas.description(owner, field));

@@ -7,7 +7,6 @@ use super::schemas::{Schemas, View};
 use super::{Direction, Terms, Version, scalar, security};
 use crate::codec::selection::Choice;
 use crate::route::{Binding, Body};
-use crate::schema::plan::Shape;
 
 /// `requestBody`; `None` where there must be none.
 pub(super) fn request_body(schemas: &mut Schemas<'_>, subject: &Subject<'_>) -> Option<Object> {
@@ -34,8 +33,7 @@ pub(super) fn request_body(schemas: &mut Schemas<'_>, subject: &Subject<'_>) -> 
             let whole = View { omitted, ..View::default() };
             let mut below = whole.below(index, &field.name).unwrap_or_default();
             below.is_partial = is_partial;
-            let is_required =
-                field.shape == Shape::Required || schemas.notes(binding.input, field).is(Behavior::Required);
+            let is_required = schemas.is_asked_for(binding.input, field);
             let mut schema = schemas.field(binding.input, field, Direction::Request, &below);
             let description = match schema.remove("description") {
                 Some(Json::Text(text)) => text.into_owned(),
@@ -47,9 +45,7 @@ pub(super) fn request_body(schemas: &mut Schemas<'_>, subject: &Subject<'_>) -> 
         _ => {
             let view = View { omitted, ..View::default() };
             let is_asked_for = plan.fields.iter().enumerate().any(|(index, field)| {
-                view.below(index, &field.name).is_some()
-                    && (field.shape == Shape::Required
-                        || schemas.notes(binding.input, field).is(Behavior::Required))
+                view.below(index, &field.name).is_some() && schemas.is_asked_for(binding.input, field)
             });
             (schemas.message(binding.input, Direction::Request, &view), String::new(), is_asked_for)
         }

@@ -196,11 +196,13 @@ impl<'s> Schemas<'s> {
             _ => self.value(field.kind, direction, view),
         }
         .with_text("description", self.description(owner, field));
-        if is_request && notes.is(Behavior::Required) {
+        let rules = is_request.then(|| self.rules(owner, field)).flatten();
+        if is_request && (notes.is(Behavior::Required) || rules.as_ref().is_some_and(|rules| rules.required))
+        {
             not_empty(&mut schema, field);
         }
         notes.put(&mut schema);
-        if is_request && let Some(rules) = self.rules(owner, field) {
+        if let Some(rules) = rules {
             constraints::put(&rules, &mut schema);
         }
         if notes.deprecated {
@@ -341,7 +343,8 @@ impl<'s> Schemas<'s> {
             }
             let name = self.name(field);
             let must_be_there = self.must_be_there(id, field, &of_field, is_request);
-            if must_be_there && !view.is_partial {
+            // An update is held to its rules like any other request.
+            if must_be_there && (!view.is_partial || self.is_demanded(id, field)) {
                 required.push(name.clone());
             }
             if let Some(members) = field.oneof.and_then(|oneof| oneofs.get_mut(usize::from(oneof))) {
@@ -388,10 +391,21 @@ impl<'s> Schemas<'s> {
         }
         if is_request {
             let is_asked_for = notes.is(Behavior::Required) && !notes.is(Behavior::OutputOnly);
-            return is_asked_for || self.rules(owner, field).is_some_and(|rules| rules.required);
+            return is_asked_for || self.is_demanded(owner, field);
         }
         // Only what has no presence is written although it is at its default.
         self.json.defaults == Defaults::Emit && !field.has_presence()
+    }
+
+    /// Whether a request must have a field: by its type, by what its service says, or by its rules.
+    pub(super) fn is_asked_for(&self, owner: MessageId, field: &FieldPlan) -> bool {
+        self.must_be_there(owner, field, &self.notes(owner, field), true)
+    }
+
+    /// Whether a request without a field breaks the field's rules.
+    fn is_demanded(&self, owner: MessageId, field: &FieldPlan) -> bool {
+        let rules = self.rules(owner, field);
+        rules.is_some_and(|rules| rules.required || !field.has_presence() && rules.refuse_zero())
     }
 
     /// What people wrote about a declaration.

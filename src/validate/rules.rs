@@ -7,10 +7,12 @@ use std::fmt::{Display, Write};
 
 use regex::Regex;
 
-use super::annotations::{Bounds, BytesForm, BytesRules, Form, Number, TextRules};
+use super::annotations::{Bounds, BytesForm, BytesRules, FieldRules, Form, Ignore, Number, TextRules, Typed};
 use crate::codec::base64;
 use crate::codec::time::{self, Instant};
 use crate::policy::formats::{self, Ip};
+use crate::policy::pattern;
+use crate::schema::plan::Kind;
 
 const NANOS: i128 = 1_000_000_000;
 
@@ -23,6 +25,36 @@ pub(super) enum Shown {
     Number,
     Moment,
     Span,
+}
+
+impl FieldRules {
+    /// Whether zero breaks the rules, as it stands for a field that is left out and has no presence. Those in CEL are not
+    /// asked.
+    pub fn refuse_zero(&self) -> bool {
+        let Some(typed) = self.typed.as_ref().filter(|_| self.ignore == Ignore::Unspecified) else {
+            return false;
+        };
+        let compiled = |pattern: &Option<String>| pattern::compile(pattern.as_deref()?).ok();
+        let mut is_broken = false;
+        let broken = &mut |_: &str, _: String| is_broken = true;
+        match typed {
+            Typed::Number { kind: Kind::Float | Kind::Double, bounds, .. } => {
+                bounds.judge("", Shown::Number, Number::Double(0.0), broken);
+            }
+            Typed::Number { bounds, .. } | Typed::Enum { bounds, .. } => {
+                bounds.judge("", Shown::Number, Number::Whole(0), broken);
+            }
+            Typed::Text(rules) => rules.judge(compiled(&rules.pattern).as_ref(), "", broken),
+            Typed::Bytes(rules) => rules.judge(compiled(&rules.pattern).as_ref(), b"", broken),
+            Typed::Bool(expected) => is_broken = *expected == Some(true),
+            Typed::Repeated { min, .. } | Typed::Map { min, .. } => {
+                is_broken = min.is_some_and(|min| min > 0)
+            }
+            // Messages have presence.
+            Typed::Any { .. } | Typed::Duration(_) | Typed::FieldMask { .. } | Typed::Timestamp { .. } => {}
+        }
+        is_broken
+    }
 }
 
 impl Bounds {
