@@ -3,11 +3,15 @@
 //! ```text
 //! yaml   a whole file, or sections, rules, endpoints of one: what is left out is put around it; where the
 //!        descriptors are `api.binpb`, they are the library's, and the file is checked with them
-//! sh     run here by bash, beside a gateway and a Redis of its own, or by the script that the table names
+//! sh     run here by bash, beside a gateway and a Redis of its own, beside the demo, or by the script that the table
+//!        names
 //! json   parsed
-//! else   neither a command nor a configuration: what programs print, sources of services and clients
+//! proto  a file of a service: what is left out is put around it, and a surface with it is checked
+//! graphql  a document, executed by the demo
+//! else   neither a command nor a configuration: what programs print, sources of clients
 //! ```
 //!
+//! Commands within sentences must exist, with their flags.
 //! What is not run or read here stands in the table with the reason, and what the table has must exist.
 
 use std::path::{Path, PathBuf};
@@ -17,6 +21,7 @@ use serde_json::Value;
 use transom::config::{Config, Elsewhere};
 use transom::demo::{Backend, Library};
 
+use crate::support::demo::Demo;
 use crate::support::redis::Redis;
 use crate::support::{Directory, Gateway};
 
@@ -28,18 +33,20 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("README.md", "transom check -c transom.yaml", "scripts/try-readme runs it"),
     ("docs/from-envoy.md", "# Envoy\n", "Envoy's own"),
     ("docs/from-grpc-gateway.md", "mux := runtime", "grpc-gateway's own"),
-    ("docs/graphql.md", "{ listBooks", "scripts/try-demo runs it over the demo's services"),
-    ("docs/graphql.md", "curl --json '{\"query\": \"{ listBooks", "scripts/try-demo runs it"),
-    ("docs/graphql.md", "import \"transom/graphql.proto\";", "tests of the option compile another"),
-    ("docs/graphql.md", "curl 'http://127.0.0.1:8080/v1/shelves", "scripts/try-demo runs it"),
     ("docs/limits.md", "RateLimit-Policy: \"free\";q=20;w=2", "headers, which tests of limits compare"),
     ("docs/reload.md", "`web`: `GET /v1/{name=shelves/*}`", "what tests of reloading compare"),
+];
+
+/// Page and first line of commands that call the three services of `transom demo`.
+const ON_THE_DEMO: &[(&str, &str)] = &[
+    ("docs/graphql.md", "curl --json '{\"query\": \"{ listBooks"),
+    ("docs/graphql.md", "curl 'http://127.0.0.1:8080/v1/shelves"),
 ];
 
 const LIBRARY: &str = "descriptors/library.binpb";
 
 /// Languages of blocks that nobody runs or configures the gateway with.
-const SHOWN_ONLY: &[&str] = &["text", "proto", "graphql", "go", "js", "ts", "html"];
+const SHOWN_ONLY: &[&str] = &["text", "go", "js", "ts", "html"];
 
 /// A fenced block of a page.
 #[derive(Debug)]
@@ -55,8 +62,16 @@ impl Block {
         format!("{}:{}", self.page, self.line)
     }
 
+    fn begins(&self, page: &str, first: &str) -> bool {
+        self.page == page && self.text.starts_with(first)
+    }
+
     fn is_elsewhere(&self) -> bool {
-        ELSEWHERE.iter().any(|(page, first, _)| self.page == *page && self.text.starts_with(first))
+        ELSEWHERE.iter().any(|(page, first, _)| self.begins(page, first))
+    }
+
+    fn is_on_the_demo(&self) -> bool {
+        self.language == "graphql" || ON_THE_DEMO.iter().any(|(page, first)| self.begins(page, first))
     }
 }
 
@@ -64,13 +79,17 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All blocks of all pages, in order.
-fn blocks() -> Vec<Block> {
+fn pages() -> Vec<PathBuf> {
     let docs = std::fs::read_dir(root().join("docs")).expect("docs/");
     let mut pages: Vec<PathBuf> = docs.map(|entry| entry.expect("an entry").path()).collect();
     pages.push(root().join("README.md"));
     pages.sort();
-    pages.iter().flat_map(|page| blocks_of(page)).collect()
+    pages
+}
+
+/// All blocks of all pages, in order.
+fn blocks() -> Vec<Block> {
+    pages().iter().flat_map(|page| blocks_of(page)).collect()
 }
 
 fn blocks_of(path: &Path) -> Vec<Block> {
@@ -100,13 +119,14 @@ fn blocks_of(path: &Path) -> Vec<Block> {
 fn every_block_is_of_a_known_kind() {
     let blocks = blocks();
     for block in &blocks {
-        let is_checked = matches!(&*block.language, "yaml" | "sh" | "json");
+        let is_checked = matches!(&*block.language, "yaml" | "sh" | "json" | "proto" | "graphql");
         let is_known = is_checked || SHOWN_ONLY.contains(&&*block.language);
         assert!(is_known, "{}: what is this block? Give it one of the languages above", block.place());
     }
-    for (page, first, _) in ELSEWHERE {
-        let found = blocks.iter().any(|block| block.page == *page && block.text.starts_with(first));
-        assert!(found, "{page} has no block that begins with `{first}`: take its line out of ELSEWHERE");
+    let listed = ELSEWHERE.iter().map(|(page, first, _)| (page, first));
+    for (page, first) in listed.chain(ON_THE_DEMO.iter().map(|(page, first)| (page, first))) {
+        let found = blocks.iter().any(|block| block.begins(page, first));
+        assert!(found, "{page} has no block that begins with `{first}`: take its line out of the table");
     }
 }
 
@@ -236,7 +256,8 @@ async fn commands_run() {
     let write = |text: &str| std::fs::write(&file, text).expect("a configuration file");
     write(&good);
     let gateway = Gateway::start(&["--config", file.to_str().expect("a path in UTF-8")]).await;
-    for block in blocks().iter().filter(|block| block.language == "sh" && !block.is_elsewhere()) {
+    let is_run = |block: &&Block| block.language == "sh" && !block.is_elsewhere() && !block.is_on_the_demo();
+    for block in blocks().iter().filter(is_run) {
         for (command, shown) in commands(&block.text) {
             let place = format!("{}: {command}", block.place());
             let is_rejected = shown.contains("rejected");
@@ -261,6 +282,109 @@ async fn commands_run() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_of_the_demo_runs_there() {
+    let demo = Demo::start().await;
+    let mut count = 0;
+    for block in blocks().iter().filter(|block| block.is_on_the_demo()) {
+        let reply = if block.language == "graphql" {
+            let body = serde_json::json!({ "query": block.text });
+            let url = format!("{}/graphql", demo.gateway());
+            let reply = reqwest::Client::new().post(url).json(&body).send().await.expect("a reply");
+            reply.json::<Value>().await.expect("JSON")
+        } else {
+            let command = block.text.replace("http://127.0.0.1:8080", demo.gateway());
+            let mut bash = Command::new("bash");
+            bash.args(["-euc", &command]);
+            let output = tokio::task::spawn_blocking(move || bash.output()).await.expect("the thread lives");
+            serde_json::from_slice(&output.expect("bash runs").stdout).expect("JSON")
+        };
+        // Neither GraphQL's errors nor the code of a failure over REST.
+        let is_whole = reply.is_object() && reply.get("errors").is_none() && reply.get("code").is_none();
+        assert!(is_whole, "{}: {reply}", block.place());
+        count += 1;
+    }
+    assert!(count > ON_THE_DEMO.len(), "{count} blocks");
+}
+
+/// What the files of the pages leave out, beside an `Order`.
+const BESIDE: &str = "
+message Item { string name = 1; int64 price = 2; }
+message Customer { string name = 1; }
+message CustomerName { string name = 1; }
+message CustomerNames { repeated string names = 1; }
+message Batch { repeated Customer customers = 1; }
+service Orders { rpc Place(Order) returns (Order); }
+service Customers {
+  rpc GetCustomer(CustomerName) returns (Customer) { option idempotency_level = NO_SIDE_EFFECTS; }
+  rpc BatchGetCustomers(CustomerNames) returns (Batch) { option idempotency_level = NO_SIDE_EFFECTS; }
+}
+";
+
+#[test]
+fn protos_are_files_that_surfaces_can_show() {
+    let directory = Directory::new("protos");
+    for block in blocks().iter().filter(|block| block.language == "proto") {
+        let mut text = String::from("syntax = \"proto3\";\npackage shop.v1;\n");
+        if block.text.contains("(buf.validate.") {
+            text.push_str("import \"buf/validate/validate.proto\";\n");
+        }
+        text.push_str(&block.text);
+        text.push_str(BESIDE);
+        let (proto, file) = (directory.path().join("shop.proto"), directory.path().join("transom.yaml"));
+        std::fs::write(&proto, &text).expect("a file");
+        let includes = format!("includes: [{:?}, {:?}]", directory.path(), root().join("tests/protos"));
+        let sections = "routes: { unannotated: true }\n\
+                        services: { orders: { endpoints: { static: [\"http://127.0.0.1:1\"] } } }\n\
+                        surfaces: { web: { protocols: [rest, graphql], openapi: {} } }\n";
+        let text = format!("version: 1\ndescriptors: [{{ proto: {proto:?}, {includes} }}]\n{sections}");
+        std::fs::write(&file, text).expect("a configuration file");
+        let check = Command::new(env!("CARGO_BIN_EXE_transom")).args(["check", "-c"]).arg(&file).output();
+        let check = check.expect("the binary runs");
+        let told = String::from_utf8_lossy(&check.stdout);
+        assert!(check.status.success(), "{}: {told}", block.place());
+    }
+}
+
+/// What stands between backticks and begins with the program's name, outside of blocks.
+fn commands_within_sentences() -> Vec<(String, String)> {
+    let mut commands = Vec::new();
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        let place = page.strip_prefix(root()).expect("a page of ours").display().to_string();
+        let mut is_block = false;
+        for line in text.lines() {
+            is_block ^= line.starts_with("```");
+            if !is_block {
+                let spans = line.split('`').skip(1).step_by(2);
+                let own = spans.filter(|span| span.starts_with("transom "));
+                commands.extend(own.map(|span| (place.clone(), span.to_owned())));
+            }
+        }
+    }
+    commands
+}
+
+#[test]
+fn commands_within_sentences_exist() {
+    let commands = commands_within_sentences();
+    for (place, command) in &commands {
+        let words = || command.split_whitespace().skip(1);
+        let is_name = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+        let help = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args(words().take_while(is_name))
+            .arg("--help")
+            .output()
+            .expect("the binary runs");
+        let told = String::from_utf8_lossy(&help.stdout);
+        assert!(help.status.success(), "{place}: `{command}`: there is no such command");
+        for flag in words().filter(|word| word.starts_with("--")) {
+            assert!(told.contains(flag), "{place}: `{command}`: there is no flag `{flag}`:\n{told}");
+        }
+    }
+    assert!(commands.len() > 20, "{commands:?}");
 }
 
 /// Commands with what is shown of their output: where a page shows any, commands have a `$`.
