@@ -41,13 +41,13 @@ impl Requests {
         if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
             return Ok(Self::One(Box::new(Parameters::of_body(body, values_max)?)));
         }
+        values::check(body, values_max)?;
+        let items: Vec<Json> = serde_json::from_slice(body)
+            .map_err(|error| malformed(format!("the body is not JSON: {error}")))?;
         if batch_max == 0 {
             let message = "a batch of requests is not answered here: send one JSON object";
             return Err(refused(400, "BATCH_DISABLED", message));
         }
-        values::check(body, values_max)?;
-        let items: Vec<Json> = serde_json::from_slice(body)
-            .map_err(|error| malformed(format!("the body is not JSON: {error}")))?;
         if items.is_empty() {
             return Err(malformed("the batch has no request".to_owned()));
         }
