@@ -81,13 +81,14 @@ impl Judge for Doorkeeper {
     const NAME: &'static str = "access";
 
     fn judge(&self, call: Call) -> Judgement {
-        let Some(access) = call.snapshot.live.get::<Access>() else { return Judgement::Pass(call) };
+        let Some(access) = call.snapshot.live.get::<Access>() else { return Judgement::Silent(call) };
         let place = access.geo.place(call.head.client.address);
         if access.geo.is_there() {
             call.notes.located(place);
         }
         let gate = usize::try_from(call.binding.rule).ok().and_then(|rule| access.gates.get(rule));
         match gate.and_then(|gate| gate.denial(&call.head, place)) {
+            None if gate.is_none_or(Gate::is_open) => Judgement::Silent(call),
             None => Judgement::Pass(call),
             Some(denial) => Judgement::Refuse(denial.status().into()),
         }
@@ -95,6 +96,11 @@ impl Judge for Doorkeeper {
 }
 
 impl Gate {
+    /// Whether it keeps nobody out.
+    fn is_open(&self) -> bool {
+        self.deny.is_empty() && self.allow.is_empty()
+    }
+
     /// Why the client of `head` may not come in; `None` if it may.
     fn denial(&self, head: &Head, place: Place) -> Option<Denial> {
         let subject =

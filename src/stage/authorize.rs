@@ -53,7 +53,7 @@ impl Judge for Authorize {
 
     fn judge(&self, call: Call) -> Judgement {
         let Some(authorization) = call.snapshot.live.get::<Arc<Authorization>>() else {
-            return Judgement::Pass(call);
+            return Judgement::Silent(call);
         };
         let index = usize::try_from(call.binding.rule).unwrap_or(usize::MAX);
         let Some(grant) = authorization.rules.get(index) else {
@@ -61,7 +61,7 @@ impl Judge for Authorize {
             return Judgement::Refuse(lost.with_reason("INTERNAL").into());
         };
         if grant.asks_nothing() {
-            return Judgement::Pass(call);
+            return Judgement::Silent(call);
         }
         let permission = grant.judge(&call);
         self.metrics.authorized(permission);

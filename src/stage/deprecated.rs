@@ -25,7 +25,7 @@ impl Judge for Deprecated {
         let notices = call.snapshot.live.get::<Notices>();
         let rule = usize::try_from(call.binding.rule).unwrap_or(usize::MAX);
         let Some(notice) = notices.and_then(|notices| notices.0.get(rule)?.as_ref()) else {
-            return Judgement::Pass(call);
+            return Judgement::Silent(call);
         };
         for (name, value) in notice.headers() {
             call.notes.reply_header(name.clone(), value.clone());

@@ -1,7 +1,7 @@
 //! What most stages are: a judge of a call's head, and the service around it.
 //!
 //! ```text
-//! Call ─▶ judge ─┬─ Pass ──────────────────▶ inner service
+//! Call ─▶ judge ─┬─ Pass, Silent ──────────▶ inner service
 //!                ├─ Later ─▶ (a store, a key) ─┬▶ inner service
 //!                └─ Refuse ────────────────────┴▶ Failure
 //! ```
@@ -31,6 +31,8 @@ pub trait Judge {
 /// What becomes of a call.
 pub enum Judgement {
     Pass(Call),
+    /// The stage has nothing to say of such calls: no span tells that it let this one through.
+    Silent(Call),
     Refuse(Failure),
     /// Somebody has to be asked.
     Later(Pin<Box<dyn Future<Output = Result<Call, Failure>> + Send>>),
@@ -65,6 +67,7 @@ impl<J: Judge, S: Service<Call, Error = Failure> + Clone> Service<Call> for Judg
                 hearing.end::<J>(false);
                 Judging::Passed { call: self.inner.call(call) }
             }
+            Judgement::Silent(call) => Judging::Passed { call: self.inner.call(call) },
             Judgement::Refuse(failure) => {
                 hearing.end::<J>(true);
                 Judging::Refused { failure: Some(failure) }

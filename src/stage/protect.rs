@@ -28,17 +28,14 @@ impl Judge for Shed {
     const NAME: &'static str = "shed";
 
     fn judge(&self, call: Call) -> Judgement {
-        let refused = protection(&call).is_some_and(|protection| {
-            let is_stream = call.binding.client_streaming || call.binding.server_streaming;
-            let priority = call.snapshot.rule(&call.binding).priority;
-            let is_full = protection.gate.as_ref().is_some_and(|gate| !gate.has_room(priority));
-            let refused = is_full && !is_stream;
-            if refused {
-                protection.shed();
-            }
-            refused
-        });
-        if refused { Judgement::Refuse(Status::overloaded().into()) } else { Judgement::Pass(call) }
+        let gated = protection(&call).and_then(|protection| Some((protection, protection.gate.as_ref()?)));
+        let Some((protection, gate)) = gated else { return Judgement::Silent(call) };
+        let is_stream = call.binding.client_streaming || call.binding.server_streaming;
+        if is_stream || gate.has_room(call.snapshot.rule(&call.binding).priority) {
+            return Judgement::Pass(call);
+        }
+        protection.shed();
+        Judgement::Refuse(Status::overloaded().into())
     }
 }
 
@@ -46,15 +43,11 @@ impl Judge for Breaker {
     const NAME: &'static str = "breaker";
 
     fn judge(&self, call: Call) -> Judgement {
-        let refused = protection(&call).and_then(|protection| {
-            let refused = protection.has_breaker().then(|| protection.refuses(Instant::now()))??;
-            protection.refused();
-            Some(refused)
-        });
-        match refused {
-            None => Judgement::Pass(call),
-            Some(refused) => Judgement::Refuse(Status::breaker_open(refused.retry).into()),
-        }
+        let protection = protection(&call).filter(|protection| protection.has_breaker());
+        let Some(protection) = protection else { return Judgement::Silent(call) };
+        let Some(refused) = protection.refuses(Instant::now()) else { return Judgement::Pass(call) };
+        protection.refused();
+        Judgement::Refuse(Status::breaker_open(refused.retry).into())
     }
 }
 

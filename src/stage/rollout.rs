@@ -45,9 +45,10 @@ impl Judge for Rollout {
     const NAME: &'static str = "rollout";
 
     fn judge(&self, mut call: Call) -> Judgement {
-        if let Some(service) = self.case(&call).or_else(|| share(&call)) {
-            lead(&mut call, service);
-        }
+        let Some(service) = self.case(&call).or_else(|| share(&call)) else {
+            return Judgement::Silent(call);
+        };
+        lead(&mut call, service);
         Judgement::Pass(call)
     }
 }

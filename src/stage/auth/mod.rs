@@ -59,7 +59,7 @@ impl Judge for Authenticate {
 
     fn judge(&self, mut call: Call) -> Judgement {
         let snapshot = call.snapshot.clone();
-        let Some(auth) = snapshot.live.get::<Arc<Auth>>() else { return Judgement::Pass(call) };
+        let Some(auth) = snapshot.live.get::<Arc<Auth>>() else { return Judgement::Silent(call) };
         let index = usize::try_from(call.binding.rule).unwrap_or(usize::MAX);
         let Some(requirement) = auth.requirements.get(index) else {
             let lost = Status::gateway(Code::Internal, "nobody knows what this method requires");
@@ -69,7 +69,7 @@ impl Judge for Authenticate {
         match requirement.judge(&call.head, now) {
             Outcome::Open => {
                 auth.withhold_unasked(&mut call);
-                Judgement::Pass(call)
+                Judgement::Silent(call)
             }
             Outcome::Anonymous => {
                 self.metrics.authenticated(AuthVerdict::Anonymous);

@@ -117,10 +117,10 @@ impl Limiter {
 
     fn judge(self: &Arc<Self>, mut call: Call, place: Place) -> Judgement {
         let snapshot = call.snapshot.clone();
-        let Some((limits, rule)) = limits_of(&snapshot, &call) else { return Judgement::Pass(call) };
+        let Some((limits, rule)) = limits_of(&snapshot, &call) else { return Judgement::Silent(call) };
         let buckets = rule.at(place);
         if buckets.is_empty() {
-            return Judgement::Pass(call);
+            return Judgement::Silent(call);
         }
         let mut round = match Round::of(self, limits, buckets, &call) {
             Ok(round) => round,
