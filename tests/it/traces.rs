@@ -199,7 +199,8 @@ async fn each_attempt_and_each_stage_is_a_span() {
          surfaces: {{ web: {{ policies: [edge], rules: [{{ match: \"*\" }}] }} }}",
         observe(address, ", sample: 100%")
     );
-    let gateway = Gateway::configured(&backend, "", "retry: { backoff: 1ms, budget: 100% }", &rest).await;
+    let service = "retry: { backoff: 1ms, budget: 100% }, endpoint_breaker: { open: 1h..1h }";
+    let gateway = Gateway::configured(&backend, "", service, &rest).await;
     assert_eq!(call(&gateway, "/v1/items/7", &[]).await, 200);
     assert_eq!(call(&gateway, "/v1/items/7", &[]).await, 429);
     let spans = collector.has_calls(2).await;
