@@ -37,6 +37,7 @@ mod fields;
 mod floods;
 mod geo;
 mod graphql;
+mod graphql_batches;
 mod graphql_bombs;
 mod graphql_documents;
 mod graphql_events;
