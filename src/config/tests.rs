@@ -66,6 +66,20 @@ fn refusals_name_every_place() {
 }
 
 #[test]
+fn routes_of_documents_are_bounded() {
+    let file = |count: usize| {
+        let route = |number| format!("{{ get: /v1/r{number}, query: \"{{ a }}\" }}");
+        let routes: Vec<_> = (0..count).map(route).collect();
+        let graphql = format!("graphql: {{ routes: [{}] }}", routes.join(", "));
+        format!("surfaces: {{ web: {{ protocols: [rest, graphql], {graphql} }} }}")
+    };
+    let read = |config: Config| config.surfaces.first().map(|surface| surface.graphql.routes.len());
+    accepted(&file(1000), read, Some(1000));
+    let refused = parse(&file(1001)).expect_err("one too many");
+    assert!(finding::lines(&refused).contains("1001 routes, at most 1000 are allowed"), "{refused:?}");
+}
+
+#[test]
 fn listeners_are_read() {
     accepted("", |config| config.listeners, Listeners::default());
     accepted("listeners:", |config| config.listeners, Listeners::default());
