@@ -23,7 +23,7 @@ use tonic_prost::ProstCodec;
 use super::otlp::{
     EXPORT, ExportRequest, ExportResponse, KeyValue, Resource, ResourceSpans, Scope, ScopeSpans,
 };
-use super::queue::BATCH_MAX;
+use super::queue::{BATCH_MAX, Written};
 use super::{Queues, lock};
 use crate::telemetry::WorkerMetrics;
 
@@ -41,6 +41,8 @@ pub(super) struct Exporter {
     client: Grpc<Channel>,
     resource: Resource,
     queues: Queues,
+    /// For the next spans of the queue that is taken next.
+    spare: Written,
     is_batch: Arc<Notify>,
     metrics: Arc<WorkerMetrics>,
     told: Option<Instant>,
@@ -66,7 +68,8 @@ impl Exporter {
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(EXPORT_TIMEOUT).connect_lazy();
-        Self { client: Grpc::new(channel), resource, queues, is_batch, metrics, told: None }
+        let (client, spare) = (Grpc::new(channel), Written::default());
+        Self { client, resource, queues, spare, is_batch, metrics, told: None }
     }
 
     /// Exports until `stop` says so, then a last time.
@@ -93,7 +96,7 @@ impl Exporter {
     async fn round(&mut self) {
         let queues = lock(&self.queues).clone();
         for queue in queues {
-            let mut spans = queue.take();
+            let mut spans = queue.take(&mut self.spare);
             while !spans.is_empty() {
                 let rest = spans.split_off(spans.len().min(BATCH_MAX));
                 self.export(spans).await;

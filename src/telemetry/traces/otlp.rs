@@ -6,7 +6,7 @@
 //! field of bytes is what a field of messages is.
 
 use bytes::Bytes;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, encoded_len_varint};
 
 use crate::policy::trace_context::TraceContext;
 
@@ -117,10 +117,10 @@ impl<'o> Span<'o> {
         name.iter().for_each(|part| span.0.extend_from_slice(part.as_bytes()));
         span.number(6, kind as u64);
         for (tag, time) in [7, 8].into_iter().zip(times) {
-            encode_key(tag, WireType::SixtyFourBit, span.0);
+            span.key(tag, WireType::SixtyFourBit);
             span.0.extend_from_slice(&time.to_le_bytes());
         }
-        encode_key(16, WireType::ThirtyTwoBit, span.0);
+        span.key(16, WireType::ThirtyTwoBit);
         span.0.extend_from_slice(&u32::from(own.flags).to_le_bytes());
         span
     }
@@ -151,20 +151,38 @@ impl<'o> Span<'o> {
         self.head(2, value_bytes);
     }
 
+    #[inline]
     fn bytes(&mut self, tag: u32, value: &[u8]) {
         self.head(tag, value.len());
         self.0.extend_from_slice(value);
     }
 
     /// The head of a field of which so many bytes come next.
+    #[inline]
     fn head(&mut self, tag: u32, bytes: usize) {
-        encode_key(tag, WireType::LengthDelimited, self.0);
-        encode_varint(bytes as u64, self.0);
+        self.key(tag, WireType::LengthDelimited);
+        self.varint(bytes as u64);
     }
 
+    #[inline]
     fn number(&mut self, tag: u32, number: u64) {
-        encode_key(tag, WireType::Varint, self.0);
-        encode_varint(number, self.0);
+        self.key(tag, WireType::Varint);
+        self.varint(number);
+    }
+
+    #[inline]
+    fn key(&mut self, tag: u32, wire_type: WireType) {
+        self.varint((tag << 3 | wire_type as u32).into());
+    }
+
+    /// Most are of one byte.
+    #[inline]
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
     }
 }
 

@@ -1,7 +1,8 @@
 //! One worker's spans on their way to the thread that exports.
 //!
-//! They stand one after the other in one buffer, which the thread takes when there is a batch: what is written and
-//! sent by then is still in the processor's cache, and a span costs its bytes and no allocation.
+//! They stand one after the other in one buffer, which the thread takes when there is a batch, and leaves the one
+//! before in its place: what is written and sent by then is still in the processor's cache, and a span costs its
+//! bytes and no allocation.
 
 use std::sync::{Arc, Mutex};
 
@@ -54,19 +55,15 @@ impl Queue {
         }
     }
 
-    /// All that were left since the last time.
-    pub(super) fn take(&self) -> Vec<Bytes> {
-        let mut written = lock(&self.written);
-        // As many will come again.
-        let next = Written {
-            bytes: Vec::with_capacity(written.bytes.len()),
-            ends: Vec::with_capacity(written.ends.len()),
-        };
-        let Written { bytes, ends } = std::mem::replace(&mut *written, next);
-        drop(written);
-        let (bytes, mut begun) = (Bytes::from(bytes), 0);
+    /// All that were left since the last time. `spare` takes the place of the buffer that they stood in, and the
+    /// buffer its, emptied.
+    pub(super) fn take(&self, spare: &mut Written) -> Vec<Bytes> {
+        std::mem::swap(&mut *lock(&self.written), spare);
+        let (bytes, mut begun) = (Bytes::copy_from_slice(&spare.bytes), 0);
         let span = |end| bytes.slice(std::mem::replace(&mut begun, end)..end);
-        ends.into_iter().map(span).collect()
+        let spans = spare.ends.drain(..).map(span).collect();
+        spare.bytes.clear();
+        spans
     }
 }
 
@@ -102,16 +99,22 @@ mod tests {
         });
     }
 
+    fn take(queue: &Queue) -> Vec<Bytes> {
+        queue.take(&mut Written::default())
+    }
+
     #[test]
     fn spans_are_taken_as_they_were_written() {
         let metrics = Metrics::new();
         let queue = queue(10, &metrics);
         push(&queue, &["a", "", "bcd"]);
         push(&queue, &["e"]);
-        assert_eq!(queue.take(), ["a", "", "bcd", "e"]);
-        assert!(queue.take().is_empty());
+        let mut spare = Written::default();
+        assert_eq!(queue.take(&mut spare), ["a", "", "bcd", "e"]);
+        assert!(queue.take(&mut spare).is_empty());
         push(&queue, &["f"]);
-        assert_eq!(queue.take(), ["f"]);
+        assert_eq!(queue.take(&mut spare), ["f"]);
+        assert!(spare.bytes.is_empty() && spare.bytes.capacity() > 0, "kept for the next spans");
     }
 
     #[test]
@@ -122,11 +125,11 @@ mod tests {
         push(&queue, &["a", "b"]);
         assert_eq!(dropped(), 0);
         push(&queue, &["c", "d"]);
-        assert_eq!((dropped(), queue.take()), (1, ["a", "b", "c"].map(Bytes::from).to_vec()));
+        assert_eq!((dropped(), take(&queue)), (1, ["a", "b", "c"].map(Bytes::from).to_vec()));
         push(&queue, &["e", "f", "g"]);
-        assert_eq!((dropped(), queue.take().len()), (1, 3), "at the bound");
+        assert_eq!((dropped(), take(&queue).len()), (1, 3), "at the bound");
         push(&queue, &["h", "i", "j", "k"]);
-        assert_eq!((dropped(), queue.take().len()), (2, 3));
+        assert_eq!((dropped(), take(&queue).len()), (2, 3));
     }
 
     #[test]
