@@ -18,7 +18,7 @@ use crate::policy::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 use crate::policy::trail::Trail;
 use crate::route::{Aggregate, Binding};
 use crate::status::{Code, Status};
-use crate::telemetry::access_log::{Entry, Lines};
+use crate::telemetry::access_log::{Entry, Facts, Lines, Texts};
 use crate::telemetry::stats::Outcome;
 use crate::telemetry::timestamp::Timestamp;
 use crate::telemetry::traces::{Seen, Tracer};
@@ -163,20 +163,20 @@ impl Told {
             return;
         }
         let now = started + outcome.duration;
-        let stages = trail.admitted_after().unwrap_or(outcome.duration);
-        let attempts = trail.attempts();
+        let steps = trail.steps();
+        let (stages, service) = match &steps.admitted {
+            Some((passed, service)) => (*passed, Some(&**service)),
+            None => (outcome.duration, None),
+        };
         let consumer = notes.identity().and_then(|identity| identity.consumer.as_ref());
         let binding = self.binding.as_deref();
         let host = self.host.as_ref().and_then(|host| host.to_str().ok());
-        let entry = Entry {
-            ended,
-            request_id: self.request_id.as_bytes(),
-            trace_id: self.place().map(|place| place.trace_id),
+        let user_agent = self.user_agent.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let texts = Texts {
+            request_id: std::str::from_utf8(self.request_id.as_bytes()).unwrap_or_default(),
             listener: &self.listener,
             surface: self.surface.as_deref(),
-            client: self.client,
-            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
-            protocol: protocol(self.version),
+            user_agent: user_agent.as_deref(),
             verb: self.verb.as_str(),
             host: self.uri.authority().map(Authority::as_str).or(host),
             path: self.uri.path(),
@@ -186,42 +186,37 @@ impl Told {
                 .or(self.aggregate.as_ref().map(|aggregate| &*aggregate.template)),
             method: binding.map(|binding| &*binding.method),
             consumer: consumer.map(|consumer| &*consumer.name),
+            reason: self.reason.as_deref(),
+            service,
+            endpoint: steps.kept.last().map(|last| last.endpoint.as_str()),
+        };
+        let facts = Facts {
+            ended,
+            trace_id: self.place().map(|place| place.trace_id),
+            client: self.client,
+            protocol: protocol(self.version),
             http_number,
             code: outcome.code,
-            reason: self.reason.as_deref(),
             refused_by: notes.refusing_stage(),
             duration_us: micros(outcome.duration),
             stages_us: micros(stages),
-            backend_us: attempts.duration(now).map(micros),
+            backend_us: steps.in_backends(now).map(micros),
             bytes_in: outcome.bytes_in,
             bytes_out: outcome.bytes_out,
             messages: outcome.messages,
-            service: trail.service(),
-            endpoint: attempts.kept.last().map(|last| last.endpoint.as_str()),
-            attempts: attempts.count as u64,
+            attempts: steps.attempts as u64,
             cache: notes.cache_result(),
             fallback: notes.fallback(),
             limit_left: notes.limit_left(),
         };
+        let entry = Entry { texts, facts };
         if let Some(lines) = lines {
             lines.push(&entry);
         }
         if let Some((tracer, span)) = sampled {
             let Self { parent, is_below, scheme, .. } = *self;
-            let span = *span;
-            let attempts = &*attempts;
-            let entry = &entry;
-            tracer.tell(&Seen {
-                entry,
-                scheme,
-                span,
-                parent,
-                is_below,
-                trail,
-                attempts,
-                started,
-                ended: now,
-            });
+            let (entry, span, steps) = (&entry, *span, &*steps);
+            tracer.tell(&Seen { entry, scheme, span, parent, is_below, steps, started, ended: now });
         }
     }
 

@@ -1,36 +1,33 @@
 //! One line of the access log: what is known of a call when its reply has ended.
 //!
-//! Every line has every member, `null` where there is nothing to say: `docs/telemetry.md` has the table. Values that
-//! clients choose are clipped, and those of the query, where secrets end up, are masked.
+//! Every line has every member, `null` where there is nothing to say: `docs/telemetry.md` has the table. The values of
+//! a query, where secrets end up, are masked.
 
 use std::net::IpAddr;
 
 use crate::policy::trace_context::TraceId;
 use crate::status::Code;
-use crate::telemetry::json::{Object, clip};
+use crate::telemetry::json::Object;
 use crate::telemetry::timestamp::Timestamp;
 
-/// Bytes of a path, of a template, and of the names in a query.
-const PATH_BYTES_MAX: usize = 1024;
-/// Bytes of any other text.
-const TEXT_BYTES_MAX: usize = 256;
 /// In the place of every value of a query.
 const MASK: &str = "***";
 
-/// A call, as its line tells it. Durations are in microseconds.
+/// A call, as its line tells it.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'c> {
-    /// When its reply ended.
-    pub ended: Timestamp,
-    pub request_id: &'c [u8],
-    pub trace_id: Option<TraceId>,
+    pub texts: Texts<'c>,
+    pub facts: Facts,
+}
+
+/// What clients, descriptors and the configuration call things.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Texts<'c> {
+    pub request_id: &'c str,
     pub listener: &'c str,
     /// `None`: no surface serves the host.
     pub surface: Option<&'c str>,
-    pub client: IpAddr,
-    pub user_agent: Option<&'c [u8]>,
-    /// `HTTP/1.1` and so on.
-    pub protocol: &'static str,
+    pub user_agent: Option<&'c str>,
     pub verb: &'c str,
     pub host: Option<&'c str>,
     pub path: &'c str,
@@ -40,10 +37,25 @@ pub struct Entry<'c> {
     /// `package.Service.Method`.
     pub method: Option<&'c str>,
     pub consumer: Option<&'c str>,
-    pub http_number: u16,
-    pub code: Code,
     /// Of a failure.
     pub reason: Option<&'c str>,
+    /// The service that the stages let the call through to.
+    pub service: Option<&'c str>,
+    /// Where the last attempt went.
+    pub endpoint: Option<&'c str>,
+}
+
+/// What is counted, measured, or one of a few words. Durations are in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// When its reply ended.
+    pub ended: Timestamp,
+    pub trace_id: Option<TraceId>,
+    pub client: IpAddr,
+    /// `HTTP/1.1` and so on.
+    pub protocol: &'static str,
+    pub http_number: u16,
+    pub code: Code,
     /// The stage that refused the call.
     pub refused_by: Option<&'static str>,
     pub duration_us: u64,
@@ -55,10 +67,6 @@ pub struct Entry<'c> {
     pub bytes_out: u64,
     /// Messages of the reply.
     pub messages: u64,
-    /// The service that the stages let the call through to.
-    pub service: Option<&'c str>,
-    /// Where the last attempt went.
-    pub endpoint: Option<&'c str>,
     pub attempts: u64,
     /// What the cache of replies did.
     pub cache: Option<&'static str>,
@@ -80,54 +88,44 @@ pub(super) struct Scratch {
 impl Entry<'_> {
     /// Appends the line and its end.
     pub(super) fn write(&self, out: &mut Vec<u8>, scratch: &mut Scratch) {
+        let Self { texts, facts } = self;
         let mut line = Object::open(out);
-        line.plain("time", scratch.time(self.ended));
-        text(&mut line, "request_id", std::str::from_utf8(self.request_id).ok());
-        match &self.trace_id {
+        line.plain("time", scratch.time(facts.ended));
+        line.text("request_id", texts.request_id);
+        match &facts.trace_id {
             Some(id) => line.plain("trace_id", id.digits()),
             None => line.null("trace_id"),
         }
-        text(&mut line, "listener", Some(self.listener));
-        text(&mut line, "surface", self.surface);
-        line.address("client", self.client);
-        let user_agent = self.user_agent.map(String::from_utf8_lossy);
-        text(&mut line, "user_agent", user_agent.as_deref());
-        line.plain("protocol", self.protocol);
-        text(&mut line, "verb", Some(self.verb));
-        text(&mut line, "host", self.host);
-        line.text("path", clip(self.path, PATH_BYTES_MAX));
-        match self.query {
-            Some(query) => line.text("query", scratch.masked(query)),
-            None => line.null("query"),
-        }
-        match self.template {
-            Some(template) => line.text("template", clip(template, PATH_BYTES_MAX)),
-            None => line.null("template"),
-        }
-        text(&mut line, "method", self.method);
-        text(&mut line, "consumer", self.consumer);
-        self.write_outcome(&mut line);
+        line.text("listener", texts.listener);
+        text(&mut line, "surface", texts.surface);
+        line.address("client", facts.client);
+        text(&mut line, "user_agent", texts.user_agent);
+        line.plain("protocol", facts.protocol);
+        line.text("verb", texts.verb);
+        text(&mut line, "host", texts.host);
+        line.text("path", texts.path);
+        text(&mut line, "query", texts.query.map(|query| scratch.masked(query)));
+        text(&mut line, "template", texts.template);
+        text(&mut line, "method", texts.method);
+        text(&mut line, "consumer", texts.consumer);
+        line.number("http", facts.http_number.into());
+        line.plain("code", facts.code.name());
+        text(&mut line, "reason", texts.reason);
+        text(&mut line, "refused_by", facts.refused_by);
+        line.number("duration_us", facts.duration_us);
+        line.number("stages_us", facts.stages_us);
+        number(&mut line, "backend_us", facts.backend_us);
+        line.number("bytes_in", facts.bytes_in);
+        line.number("bytes_out", facts.bytes_out);
+        line.number("messages", facts.messages);
+        text(&mut line, "service", texts.service);
+        text(&mut line, "endpoint", texts.endpoint);
+        line.number("attempts", facts.attempts);
+        text(&mut line, "cache", facts.cache);
+        text(&mut line, "fallback", facts.fallback);
+        number(&mut line, "limit_left", facts.limit_left);
         line.close();
         out.push(b'\n');
-    }
-
-    fn write_outcome(&self, line: &mut Object<'_>) {
-        line.number("http", self.http_number.into());
-        line.plain("code", self.code.name());
-        text(line, "reason", self.reason);
-        text(line, "refused_by", self.refused_by);
-        line.number("duration_us", self.duration_us);
-        line.number("stages_us", self.stages_us);
-        number(line, "backend_us", self.backend_us);
-        line.number("bytes_in", self.bytes_in);
-        line.number("bytes_out", self.bytes_out);
-        line.number("messages", self.messages);
-        text(line, "service", self.service);
-        text(line, "endpoint", self.endpoint);
-        line.number("attempts", self.attempts);
-        text(line, "cache", self.cache);
-        text(line, "fallback", self.fallback);
-        number(line, "limit_left", self.limit_left);
     }
 }
 
@@ -135,7 +133,7 @@ impl Entry<'_> {
 #[inline(always)]
 fn text(line: &mut Object<'_>, name: &str, value: Option<&str>) {
     match value {
-        Some(value) => line.text(name, clip(value, TEXT_BYTES_MAX)),
+        Some(value) => line.text(name, value),
         None => line.null(name),
     }
 }
@@ -165,7 +163,7 @@ impl Scratch {
     /// `token=abc&debug` → `token=***&***`: what has no name may be a secret itself.
     fn masked(&mut self, query: &str) -> &str {
         self.text.clear();
-        for pair in clip(query, PATH_BYTES_MAX).split('&') {
+        for pair in query.split('&') {
             if !self.text.is_empty() {
                 self.text.push('&');
             }
@@ -188,25 +186,15 @@ pub(super) mod tests {
     use super::*;
 
     pub(in super::super) fn entry() -> Entry<'static> {
-        Entry {
+        let texts =
+            Texts { request_id: "r-1", listener: "public", verb: "GET", path: "/", ..Texts::default() };
+        let facts = Facts {
             ended: Timestamp(1_700_000_000_123),
-            request_id: b"r-1",
             trace_id: None,
-            listener: "public",
-            surface: None,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            user_agent: None,
             protocol: "HTTP/1.1",
-            verb: "GET",
-            host: None,
-            path: "/",
-            query: None,
-            template: None,
-            method: None,
-            consumer: None,
             http_number: 404,
             code: Code::NotFound,
-            reason: None,
             refused_by: None,
             duration_us: 7,
             stages_us: 7,
@@ -214,13 +202,12 @@ pub(super) mod tests {
             bytes_in: 0,
             bytes_out: 0,
             messages: 0,
-            service: None,
-            endpoint: None,
             attempts: 0,
             cache: None,
             fallback: None,
             limit_left: None,
-        }
+        };
+        Entry { texts, facts }
     }
 
     fn line(entry: &Entry<'_>) -> Value {
@@ -242,7 +229,9 @@ pub(super) mod tests {
     #[test]
     fn values_of_queries_are_masked() {
         let check = |query: &str, expected: &str| {
-            assert_eq!(line(&Entry { query: Some(query), ..entry() })["query"], expected, "{query}");
+            let Entry { texts, facts } = entry();
+            let told = line(&Entry { texts: Texts { query: Some(query), ..texts }, facts });
+            assert_eq!(told["query"], expected, "{query}");
         };
         check("page_size=10&token=s3cret", "page_size=***&token=***");
         check("s3cret", "***");
@@ -251,13 +240,10 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn texts_of_clients_are_clipped_and_escaped() {
-        let long = "x".repeat(2000);
-        let told = line(&Entry { path: &long, host: Some(&long), query: Some(&long), ..entry() });
-        let length = |name: &str| told[name].as_str().expect("a text").len();
-        assert_eq!((length("path"), length("host"), length("query")), (1024, 256, 3));
-        let told = line(&Entry { user_agent: Some(b"a\"\xff\r\n"), ..entry() });
-        assert_eq!(told["user_agent"], "a\"\u{fffd}\r\n");
+    fn texts_of_clients_are_escaped() {
+        let Entry { texts, facts } = entry();
+        let texts = Texts { user_agent: Some("a\"\u{fffd}\r\n"), ..texts };
+        assert_eq!(line(&Entry { texts, facts })["user_agent"], "a\"\u{fffd}\r\n");
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! The access log: a line of JSON for each call, or for a share of them.
 //!
 //! ```text
-//! worker ─ Lines (a buffer) ─▶ "transom-access-log" thread ─▶ stdout, or a file
+//! worker ─ Lines (a buffer of records) ─▶ "transom-access-log" thread ─▶ stdout, or a file
 //! ```
 //!
-//! The thread writes ten times a second, and when a worker has so many lines that more would not stay in the
-//! processor's cache until they are written. A worker writes its lines into memory of its own and never waits: where there is no room a line is dropped and
-//! counted. Lines and not calls are what waits, so that a bound on their bytes bounds everything. Which calls
-//! are told of is decided by the call alone, see [`sampling`](crate::policy::sampling).
+//! The thread writes ten times a second, and when a worker has so many records that more would not stay in the
+//! processor's cache until they are written. A worker leaves its records in memory of its own and never waits:
+//! where there is no room one is dropped and counted. They hold on to nothing of their calls, so that a bound on
+//! their bytes bounds everything. Which calls are told of is decided by the call alone, see
+//! [`sampling`](crate::policy::sampling).
 
 mod entry;
+mod records;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -23,13 +25,16 @@ use super::WorkerMetrics;
 use super::append::AppendedFile;
 use crate::policy::sampling::{Point, Share};
 use entry::Scratch;
+use records::Records;
 
-pub use entry::Entry;
+pub use entry::{Entry, Facts, Texts};
 
 /// How often lines are written, however few.
 const ROUND: Duration = Duration::from_millis(100);
-/// Of one worker's lines: with so many the thread is woken before its time. It is also what a pipe holds on Linux.
+/// Of one worker's records: with so many the thread is woken before its time.
 const ROUND_BYTES: usize = 64 << 10;
+/// Lines that are written at once, in bytes: what a pipe holds on Linux.
+const WRITTEN_BYTES: usize = 64 << 10;
 /// At the end, for an output that takes nothing.
 const LAST_ROUND_MAX: Duration = Duration::from_secs(5);
 /// A failure that lasts is said again after this.
@@ -42,7 +47,7 @@ pub struct AccessLogConfig {
     pub ok: Share,
     /// Of all others.
     pub errors: Share,
-    /// Of each worker's lines that are not written yet.
+    /// Of each worker's records that are not written yet.
     pub buffer_bytes_max: usize,
 }
 
@@ -69,18 +74,12 @@ pub struct AccessLog {
 /// One worker's lines on their way to the thread that writes.
 #[derive(Debug)]
 pub struct Lines {
-    buffer: Mutex<Buffer>,
+    records: Mutex<Records>,
     bytes_max: usize,
     ok: Share,
     errors: Share,
     metrics: Arc<WorkerMetrics>,
     writer: Thread,
-}
-
-#[derive(Debug, Default)]
-struct Buffer {
-    lines: Vec<u8>,
-    scratch: Scratch,
 }
 
 /// A [`Target`] at work.
@@ -95,7 +94,10 @@ struct Writer {
     lines: Arc<Mutex<Vec<Arc<Lines>>>>,
     metrics: Arc<WorkerMetrics>,
     /// Emptied and given to a worker.
-    emptied: Vec<u8>,
+    emptied: Records,
+    /// Whole lines that are not written yet.
+    text: Vec<u8>,
+    scratch: Scratch,
     told: Option<Instant>,
 }
 
@@ -112,8 +114,15 @@ impl AccessLog {
         let (ended, stopped) = channel();
         let mut output = Output::from(to);
         output.write(b"")?;
-        let mut writer =
-            Writer { output, lines: Arc::clone(&lines), metrics, emptied: Vec::new(), told: None };
+        let mut writer = Writer {
+            output,
+            lines: Arc::clone(&lines),
+            metrics,
+            emptied: Records::default(),
+            text: Vec::new(),
+            scratch: Scratch::default(),
+            told: None,
+        };
         let stopping = Arc::clone(&is_stopping);
         let thread = std::thread::Builder::new().name("transom-access-log".to_owned()).spawn(move || {
             writer.run(&stopping);
@@ -133,7 +142,7 @@ impl AccessLog {
     /// A fresh buffer, for one worker thread.
     pub fn lines(&self, metrics: &Arc<WorkerMetrics>) -> Arc<Lines> {
         let lines = Arc::new(Lines {
-            buffer: Mutex::default(),
+            records: Mutex::default(),
             bytes_max: self.buffer_bytes_max,
             ok: self.ok,
             errors: self.errors,
@@ -152,21 +161,19 @@ impl Lines {
         share == Share::ALL || share.includes(point())
     }
 
-    /// Leaves a line; one that finds no room is dropped and counted.
+    /// Leaves a record; one that finds no room is dropped and counted.
     pub fn push(&self, entry: &Entry<'_>) {
-        let mut buffer = lock(&self.buffer);
-        let Buffer { lines, scratch } = &mut *buffer;
-        let before = lines.len();
-        entry.write(lines, scratch);
-        if lines.len() > self.bytes_max {
-            lines.truncate(before);
-            self.metrics.access_log_dropped.add(1);
-        } else {
-            self.metrics.access_log_lines.add(1);
-        }
+        let mut records = lock(&self.records);
+        let before = records.bytes();
+        let is_left = records.push(entry, self.bytes_max);
         let enough = ROUND_BYTES.min(self.bytes_max / 2);
-        let is_enough = before < enough && lines.len() >= enough;
-        drop(buffer);
+        let is_enough = before < enough && records.bytes() >= enough;
+        drop(records);
+        if is_left {
+            self.metrics.access_log_lines.add(1);
+        } else {
+            self.metrics.access_log_dropped.add(1);
+        }
         if is_enough {
             self.writer.unpark();
         }
@@ -187,24 +194,32 @@ impl Writer {
 
     fn round(&mut self) {
         let all = lock(&self.lines).clone();
+        let mut records = std::mem::take(&mut self.emptied);
         for lines in all {
-            std::mem::swap(&mut lock(&lines.buffer).lines, &mut self.emptied);
-            if !self.emptied.is_empty() {
-                self.write();
+            std::mem::swap(&mut *lock(&lines.records), &mut records);
+            for entry in records.entries() {
+                entry.write(&mut self.text, &mut self.scratch);
+                if self.text.len() >= WRITTEN_BYTES {
+                    self.write();
+                }
             }
-            self.emptied.clear();
+            records.clear();
+        }
+        self.emptied = records;
+        if !self.text.is_empty() {
+            self.write();
         }
     }
 
     fn write(&mut self) {
-        match self.output.write(&self.emptied) {
+        match self.output.write(&self.text) {
             Ok(()) => {
                 if self.told.take().is_some() {
                     tracing::info!("the access log is written again");
                 }
             }
             Err(error) => {
-                let lost = memchr::memchr_iter(b'\n', &self.emptied).count();
+                let lost = memchr::memchr_iter(b'\n', &self.text).count();
                 self.metrics.access_log_dropped.add(lost as u64);
                 if self.told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
                     self.told = Some(Instant::now());
@@ -212,6 +227,7 @@ impl Writer {
                 }
             }
         }
+        self.text.clear();
     }
 }
 
@@ -309,24 +325,23 @@ mod tests {
     #[test]
     fn a_line_without_room_is_dropped_and_counted() {
         let metrics = Metrics::new();
-        let mut line = Vec::new();
-        entry().write(&mut line, &mut Scratch::default());
+        let mut one = Records::default();
+        assert!(one.push(&entry(), usize::MAX));
         // No thread: nobody makes room.
         let lines = |bytes_max| Lines {
-            buffer: Mutex::default(),
+            records: Mutex::default(),
             bytes_max,
             ok: Share::ALL,
             errors: Share::ALL,
             metrics: metrics.worker(),
             writer: std::thread::current(),
         };
-        let (fits, short) = (lines(2 * line.len()), lines(2 * line.len() - 1));
+        let (fits, short) = (lines(2 * one.bytes()), lines(2 * one.bytes() - 1));
         for _ in 0..2 {
             fits.push(&entry());
             short.push(&entry());
         }
         assert_eq!(counts(&metrics), [3, 1]);
-        assert_eq!(lock(&short.buffer).lines, line, "whole lines alone");
         fits.push(&entry());
         assert_eq!(counts(&metrics), [3, 2]);
     }
@@ -335,14 +350,14 @@ mod tests {
     fn many_lines_wake_the_thread_before_its_round() {
         let metrics = Metrics::new();
         let lines = Lines {
-            buffer: Mutex::default(),
+            records: Mutex::default(),
             bytes_max: 2 * ROUND_BYTES,
             ok: Share::ALL,
             errors: Share::ALL,
             metrics: metrics.worker(),
             writer: std::thread::current(),
         };
-        while lock(&lines.buffer).lines.len() < ROUND_BYTES {
+        while lock(&lines.records).bytes() < ROUND_BYTES {
             lines.push(&entry());
         }
         // Whoever was woken does not park.
@@ -368,7 +383,7 @@ mod tests {
         let metrics = Metrics::new();
         let none = Share::millionths(0);
         let lines = Lines {
-            buffer: Mutex::default(),
+            records: Mutex::default(),
             bytes_max: 1,
             ok: none,
             errors: Share::ALL,

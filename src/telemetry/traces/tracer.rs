@@ -17,7 +17,7 @@ use super::queue::{Queue, Written};
 use crate::policy::balance::mix;
 use crate::policy::sampling::{Point, Share};
 use crate::policy::trace_context::{RANDOM, SAMPLED, TraceContext, TraceId};
-use crate::policy::trail::{Attempt, Attempts, Trail};
+use crate::policy::trail::{Attempt, Steps};
 use crate::status::Code;
 use crate::telemetry::access_log::Entry;
 
@@ -43,8 +43,7 @@ pub struct Seen<'c> {
     pub parent: Option<TraceContext>,
     /// Whether it is one of several calls that a request has opened, whose span is the parent.
     pub is_below: bool,
-    pub trail: &'c Trail,
-    pub attempts: &'c Attempts,
+    pub steps: &'c Steps,
     pub started: Instant,
     pub ended: Instant,
 }
@@ -93,14 +92,14 @@ fn write(seen: &Seen<'_>, now_unix: SystemTime, now: Instant, written: &mut Writ
         u64::try_from(now_ns.saturating_sub(ago_ns)).unwrap_or(u64::MAX)
     };
     written.span(|out| of_server(seen, [at(seen.started), at(seen.ended)], out));
-    for (number, stage) in seen.trail.stages().iter().enumerate() {
+    for (number, stage) in seen.steps.stages.iter().enumerate() {
         let (own, times) = (seen.span.stage(number), [at(stage.begun), at(stage.ended)]);
         let name = ["stage ", stage.name];
         written.span(|out| {
             Span::open(out, &own, &seen.span.parent_id, Kind::Internal, &name, times);
         });
     }
-    for attempt in &seen.attempts.kept {
+    for attempt in &seen.steps.kept {
         let ended = attempt.ended.map_or(seen.ended, |(ended, _)| ended);
         written.span(|out| of_attempt(seen, attempt, [at(attempt.begun), at(ended)], out));
     }
@@ -108,51 +107,51 @@ fn write(seen: &Seen<'_>, now_unix: SystemTime, now: Instant, written: &mut Writ
 
 /// Semantic conventions for HTTP, "HTTP server span".
 fn of_server(seen: &Seen<'_>, times: [u64; 2], out: &mut Vec<u8>) {
-    let Seen { entry, scheme, .. } = seen;
+    let Seen { entry: Entry { texts, facts }, scheme, .. } = seen;
     let parent = seen.parent.as_ref().map_or(&[][..], |parent| &parent.parent_id);
-    let (kind, name): (_, &[&str]) = match (entry.template, entry.method) {
+    let (kind, name): (_, &[&str]) = match (texts.template, texts.method) {
         (_, Some(method)) if seen.is_below => (Kind::Internal, &["call ", method]),
-        (Some(template), _) => (Kind::Server, &[entry.verb, " ", template]),
-        (None, _) => (Kind::Server, &[entry.verb]),
+        (Some(template), _) => (Kind::Server, &[texts.verb, " ", template]),
+        (None, _) => (Kind::Server, &[texts.verb]),
     };
     let mut span = Span::open(out, &seen.span, parent, kind, name, times);
-    span.text("http.request.method", entry.verb);
+    span.text("http.request.method", texts.verb);
     span.text("url.scheme", scheme);
-    span.text("url.path", entry.path);
-    span.integer("http.response.status_code", entry.http_number.into());
-    span.text("client.address", &entry.client.to_string());
-    span.text("network.protocol.version", entry.protocol.trim_start_matches("HTTP/"));
-    span.text("transom.listener", entry.listener);
-    span.text("transom.request_id", &String::from_utf8_lossy(entry.request_id));
-    span.text("transom.code", entry.code.name());
-    let user_agent = entry.user_agent.map(String::from_utf8_lossy);
-    let is_error = entry.http_number >= 500;
-    let error = is_error.then(|| entry.reason.unwrap_or(entry.code.name()));
+    span.text("url.path", texts.path);
+    span.integer("http.response.status_code", facts.http_number.into());
+    span.text("client.address", &facts.client.to_string());
+    span.text("network.protocol.version", facts.protocol.trim_start_matches("HTTP/"));
+    span.text("transom.listener", texts.listener);
+    span.text("transom.request_id", texts.request_id);
+    span.text("transom.code", facts.code.name());
+    let is_error = facts.http_number >= 500;
+    let error = is_error.then(|| texts.reason.unwrap_or(facts.code.name()));
     for (key, value) in [
-        ("http.route", entry.template),
-        ("server.address", entry.host),
-        ("user_agent.original", user_agent.as_deref()),
+        ("http.route", texts.template),
+        ("server.address", texts.host),
+        ("user_agent.original", texts.user_agent),
         ("error.type", error),
-        ("transom.surface", entry.surface),
-        ("transom.consumer", entry.consumer),
-        ("transom.reason", entry.reason),
-        ("transom.refused_by", entry.refused_by),
-        ("transom.cache", entry.cache),
-        ("transom.fallback", entry.fallback),
+        ("transom.surface", texts.surface),
+        ("transom.consumer", texts.consumer),
+        ("transom.reason", texts.reason),
+        ("transom.refused_by", facts.refused_by),
+        ("transom.cache", facts.cache),
+        ("transom.fallback", facts.fallback),
     ] {
         if let Some(value) = value {
             span.text(key, value);
         }
     }
     if is_error {
-        span.fail(entry.reason.unwrap_or_default());
+        span.fail(texts.reason.unwrap_or_default());
     }
 }
 
 /// Semantic conventions for RPC, "gRPC", client side.
 fn of_attempt(seen: &Seen<'_>, attempt: &Attempt, times: [u64; 2], out: &mut Vec<u8>) {
     // `package.Service.Method` → `package.Service/Method`.
-    let (service, method) = seen.entry.method.and_then(|method| method.rsplit_once('.')).unwrap_or_default();
+    let (service, method) =
+        seen.entry.texts.method.and_then(|method| method.rsplit_once('.')).unwrap_or_default();
     let own = seen.span.attempt(attempt.number);
     let mut span = Span::open(out, &own, &seen.span.parent_id, Kind::Client, &[service, "/", method], times);
     span.text("rpc.system", "grpc");
