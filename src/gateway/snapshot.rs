@@ -138,7 +138,9 @@ fn live(
     live.insert(Arc::new(limits));
     live.insert(Arc::new(authorization));
     let protections = protection::build(config, effective, workers, previous.and_then(Extensions::get));
-    live.insert(clusters::build(config, &protections, tls, workers, previous.and_then(Extensions::get)));
+    let backends = clusters::build(config, &protections, tls, workers, previous.and_then(Extensions::get));
+    live.insert(backends.outages());
+    live.insert(backends);
     live.insert(protections);
     let caching = previous.and_then(|previous| previous.get::<Arc<Caching>>()).map(|caching| &**caching);
     let ground = cache::Ground { background, metrics: &metrics.stats.cache, previous: caching };

@@ -74,7 +74,7 @@ impl Protection {
         Self {
             service: service.into(),
             breaker: settings.breaker.map(|breaker| Circuit::new(breaker, threads, now)),
-            endpoint_breakers: settings.endpoint_breaker.map(|breaker| EndpointBreakers::new(breaker, now)),
+            endpoint_breakers: settings.endpoint_breaker.map(EndpointBreakers::new),
             retries: settings.retry_percent.map(|percent| SharedBudget::new(percent, threads, now)),
             gate: settings.shed.map(|shed| Gate::new(shed, now)),
             settings,
@@ -86,11 +86,10 @@ impl Protection {
         &self.settings
     }
 
-    /// How long calls are refused from now on, by the breaker of the service or by those of all its endpoints;
-    /// `None` where one would be let through.
+    /// How long calls are refused from now on, by the breaker of the service; `None` where one would be let through.
+    /// Whether its endpoints take any is for their [`Outage`](super::breaker::Outage) to say.
     pub fn refuses(&self, now: Instant) -> Option<Refused> {
-        let by_service = self.breaker.as_ref().and_then(|breaker| breaker.refuses(now));
-        by_service.or_else(|| self.endpoint_breakers.as_ref()?.refuses(now))
+        self.breaker.as_ref().and_then(|breaker| breaker.refuses(now))
     }
 
     /// Whether there is a breaker that may refuse a call.

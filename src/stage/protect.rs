@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use super::judge::{Judge, Judgement};
 use crate::call::Call;
+use crate::policy::breaker::{Outage, Outages};
 use crate::policy::protection::{Protection, Protections};
 use crate::status::Status;
 
@@ -45,7 +46,9 @@ impl Judge for Breaker {
     fn judge(&self, call: Call) -> Judgement {
         let protection = protection(&call).filter(|protection| protection.has_breaker());
         let Some(protection) = protection else { return Judgement::Silent(call) };
-        let Some(refused) = protection.refuses(Instant::now()) else { return Judgement::Pass(call) };
+        let now = Instant::now();
+        let refused = protection.refuses(now).or_else(|| outage(&call)?.refuses(now));
+        let Some(refused) = refused else { return Judgement::Pass(call) };
         protection.refused();
         Judgement::Refuse(Status::breaker_open(refused.retry).into())
     }
@@ -53,5 +56,10 @@ impl Judge for Breaker {
 
 fn protection(call: &Call) -> Option<&Protection> {
     let Protections(services) = call.snapshot.live.get::<Protections>()?;
+    services.get(call.service).map(Arc::as_ref)
+}
+
+fn outage(call: &Call) -> Option<&Outage> {
+    let Outages(services) = call.snapshot.live.get::<Outages>()?;
     services.get(call.service).map(Arc::as_ref)
 }

@@ -11,6 +11,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::{Cluster, Discovery, EndpointSpec, Upstream, UpstreamConfig};
+use crate::policy::breaker::Outages;
 use crate::policy::protection::Protection;
 use crate::telemetry::WorkerMetrics;
 
@@ -54,6 +55,11 @@ impl Backends {
     /// The backend of the service with this name.
     pub fn named(&self, name: &str) -> Option<&Backend> {
         self.0.iter().map(|backend| &**backend).find(|backend| **backend.cluster.name() == *name)
+    }
+
+    /// Where all endpoints of a service refuse calls, as each cluster says of its own.
+    pub fn outages(&self) -> Outages {
+        Outages(self.0.iter().map(|backend| Arc::clone(backend.cluster.outage())).collect())
     }
 
     /// The backend that is called so, is reached so and is protected so, if it is among these.

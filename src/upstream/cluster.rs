@@ -31,7 +31,7 @@ use super::pools::Pools;
 use crate::policy::balance::latency::Cost;
 use crate::policy::balance::roster::{Member, Roster, ramp};
 use crate::policy::balance::{Balance, mix};
-use crate::policy::breaker::EndpointBreakers;
+use crate::policy::breaker::{EndpointBreakers, Outage};
 use crate::policy::outlier::Outliers;
 use crate::policy::protection::{Protection, ProtectionSettings};
 use crate::telemetry::ClusterSeen;
@@ -41,6 +41,7 @@ use crate::telemetry::ClusterSeen;
 pub struct Cluster {
     config: UpstreamConfig,
     protection: Arc<Protection>,
+    outage: Arc<Outage>,
     started: Instant,
     current: ArcSwap<Endpoints>,
     /// Held while something changes; never while a call is dealt.
@@ -121,10 +122,12 @@ impl Cluster {
             probe_ms: NEVER,
         };
         let outliers = config.outlier.map(Outliers::new);
+        let started = Instant::now();
         let cluster = Arc::new(Self {
             config,
             protection,
-            started: Instant::now(),
+            outage: Arc::new(Outage::new(started)),
+            started,
             current: ArcSwap::from_pointee(empty),
             changing: Mutex::new(Changing { holders: Vec::new(), outliers, checkers: None, next_number: 0 }),
             turns: AtomicU64::new(0),
@@ -140,6 +143,11 @@ impl Cluster {
 
     pub fn config(&self) -> &UpstreamConfig {
         &self.config
+    }
+
+    /// Whether all of its endpoints refuse calls, by their breakers.
+    pub fn outage(&self) -> &Arc<Outage> {
+        &self.outage
     }
 
     /// Makes this the list of endpoints; those that stay keep their connections and what is known of them.

@@ -142,7 +142,8 @@ impl Upstream {
     /// Has every call go through the protection of the service, if it has any, as the worker with this number.
     pub fn protected(self, protection: Arc<Protection>, worker: usize) -> Self {
         let is_any = protection.settings().is_any();
-        Self { guard: is_any.then(|| Arc::new(Guard { protection, thread: worker })), ..self }
+        let outage = Arc::clone(self.cluster().outage());
+        Self { guard: is_any.then(|| Arc::new(Guard { protection, outage, thread: worker })), ..self }
     }
 
     /// One attempt of a [`call`](Self::call), past the protection of the service; a failure tells whether the call

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::request::Terms;
-use crate::policy::breaker::{Change, Ticket};
+use crate::policy::breaker::{Change, Outage, Ticket};
 use crate::policy::protection::Protection;
 use crate::policy::verdict::Verdict;
 use crate::status::{Code, Status};
@@ -22,6 +22,7 @@ use crate::status::{Code, Status};
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) protection: Arc<Protection>,
+    pub(super) outage: Arc<Outage>,
     /// The worker's number.
     pub(super) thread: usize,
 }
@@ -109,7 +110,8 @@ impl Passage {
     /// an endpoint may, elsewhere: its own breaker is open again before.
     pub(super) fn may_repeat(&self, now: Instant) -> bool {
         let is_probe = self.ticket.as_ref().is_some_and(Ticket::is_probe);
-        !is_probe && self.guard.protection.refuses(now).is_none()
+        let Guard { protection, outage, .. } = &*self.guard;
+        !is_probe && protection.refuses(now).is_none() && outage.refuses(now).is_none()
     }
 
     /// The call is made again: its time is no longer that of one attempt.

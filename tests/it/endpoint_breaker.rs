@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use http::HeaderValue;
-use tokio::net::TcpSocket;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use crate::outlier::{Endpoint, HANGS, before, calls, get, in_front_of, states};
 use crate::reload::Reloading;
-use crate::support::backend::{Backend, nothing, respond, status};
+use crate::support::backend::{Backend, messages, nothing, respond, status};
 use crate::support::{Gateway, eventually, figure, http as door, soon};
 
 async fn page(gateway: &Gateway, path: &str) -> String {
@@ -188,4 +189,39 @@ async fn a_reload_that_changes_nothing_of_the_service_forgets_nothing() {
     reloading.apply(&sections("surfaces: { web: { rules: [{ match: \"door.v1.Door.*\" }] } }")).await;
     assert!(refused(&reloading.gateway).await.is_some());
     assert_eq!(backend.calls(), 2);
+}
+
+#[tokio::test]
+async fn the_endpoints_of_before_a_reload_shut_nobody_out_of_those_in_their_place() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let old = Endpoint::on(listener, 'o', 14);
+    let item = || messages(&[Bytes::from_static(b"\x0a\x01n")], status(0, ""));
+    let new = Backend::start(move |_| std::future::ready(respond(HeaderMap::new(), item()))).await;
+    let sections = |address: SocketAddr| {
+        let breaker = "endpoint_breaker: { consecutive: 2, open: 1s..1h }, timeout: 1h";
+        format!("services: {{ door: {{ endpoints: {{ static: [\"http://{address}\"] }}, {breaker} }} }}\n")
+    };
+    let reloading = Reloading::start(&new, &sections(old.backend.address)).await;
+    let gateway = &reloading.gateway;
+    assert_eq!(calls(gateway, 2).await["503"], 2);
+    assert!(refused(gateway).await.is_some());
+    old.status.store(HANGS, Ordering::SeqCst);
+    let probe = tokio::spawn({
+        let address = gateway.address;
+        async move {
+            loop {
+                let answer = door::send(address, door::request("GET", "/v1/items/7"), "").await;
+                let reason = answer.json()["details"][0]["reason"].clone();
+                if reason != "BREAKER_OPEN" {
+                    return reason;
+                }
+            }
+        }
+    });
+    eventually("the probe is out", async || old.calls() > 2).await;
+    reloading.apply(&sections(new.address)).await;
+    assert_eq!(get(gateway).await, "n");
+    old.backend.kill().await;
+    assert_eq!(soon(probe).await.expect("no panic"), "BACKEND_CONNECTION_LOST");
+    assert_eq!(get(gateway).await, "n");
 }

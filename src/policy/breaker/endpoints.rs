@@ -1,9 +1,13 @@
-//! What the breakers of the endpoints of one service have in common: when they open, how often they did, and
+//! What the breakers of the endpoints of one service have in common: when they open, and how often they did; and
 //! whether there is an endpoint left that takes calls.
 //!
-//! Each endpoint has a [`Circuit`] of its own; who deals the calls asks these, and writes here what holds for all
-//! of them. A call that no endpoint would take can so be refused by its head, by who knows of no endpoints.
+//! Each endpoint has a [`Circuit`] of its own; who deals the calls asks these, and writes what holds for all of them
+//! to an [`Outage`]. A call that no endpoint would take can so be refused by its head, by who knows of no endpoints.
+//!
+//! Settings and counts outlive a reload. An [`Outage`] belongs to the endpoints that it speaks of: those of before a
+//! reload still learn of their last calls, and that is nothing to those in their place.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,24 +17,27 @@ use super::{BreakerSettings, Circuit, PROBE_RETRY, Refused, Trip};
 #[derive(Debug)]
 pub struct EndpointBreakers {
     settings: BreakerSettings,
+    /// By [`Trip::ALL`].
+    openings: [AtomicU64; Trip::ALL.len()],
+}
+
+/// Whether the breakers of all endpoints of a list refuse calls, and until when.
+#[derive(Debug)]
+pub struct Outage {
     origin: Instant,
     /// Until when every endpoint refuses calls, in nanoseconds since the origin; 0: one takes them.
     until_ns: AtomicU64,
     /// Whether one of them is tried by a probe while all refuse.
     is_probing: AtomicBool,
-    /// By [`Trip::ALL`].
-    openings: [AtomicU64; Trip::ALL.len()],
 }
 
+/// The part of a snapshot that is about outages: one a service, in the order of the snapshot's.
+#[derive(Clone, Debug)]
+pub struct Outages(pub Arc<[Arc<Outage>]>);
+
 impl EndpointBreakers {
-    pub fn new(settings: BreakerSettings, now: Instant) -> Self {
-        Self {
-            settings,
-            origin: now,
-            until_ns: AtomicU64::new(0),
-            is_probing: AtomicBool::new(false),
-            openings: Default::default(),
-        }
+    pub fn new(settings: BreakerSettings) -> Self {
+        Self { settings, openings: Default::default() }
     }
 
     pub fn settings(&self) -> &BreakerSettings {
@@ -41,6 +48,26 @@ impl EndpointBreakers {
     /// it needs no stripes.
     pub fn circuit(&self, now: Instant) -> Circuit {
         Circuit::new(self.settings, 1, now)
+    }
+
+    /// Counts an opening.
+    pub fn opened(&self, trip: Trip) {
+        if let Some(count) = self.openings.get(trip.index()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Openings of all endpoints by their reasons.
+    pub fn openings(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.openings.iter().map(|count| count.load(Ordering::Relaxed));
+        Trip::ALL.into_iter().zip(counts)
+    }
+}
+
+impl Outage {
+    /// There is none yet.
+    pub fn new(now: Instant) -> Self {
+        Self { origin: now, until_ns: AtomicU64::new(0), is_probing: AtomicBool::new(false) }
     }
 
     /// Every endpoint refuses calls until then, one of them maybe because its probe is out; `None`: one takes them.
@@ -59,19 +86,6 @@ impl EndpointBreakers {
         let retry = if is_probing { left.min(PROBE_RETRY) } else { left };
         (!left.is_zero()).then_some(Refused { retry })
     }
-
-    /// Counts an opening.
-    pub fn opened(&self, trip: Trip) {
-        if let Some(count) = self.openings.get(trip.index()) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Openings of all endpoints by their reasons.
-    pub fn openings(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.openings.iter().map(|count| count.load(Ordering::Relaxed));
-        Trip::ALL.into_iter().zip(counts)
-    }
 }
 
 #[cfg(test)]
@@ -83,10 +97,10 @@ mod tests {
     #[test]
     fn a_service_refuses_until_the_first_of_its_endpoints_may_be_tried() {
         let start = Instant::now();
-        let breakers = EndpointBreakers::new(BreakerSettings::default(), start);
+        let outage = Outage::new(start);
         let check = |until: Option<Duration>, is_probing, after: Duration, expected: Option<Duration>| {
-            breakers.refuse(until.map(|until| start + until), is_probing);
-            assert_eq!(breakers.refuses(start + after).map(|refused| refused.retry), expected, "{until:?}");
+            outage.refuse(until.map(|until| start + until), is_probing);
+            assert_eq!(outage.refuses(start + after).map(|refused| refused.retry), expected, "{until:?}");
         };
         check(None, false, Duration::ZERO, None);
         check(Some(5 * S), false, Duration::ZERO, Some(5 * S));

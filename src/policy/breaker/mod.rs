@@ -13,8 +13,8 @@
 //! The time that it stays open doubles from the least to the most with each probe that fails, with a jitter that
 //! never leaves these two. A probe of which nothing is heard for a minute, or for the most if that is longer, gives
 //! way to another. A [`Ticket`] remembers in which phase a call began: what began before the breaker
-//! opened decides nothing about the probe. [`Circuit`] is the same machine, shared by threads, and
-//! [`EndpointBreakers`] what those of the endpoints of one service have in common.
+//! opened decides nothing about the probe. [`Circuit`] is the same machine, shared by threads;
+//! [`EndpointBreakers`] is what those of the endpoints of one service have in common, and an [`Outage`] that all refuse.
 
 mod circuit;
 mod endpoints;
@@ -27,7 +27,7 @@ use super::verdict::Verdict;
 use super::window::{Counts, Window};
 
 pub use circuit::Circuit;
-pub use endpoints::EndpointBreakers;
+pub use endpoints::{EndpointBreakers, Outage, Outages};
 
 /// When it opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -73,7 +73,7 @@ impl Cluster {
 
     /// When a call may be made that no endpoint takes now, by their breakers; `None`: one takes it.
     pub(in crate::upstream) fn refuses(&self, now: Instant) -> Option<Refused> {
-        self.breakers().and_then(|breakers| breakers.refuses(now))
+        self.outage.refuses(now)
     }
 
     /// Counts a call that was refused because of that.
@@ -81,10 +81,10 @@ impl Cluster {
         self.protection.refused();
     }
 
-    /// Writes to the endpoints whose breaker refuses calls, and until when; to the protection, whether all do.
-    /// Returns when the first of them may be tried.
+    /// Writes to the endpoints whose breaker refuses calls, and until when; to the outage, whether all do. Returns
+    /// when the first of them may be tried.
     pub(super) fn ask_breakers(&self, listed: &[Listed], now_ms: u64) -> Option<u64> {
-        let breakers = self.breakers()?;
+        self.breakers()?;
         let mut is_probing = false;
         for Listed { endpoint, .. } in listed {
             let until = endpoint.breaker.as_ref().and_then(Circuit::refuses_until);
@@ -96,7 +96,7 @@ impl Cluster {
         let first_ms = listed.iter().filter_map(|listed| listed.endpoint.refuses_until_ms()).min();
         let is_any = listed.iter().any(|listed| listed.endpoint.refuses_until_ms().is_none());
         let until = first_ms.filter(|_| !is_any).map(|first_ms| self.at(first_ms));
-        breakers.refuse(until, is_probing);
+        self.outage.refuse(until, is_probing);
         first_ms
     }
 

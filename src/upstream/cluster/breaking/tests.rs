@@ -181,15 +181,22 @@ impl World {
 }
 
 fn cluster(breaker: BreakerSettings, endpoints: &[&str]) -> Arc<Cluster> {
+    protected(&protection(breaker), endpoints)
+}
+
+fn protection(breaker: BreakerSettings) -> Arc<Protection> {
     let settings = ProtectionSettings { endpoint_breaker: Some(breaker), ..ProtectionSettings::default() };
-    let protection = Protection::new("api", settings, 2, Instant::now());
+    Arc::new(Protection::new("api", settings, 2, Instant::now()))
+}
+
+fn protected(protection: &Arc<Protection>, endpoints: &[&str]) -> Arc<Cluster> {
     let config = UpstreamConfig {
         balance: Balance::RoundRobin,
         slow_start: Duration::ZERO,
         ..UpstreamConfig::default()
     };
     let spec = |authority: &&str| EndpointSpec::new(Address::plain(authority.parse().expect("an authority")));
-    Cluster::protected(Arc::new(protection), config, endpoints.iter().map(spec).collect())
+    Cluster::protected(Arc::clone(protection), config, endpoints.iter().map(spec).collect())
 }
 
 #[test]
@@ -225,4 +232,23 @@ fn an_endpoint_whose_breaker_has_closed_takes_its_share_by_and_by() {
     }
     assert_eq!(endpoint.age(START_MS + 10_000), Duration::ZERO);
     assert_eq!(endpoint.age(START_MS + 15_000), 5 * S);
+}
+
+#[test]
+fn the_endpoints_of_before_a_reload_speak_for_themselves_alone() {
+    let protection = protection(BreakerSettings { consecutive: 1, ..BreakerSettings::default() });
+    let old = protected(&protection, &["a:1"]);
+    let endpoint = Arc::clone(&old.current().listed[0].endpoint);
+    let mut now = old.at(START_MS);
+    let admit = |now| old.admit(&endpoint, now).expect("it may be tried").expect("it has a breaker");
+    old.settle(&endpoint, admit(now), Verdict::Failed, now, || 0);
+    // A reload that is refused has changed nothing.
+    drop(protected(&protection, &["b:1"]));
+    assert!(old.refuses(now).is_some());
+    now += 10 * S;
+    let probe = admit(now);
+    let new = protected(&protection, &["b:1"]);
+    old.settle(&endpoint, probe, Verdict::Failed, now, || 0);
+    assert!(old.refuses(now).is_some());
+    assert_eq!(new.refuses(now), None);
 }
