@@ -6,8 +6,8 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -70,12 +70,13 @@ pub(super) struct Lease {
     pool: Arc<Pool>,
 }
 
-/// Opens a connection and spawns the task that drives it; `on_end` runs when it is gone.
+/// Opens a connection and spawns the task that drives it; its pool is told when there is news for those who wait, and
+/// when it is gone.
 pub(super) async fn connect(
     config: &UpstreamConfig,
     address: &Address,
     proof: Proof,
-    on_end: impl FnOnce(&Arc<Connection>, Ended, Option<&str>) + Send + 'static,
+    pool: Weak<Pool>,
 ) -> io::Result<Arc<Connection>> {
     let writes = Arc::default();
     let transport = dial(config, address, Arc::clone(&writes)).await?;
@@ -104,6 +105,7 @@ pub(super) async fn connect(
     let watched = Arc::downgrade(&connection);
     let keepalive = config.keepalive.map(|interval| (interval, config.keepalive_timeout));
     let (prove, proven) = oneshot::channel();
+    let queued = pool.upgrade().map(|pool| pool.queued().clone()).unwrap_or_default();
     let driving = tokio::spawn(async move {
         let mut driver = pin!(driver);
         let is_active = {
@@ -118,7 +120,15 @@ pub(super) async fn connect(
         });
         let error = poll_fn(|cx| match driver.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.err().map(|error| error.to_string())),
-            Poll::Pending => alive.as_mut().poll(cx).map(|()| Some("PING unanswered".to_owned())),
+            Poll::Pending => {
+                // SETTINGS may have come that allow more streams.
+                if !queued.is_zero()
+                    && let Some(pool) = pool.upgrade()
+                {
+                    pool.serve();
+                }
+                alive.as_mut().poll(cx).map(|()| Some("PING unanswered".to_owned()))
+            }
         })
         .await;
         if let Some(connection) = watched.upgrade() {
@@ -126,7 +136,9 @@ pub(super) async fn connect(
             let is_proven = connection.is_proven.load(Ordering::Relaxed);
             tracing::debug!(error, is_proven, "connection to the backend ended");
             let ended = if is_proven { Ended::Proven } else { Ended::Unproven };
-            on_end(&connection, ended, error.as_deref());
+            if let Some(pool) = pool.upgrade() {
+                pool.ended(&connection, ended, error.as_deref());
+            }
         }
         error
     });
@@ -244,7 +256,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.connection.calls_open.fetch_sub(1, Ordering::Relaxed);
+        // Before a look at the queue, whatever is loaded there.
+        self.connection.calls_open.fetch_sub(1, Ordering::SeqCst);
         self.pool.released();
     }
 }

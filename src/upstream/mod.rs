@@ -31,6 +31,7 @@ mod passage;
 mod pool;
 mod pools;
 mod probe;
+mod queue;
 mod repeat;
 mod reply;
 mod request;

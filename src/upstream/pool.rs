@@ -6,23 +6,25 @@
 //! none open and backing off ──▶ UNAVAILABLE at once: calls never pile up before a dead backend
 //! ```
 //!
+//! Who waits is served in turn: a stream that is free, whether a call has ended or the peer allows more, is handed to
+//! the first in the queue, and a call that comes while others wait goes behind them.
+//!
 //! Workers do not share connections, yet they share good news: when one of them is answered, the others
 //! do not wait for their own backoff to end.
 //!
 //! Connections are opened only because a call wants one: an idle gateway leaves a dead backend alone. A probe is a
 //! connection that no call waits for; it is one when the peer has answered a PING.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
-
-use tokio::sync::Notify;
 
 use super::cluster::Cluster;
 use super::connection::{self, Connection, Ended, Lease, Proof};
 use super::endpoint::Endpoint;
+use super::passage::random;
+use super::queue::{Length, Place, Queue};
 use super::{Failure, UpstreamConfig};
 use crate::policy::backoff::Backoff;
 use crate::status::{Code, Status};
@@ -39,18 +41,16 @@ pub(super) struct Pool {
     endpoint: Arc<Endpoint>,
     metrics: Arc<WorkerMetrics>,
     state: Mutex<State>,
-    /// Wakes queued calls: a stream is free, a connection opened, or none will.
-    changed: Notify,
-    /// Calls in the queue, beside the lock because a call that ends must look at it cheaply.
-    queued: AtomicUsize,
+    /// That of the queue, beside the lock because a call that ends must look at it cheaply.
+    queued: Length,
 }
 
 #[derive(Debug)]
 struct State {
     open: Vec<Arc<Connection>>,
+    /// Calls that wait for a stream.
+    queue: Queue<Lease>,
     is_connecting: bool,
-    /// Counts failed attempts, so that a queued call notices the one it waited for.
-    attempts_failed: u64,
     backoff: Backoff,
     /// The count of proofs when the backoff began.
     proofs: u64,
@@ -72,19 +72,13 @@ impl Pool {
         let config = cluster.config();
         let state = State {
             open: Vec::new(),
+            queue: Queue::new(),
             is_connecting: false,
-            attempts_failed: 0,
             backoff: Backoff::new(config.backoff_min, config.backoff_max),
             proofs: endpoint.proofs.count(),
         };
-        Arc::new(Self {
-            cluster,
-            endpoint,
-            metrics,
-            state: Mutex::new(state),
-            changed: Notify::new(),
-            queued: AtomicUsize::new(0),
-        })
+        let queued = state.queue.length().clone();
+        Arc::new(Self { cluster, endpoint, metrics, state: Mutex::new(state), queued })
     }
 
     pub(super) fn cluster(&self) -> &Cluster {
@@ -101,35 +95,30 @@ impl Pool {
 
     /// A stream of an open connection, waiting for one when need be.
     pub(super) async fn acquire(self: &Arc<Self>) -> Result<Lease, Failure> {
-        // Whoever waits already goes first.
-        if self.queued.load(Ordering::Relaxed) == 0 {
-            match self.find(&mut self.lock()) {
-                Found::Lease(lease) => return Ok(lease),
-                Found::BackingOff => return Err(unreachable_backend()),
-                Found::Wait => {}
-            }
-        }
-        let _queued = QueuedCall::take(self)?;
-        let mut attempts_failed = self.lock().attempts_failed;
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            // Registered before looking, so that no change in between is missed.
-            changed.as_mut().enable();
-            {
-                let mut state = self.lock();
-                if state.usable() == 0 && state.attempts_failed != attempts_failed {
-                    // The attempt this call waited for has failed: the next one is not for it.
-                    return Err(unreachable_backend());
-                }
-                attempts_failed = state.attempts_failed;
+        let mut waiting = {
+            let mut state = self.lock();
+            // Whoever waits already goes first.
+            if state.queue.is_empty() {
                 match self.find(&mut state) {
                     Found::Lease(lease) => return Ok(lease),
                     Found::BackingOff => return Err(unreachable_backend()),
                     Found::Wait => {}
                 }
             }
-            changed.await;
-        }
+            self.queue(&mut state)?
+        };
+        // A stream that was freed meanwhile was freed before anybody was seen to wait.
+        self.serve();
+        (&mut waiting.place.handed).await.map_err(|_| unreachable_backend())
+    }
+
+    fn queue<'p>(self: &'p Arc<Self>, state: &mut State) -> Result<Waiting<'p>, Failure> {
+        let Some(place) = state.queue.join(self.config().queue_calls_max) else {
+            self.metrics.upstream_queue_refused.add(1);
+            let status = Status::gateway(Code::Unavailable, "too many calls wait for the backend");
+            return Err(Failure::unsent(status.with_reason("UPSTREAM_QUEUE_FULL")));
+        };
+        Ok(Waiting { pool: self, place })
     }
 
     /// Tries one connection that no call waits for, whatever the backoff says.
@@ -141,13 +130,8 @@ impl Pool {
     }
 
     fn find(self: &Arc<Self>, state: &mut State) -> Found {
-        loop {
-            let free = state.open.iter().filter(|connection| connection.has_room());
-            let Some(connection) = free.min_by_key(|connection| connection.calls_open()) else { break };
-            // A connection that fails here is closed from now on, so the next look finds another.
-            if let Some(sender) = connection.sender() {
-                return Found::Lease(Lease::new(Arc::clone(connection), sender, Arc::clone(self)));
-            }
+        if let Some(lease) = self.find_free(state) {
+            return Found::Lease(lease);
         }
         let usable = state.usable();
         if state.is_connecting || usable >= self.config().connections_max {
@@ -160,6 +144,48 @@ impl Pool {
         Found::Wait
     }
 
+    /// A stream of what is open.
+    fn find_free(self: &Arc<Self>, state: &State) -> Option<Lease> {
+        loop {
+            let free = state.open.iter().filter(|connection| connection.has_room());
+            let connection = free.min_by_key(|connection| connection.calls_open())?;
+            // A connection that fails here is closed from now on, so the next look finds another.
+            if let Some(sender) = connection.sender() {
+                return Some(Lease::new(Arc::clone(connection), sender, Arc::clone(self)));
+            }
+        }
+    }
+
+    /// Hands what there is to those who wait, and opens a connection for them where that may be.
+    pub(super) fn serve(self: &Arc<Self>) {
+        self.hand_out(Self::find);
+    }
+
+    fn hand_out(self: &Arc<Self>, find: impl Fn(&Arc<Self>, &mut State) -> Found) {
+        loop {
+            let mut state = self.lock();
+            if state.queue.is_empty() {
+                return;
+            }
+            match find(self, &mut state) {
+                Found::Wait => return,
+                Found::BackingOff => {
+                    let all = state.queue.all();
+                    drop(state);
+                    drop(all);
+                }
+                Found::Lease(lease) => {
+                    let first = state.queue.first();
+                    drop(state);
+                    if let Some(first) = first {
+                        // Who gives up at this very moment drops the lease, and that hands it on.
+                        let _ = first.send(lease);
+                    }
+                }
+            }
+        }
+    }
+
     fn begin_connecting(self: &Arc<Self>, state: &mut State, proof: Proof) {
         state.is_connecting = true;
         let (cluster, endpoint) = (Arc::clone(&self.cluster), Arc::clone(&self.endpoint));
@@ -168,23 +194,17 @@ impl Pool {
 
     /// The task that opens one connection.
     async fn connect(pool: Weak<Self>, cluster: Arc<Cluster>, endpoint: Arc<Endpoint>, proof: Proof) {
-        let on_end = {
-            let pool = Weak::clone(&pool);
-            move |connection: &Arc<Connection>, ended, error: Option<&str>| {
-                if let Some(pool) = pool.upgrade() {
-                    pool.ended(connection, ended, error);
-                }
-            }
-        };
-        let connecting = connection::connect(cluster.config(), &endpoint.address, proof, on_end);
+        let holder = Weak::clone(&pool);
+        let connecting = connection::connect(cluster.config(), &endpoint.address, proof, holder);
         let result = tokio::time::timeout(cluster.config().connect_timeout, connecting).await;
         let result = result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let Some(pool) = pool.upgrade() else { return };
         let mut state = pool.lock();
         state.is_connecting = false;
+        let is_open = result.as_ref().is_ok_and(|connection| !connection.is_closed());
         match result {
             // Ended before it got here, unseen by `ended`.
-            Ok(connection) if connection.is_closed() => pool.failed(&mut state),
+            Ok(_) if !is_open => pool.failed(&mut state),
             Ok(connection) => {
                 state.open.push(connection);
                 cluster.connected(&endpoint);
@@ -198,11 +218,11 @@ impl Pool {
                 tracing::warn!(endpoint = %endpoint.address, %error, "cannot connect to the backend");
             }
         }
-        drop(state);
-        pool.changed.notify_waiters();
+        pool.tell(state, !is_open);
     }
 
-    fn ended(&self, connection: &Arc<Connection>, ended: Ended, error: Option<&str>) {
+    /// A connection is gone.
+    pub(super) fn ended(self: &Arc<Self>, connection: &Arc<Connection>, ended: Ended, error: Option<&str>) {
         let mut state = self.lock();
         let count = state.open.len();
         state.open.retain(|open| !Arc::ptr_eq(open, connection));
@@ -221,8 +241,16 @@ impl Pool {
                 "the backend closed a connection before it ever answered; does it speak {spoken}?"
             );
         }
+        self.tell(state, ended == Ended::Unproven);
+    }
+
+    /// Has those who wait learn what became of a connection.
+    fn tell(self: &Arc<Self>, mut state: MutexGuard<'_, State>, has_failed: bool) {
+        // The attempt that they waited for has failed: the next one is not for them.
+        let sent_away = (has_failed && state.usable() == 0).then(|| state.queue.all());
         drop(state);
-        self.changed.notify_waiters();
+        drop(sent_away);
+        self.serve();
     }
 
     /// A backend has answered: its past failures no longer count.
@@ -232,18 +260,21 @@ impl Pool {
     }
 
     /// A stream is free again.
-    pub(super) fn released(&self) {
-        if self.queued.load(Ordering::Relaxed) > 0 {
-            self.changed.notify_one();
+    pub(super) fn released(self: &Arc<Self>) {
+        if !self.queued.is_zero() {
+            // A call may end anywhere, and connections are opened by the worker's own tasks.
+            self.hand_out(|pool, state| pool.find_free(state).map_or(Found::Wait, Found::Lease));
         }
     }
 
+    pub(super) fn queued(&self) -> &Length {
+        &self.queued
+    }
+
     fn failed(&self, state: &mut State) {
-        state.attempts_failed += 1;
         state.proofs = self.endpoint.proofs.count();
-        let random = RandomState::new().hash_one(state.attempts_failed);
         let now = Instant::now();
-        state.backoff.failed(now, (random >> 32) as u32);
+        state.backoff.failed(now, random());
         self.cluster.unreachable(&self.endpoint, state.backoff.left(now));
     }
 
@@ -276,24 +307,16 @@ impl Proofs {
     }
 }
 
-/// Counts a call while it is in the queue.
-struct QueuedCall<'p>(&'p Pool);
-
-impl<'p> QueuedCall<'p> {
-    fn take(pool: &'p Pool) -> Result<Self, Failure> {
-        if pool.queued.load(Ordering::Relaxed) >= pool.config().queue_calls_max {
-            pool.metrics.upstream_queue_refused.add(1);
-            let status = Status::gateway(Code::Unavailable, "too many calls wait for the backend");
-            return Err(Failure::unsent(status.with_reason("UPSTREAM_QUEUE_FULL")));
-        }
-        pool.queued.fetch_add(1, Ordering::Relaxed);
-        Ok(Self(pool))
-    }
+/// A call in the queue.
+struct Waiting<'p> {
+    pool: &'p Pool,
+    place: Place<Lease>,
 }
 
-impl Drop for QueuedCall<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.queued.fetch_sub(1, Ordering::Relaxed);
+        let left = self.pool.lock().queue.leave(self.place.number);
+        drop(left);
     }
 }
 

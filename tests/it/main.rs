@@ -68,6 +68,7 @@ mod outlier;
 mod policies;
 mod process;
 mod proxy_protocol;
+mod queue;
 mod reload;
 mod resilience;
 mod retries;
