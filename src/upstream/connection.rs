@@ -121,7 +121,7 @@ pub(super) async fn connect(
         let error = poll_fn(|cx| match driver.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.err().map(|error| error.to_string())),
             Poll::Pending => {
-                // SETTINGS may have come that allow more streams.
+                // SETTINGS may have come that allow more streams, or a GOAWAY, after which there are no more here.
                 if !queued.is_zero()
                     && let Some(pool) = pool.upgrade()
                 {
@@ -202,6 +202,11 @@ impl Connection {
     /// Whether it takes no more calls: after its end, and after a GOAWAY.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// The same of one whose peer may have said GOAWAY unseen, because nobody asked it for a stream since.
+    pub(super) fn takes_calls(&self) -> bool {
+        !self.is_closed() && self.sender().is_some()
     }
 
     /// Whether another call may be opened now.

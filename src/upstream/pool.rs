@@ -286,7 +286,7 @@ impl Pool {
 impl State {
     /// Connections that still take calls: one that got a GOAWAY only finishes its own.
     fn usable(&self) -> usize {
-        self.open.iter().filter(|connection| !connection.is_closed()).count()
+        self.open.iter().filter(|connection| connection.takes_calls()).count()
     }
 }
 

@@ -32,6 +32,10 @@ fn telling(arrivals: mpsc::UnboundedSender<Arrival>) -> Serve {
     })
 }
 
+fn answering() -> Serve {
+    serve(|_request, respond| async move { reply(respond, framed(b""), &[("grpc-status", "0")]) })
+}
+
 type Outcome = Result<HeaderMap, Status>;
 
 type Call = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -138,4 +142,27 @@ async fn more_streams_than_were_thought_serve_all_who_wait() {
     for _ in 0..CALLS {
         responds.push(soon(arrived.recv()).await.expect("a call"));
     }
+}
+
+#[tokio::test]
+async fn a_full_connection_that_takes_no_more_calls_gives_way_to_another() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let mut config = config(listener.local_addr().expect("bound"));
+    config.connections_max = 1;
+    let upstream = upstream(config);
+    let mut builder = h2::server::Builder::new();
+    builder.max_concurrent_streams(1);
+    let endless = tokio::spawn(call(&upstream, b"endless"));
+    let (socket, _) = soon(listener.accept()).await.expect("a connection");
+    let mut connection = soon(builder.handshake::<_, Bytes>(socket)).await.expect("HTTP/2");
+    let (_request, _respond) = soon(connection.accept()).await.expect("a call").expect("well-formed");
+    let mut next = call(&upstream, b"next");
+    begin(&mut next).await;
+    connection.graceful_shutdown();
+    let going = tokio::spawn(async move { while connection.accept().await.is_some() {} });
+    let next = tokio::spawn(next);
+    let (socket, _) = soon(listener.accept()).await.expect("another connection");
+    tokio::spawn(serve_connection(h2::server::Builder::new(), socket, answering()));
+    soon(next).await.expect("no panic").expect("answered");
+    assert!(!endless.is_finished() && !going.is_finished());
 }
