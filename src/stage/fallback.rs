@@ -84,7 +84,7 @@ fn reason(status: &Status) -> Option<Fallback> {
     }
     Some(match (status.blame, status.reason()) {
         (Blame::Gateway, Some("BREAKER_OPEN")) => Fallback::Breaker,
-        (_, Some("NO_ENDPOINTS")) => Fallback::NoEndpoints,
+        (Blame::Gateway, Some("NO_ENDPOINTS")) => Fallback::NoEndpoints,
         _ => Fallback::Unavailable,
     })
 }
@@ -168,7 +168,7 @@ mod tests {
         };
         check(Status::breaker_open(std::time::Duration::ZERO), Some(Fallback::Breaker));
         check(Status::overloaded(), Some(Fallback::Unavailable));
-        let nowhere = Status::backend(Code::Unavailable, "").with_reason("NO_ENDPOINTS");
+        let nowhere = Status::gateway(Code::Unavailable, "").with_reason("NO_ENDPOINTS");
         check(nowhere, Some(Fallback::NoEndpoints));
         check(Status::client(Code::Unavailable, "").with_reason("NOT_CACHED"), None);
         for code in Code::ALL.into_iter().filter(|code| *code != Code::Ok) {

@@ -327,6 +327,7 @@ pub(super) fn unreachable_backend() -> Failure {
 
 /// Nobody has said yet where the backend is, or it was said to be nowhere.
 pub(super) fn no_endpoints() -> Failure {
-    let status = Status::backend(Code::Unavailable, "the backend has no endpoints");
+    // Nobody was called, so that nobody has failed: breakers have nothing to learn by it.
+    let status = Status::gateway(Code::Unavailable, "the backend has no endpoints");
     Failure::unsent(status.with_reason("NO_ENDPOINTS"))
 }

@@ -42,6 +42,20 @@ async fn a_gateway_without_a_list_serves_what_it_can_and_is_ready_with_the_first
 }
 
 #[tokio::test]
+async fn calls_without_an_endpoint_open_no_breaker() {
+    let a = start('a').await;
+    let found = Found::start("file: DIR/endpoints.yaml").await;
+    let gateway = &found.gateway;
+    found.reload("file: DIR/endpoints.yaml", "breaker: { consecutive: 2, open: 1h..1h }").await;
+    for _ in 0..5 {
+        assert_eq!(call(gateway).await, "NO_ENDPOINTS");
+    }
+    write(&found.path("endpoints.yaml"), &list(&[&a]));
+    eventually("the list is read", async || page(gateway, "/readyz").await.status == 200).await;
+    assert_eq!(call(gateway).await, "a");
+}
+
+#[tokio::test]
 async fn no_endpoint_is_believed_only_after_a_while() {
     let a = start('a').await;
     let found = Found::start("file: DIR/endpoints.yaml").await;
