@@ -4,6 +4,7 @@
 //! a connection with a free stream ──▶ the call goes
 //! all full, or none open ──▶ the call queues, and one more connection is being opened
 //! none open and backing off ──▶ UNAVAILABLE at once: calls never pile up before a dead backend
+//! none open, the last attempt failed, one call waits for the next ──▶ UNAVAILABLE at once, for all but that call
 //! ```
 //!
 //! Who waits is served in turn: a stream that is free, whether a call has ended or the peer allows more, is handed to
@@ -51,6 +52,10 @@ struct State {
     /// Calls that wait for a stream.
     queue: Queue<Lease>,
     is_connecting: bool,
+    /// Whether the connection that is being opened is waited for by a call.
+    is_awaited: bool,
+    /// Whether the last one could not be opened, or was none.
+    has_failed: bool,
     backoff: Backoff,
     /// The count of proofs when the backoff began.
     proofs: u64,
@@ -74,6 +79,8 @@ impl Pool {
             open: Vec::new(),
             queue: Queue::new(),
             is_connecting: false,
+            is_awaited: false,
+            has_failed: false,
             backoff: Backoff::new(config.backoff_min, config.backoff_max),
             proofs: endpoint.proofs.count(),
         };
@@ -113,6 +120,11 @@ impl Pool {
     }
 
     fn queue<'p>(self: &'p Arc<Self>, state: &mut State) -> Result<Waiting<'p>, Failure> {
+        let is_unlikely = state.has_failed && !self.has_news(state) && state.usable() == 0;
+        if std::mem::replace(&mut state.is_awaited, true) && is_unlikely {
+            // One call tries whether the backend is back; the others would wait to be told what is known.
+            return Err(unreachable_backend());
+        }
         let Some(place) = state.queue.join(self.config().queue_calls_max) else {
             self.metrics.upstream_queue_refused.add(1);
             let status = Status::gateway(Code::Unavailable, "too many calls wait for the backend");
@@ -137,7 +149,7 @@ impl Pool {
         if state.is_connecting || usable >= self.config().connections_max {
             return Found::Wait;
         }
-        if state.proofs == self.endpoint.proofs.count() && state.backoff.is_waiting(Instant::now()) {
+        if !self.has_news(state) && state.backoff.is_waiting(Instant::now()) {
             return if usable == 0 { Found::BackingOff } else { Found::Wait };
         }
         self.begin_connecting(state, Proof::Later);
@@ -186,8 +198,14 @@ impl Pool {
         }
     }
 
+    /// Whether some worker was answered since the last failure here.
+    fn has_news(&self, state: &State) -> bool {
+        state.proofs != self.endpoint.proofs.count()
+    }
+
     fn begin_connecting(self: &Arc<Self>, state: &mut State, proof: Proof) {
         state.is_connecting = true;
+        state.is_awaited = false;
         let (cluster, endpoint) = (Arc::clone(&self.cluster), Arc::clone(&self.endpoint));
         tokio::spawn(Self::connect(Arc::downgrade(self), cluster, endpoint, proof));
     }
@@ -206,6 +224,7 @@ impl Pool {
             // Ended before it got here, unseen by `ended`.
             Ok(_) if !is_open => pool.failed(&mut state),
             Ok(connection) => {
+                state.has_failed = false;
                 state.open.push(connection);
                 cluster.connected(&endpoint);
                 pool.metrics.upstream_connects.add(1);
@@ -272,6 +291,7 @@ impl Pool {
     }
 
     fn failed(&self, state: &mut State) {
+        state.has_failed = true;
         state.proofs = self.endpoint.proofs.count();
         let now = Instant::now();
         state.backoff.failed(now, random());

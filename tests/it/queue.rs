@@ -1,22 +1,25 @@
 //! Calls that wait for a stream to the backend: in which order they are served, by what, and which do not wait.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::HeaderMap;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
-use transom::status::Status;
-use transom::telemetry::Metrics;
-use transom::upstream::Upstream;
+use transom::status::{Code, Status};
+use transom::telemetry::{Metrics, WorkerMetrics};
+use transom::upstream::{Cluster, Upstream, UpstreamConfig};
 
 use crate::support::backend::framed;
 use crate::support::raw::{
-    Backend, Serve, collect, config, read_all, reply, request, serve, serve_connection, upstream,
+    Backend, Serve, collect, config, endpoint, read_all, reply, request, serve, serve_connection, upstream,
 };
-use crate::support::soon;
+use crate::support::{PATIENCE, soon};
 
 /// What a call has sent, and how it is answered.
 type Arrival = (Vec<u8>, SendResponse<Bytes>);
@@ -165,4 +168,61 @@ async fn a_full_connection_that_takes_no_more_calls_gives_way_to_another() {
     tokio::spawn(serve_connection(h2::server::Builder::new(), socket, answering()));
     soon(next).await.expect("no panic").expect("answered");
     assert!(!endless.is_finished() && !going.is_finished());
+}
+
+/// The reason of an endpoint that was given up at once.
+async fn unreachable(upstream: &Upstream) {
+    let status = soon(upstream.call(request(b""))).await.expect_err("nobody is there");
+    assert_eq!((status.code, status.reason()), (Code::Unavailable, Some("BACKEND_UNREACHABLE")));
+}
+
+#[tokio::test]
+async fn one_call_waits_for_an_endpoint_that_could_not_be_reached() {
+    // It has its port and does not listen: connections are refused.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+    let mut config = config(socket.local_addr().expect("bound"));
+    config.connect_timeout = PATIENCE * 100;
+    let address = config.address;
+    let upstream = upstream(config);
+    unreachable(&upstream).await;
+    // Whoever knocks while one is in the queue of the socket is not heard.
+    let listener = socket.listen(0).expect("its port");
+    let _first = TcpStream::connect(address).await.expect("there is room for one");
+    let mut scout = call(&upstream, b"");
+    begin(&mut scout).await;
+    for _ in 0..50 {
+        unreachable(&upstream).await;
+    }
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(serve_connection(h2::server::Builder::new(), socket, answering()));
+        }
+    });
+    soon(scout).await.expect("answered");
+    soon(call(&upstream, b"")).await.expect("answered");
+}
+
+#[tokio::test]
+async fn who_has_a_connection_tried_waits_for_it() {
+    let sockets = [(); 2].map(|()| TcpSocket::new_v4().expect("a socket"));
+    for socket in &sockets {
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+    }
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().expect("bound"));
+    // It may be tried again at once, by a probe that the next call begins.
+    let none = Duration::ZERO;
+    let config = UpstreamConfig { backoff_min: none, backoff_max: none, ..UpstreamConfig::default() };
+    let cluster = Cluster::new("api", config, addresses.map(endpoint).into());
+    let upstream = Upstream::new(cluster, Arc::new(WorkerMetrics::default()));
+    unreachable(&upstream).await;
+    for socket in sockets {
+        let listener = socket.listen(64).expect("its port");
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(serve_connection(h2::server::Builder::new(), socket, answering()));
+            }
+        });
+    }
+    soon(call(&upstream, b"")).await.expect("answered");
 }
