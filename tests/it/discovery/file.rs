@@ -74,6 +74,35 @@ async fn no_endpoint_is_believed_only_after_a_while() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_comes_takes_its_share_by_and_by() {
+    let (a, b) = (start('a').await, start('b').await);
+    let found = Found::start("file: DIR/endpoints.yaml").await;
+    let (gateway, path) = (&found.gateway, found.path("endpoints.yaml"));
+    let share = async |calls: usize| {
+        let mut of_b = 0;
+        for _ in 0..calls {
+            of_b += usize::from(call(gateway).await == "b");
+        }
+        of_b
+    };
+    // However long this takes, it is the beginning of an hour.
+    for slow_start in ["1h", "1s"] {
+        write(&path, &list(&[&a]));
+        found.reload("file: DIR/endpoints.yaml", &format!("slow_start: {slow_start}")).await;
+        meets(gateway, "a").await;
+        write(&path, &list(&[&a, &b]));
+        eventually("it is listed", async || seen(gateway).await["endpoints"] == 2).await;
+        if slow_start == "1h" {
+            let of_b = share(220).await;
+            figure(format_args!("220 calls, `b` has just come: it has {of_b}"));
+            assert!(of_b.abs_diff(20) <= 3, "a tenth of its weight, not {of_b}");
+        } else {
+            eventually("it has its share", async || share(40).await >= 19).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn reloads_keep_the_list_until_another_source_tells_its_own() {
     let (a, b) = (start('a').await, start('b').await);
     let found = Found::start("file: DIR/one.yaml").await;
