@@ -202,6 +202,40 @@ async fn a_killed_endpoint_costs_only_what_was_sent_there_and_comes_back() {
     within(&tally, &[("a", 100), ("b", 100), ("c", 100)], 3);
 }
 
+#[tokio::test]
+async fn other_zones_take_what_is_too_much_for_the_own() {
+    for balance in ["p2c-ewma", "round-robin"] {
+        let [a, b, c, d] = [start('a').await, start('b').await, start('c').await, start('d').await];
+        let endpoint =
+            |backend: &Mortal, zone| format!("{{ url: \"http://{}\", zone: {zone} }}", backend.address);
+        let endpoints =
+            [endpoint(&a, "here"), endpoint(&b, "here"), endpoint(&c, "there"), endpoint(&d, "there")];
+        let gateway = Gateway::with_file(&format!(
+            "zone: here\nservices: {{ door: {{ endpoints: {{ static: [{}] }}, balance: {balance}, slow_start: 0s }} }}",
+            endpoints.join(", ")
+        ))
+        .await;
+        assert!(calls(&gateway, 300, 10).await.keys().eq(["a", "b"]));
+
+        let address = b.kill().await;
+        eventually("the loss is known", async || {
+            get(&gateway, &[]).await;
+            metrics(&gateway)
+                .await
+                .contains("transom_upstream_endpoints{service=\"door\",state=\"unreachable\"} 1")
+        })
+        .await;
+        let tally = calls(&gateway, 2000, 10).await;
+        figure(format_args!("2000 calls by {balance}, one of two endpoints of the own zone left: {tally:?}"));
+        assert!(tally.keys().eq(["a", "c", "d"]), "{tally:?}");
+        assert!(tally["a"].abs_diff(2000 * 5 / 7) <= 100, "{tally:?}");
+
+        let _b = start_at(address, 'b').await;
+        eventually("it is back", async || outcome(&get(&gateway, &[]).await) == "b").await;
+        assert!(calls(&gateway, 300, 10).await.keys().eq(["a", "b"]));
+    }
+}
+
 async fn metrics(gateway: &Gateway) -> String {
     let answer = soon(door::send(gateway.admin, door::request("GET", "/metrics"), "")).await;
     answer.text().to_owned()
