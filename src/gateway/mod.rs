@@ -273,6 +273,7 @@ impl Gateway {
             let serving = Serving {
                 origin,
                 changes,
+                told: std::collections::VecDeque::new(),
                 fetched: tokio::time::Instant::now(),
                 config,
                 contents,

@@ -8,6 +8,7 @@
 //! Nothing of it runs on a worker. Whoever asks while a reload is under way gets the answer of the one after it,
 //! which is one for all who have asked by then: files may have changed since the first was read.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ use crate::server::{
 use crate::snapshot::{Catalog, Losses, Snapshot, compare};
 use crate::source::changes::Changes;
 use crate::telemetry::audit::{self, Digests};
-use crate::telemetry::{Metrics, ReloadResult};
+use crate::telemetry::{Metrics, ReloadResult, ReloadScope};
 
 /// Who may wait for one reload; others wait until they may wait.
 const WAITING_MAX: usize = 64;
@@ -43,6 +44,9 @@ const LINES_MAX: usize = 20;
 
 /// Losses that an answer lists.
 const LOSSES_SHOWN_MAX: usize = 100;
+
+/// Refusals that are known to have been told: as many as a backend may have versions at once.
+const TOLD_MAX: usize = 16;
 
 /// Where a configuration comes from, each time that it is loaded.
 pub struct Origin {
@@ -55,6 +59,8 @@ pub(super) struct Serving {
     pub(super) origin: Origin,
     /// The files as they were when they were last read.
     pub(super) changes: Changes,
+    /// What was refused since the configuration holds, youngest first.
+    pub(super) told: VecDeque<Refusal>,
     /// When backends were last asked for their descriptors.
     pub(super) fetched: Instant,
     pub(super) config: Arc<Config>,
@@ -77,12 +83,12 @@ pub(super) struct Request {
     answer: oneshot::Sender<Reloaded>,
 }
 
-/// What is to be loaded again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scope {
-    Everything,
-    /// The descriptors under the configuration that holds.
-    Descriptors,
+/// Why nothing is different.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    findings: Vec<Finding>,
+    /// Of the contents, where they could be read.
+    digest: Option<String>,
 }
 
 /// What a configuration makes, ready to be served.
@@ -162,10 +168,10 @@ impl Serving {
                     while let Ok(another) = requests.try_recv() {
                         waiting.push(another);
                     }
-                    (actors(&waiting), Scope::Everything)
+                    (actors(&waiting), ReloadScope::Everything)
                 }
-                () = self.changes.changed(), if self.is_watching() => ("file".to_owned(), Scope::Everything),
-                () = fetch_due(&self.config, self.fetched) => ("refresh".to_owned(), Scope::Descriptors),
+                () = self.changes.changed(), if self.is_watching() => ("file".to_owned(), ReloadScope::Everything),
+                () = fetch_due(&self.config, self.fetched) => ("refresh".to_owned(), ReloadScope::Descriptors),
             };
             // Where it is built nobody serves and nothing else waits.
             let job = tokio::task::spawn_blocking({
@@ -181,7 +187,7 @@ impl Serving {
                 );
             };
             self = serving;
-            let reloaded = self.end(&actor, loaded).await;
+            let reloaded = self.end(&actor, scope, loaded, !waiting.is_empty()).await;
             for Request { answer, .. } in waiting {
                 // Who has gone away does not mind.
                 let _ = answer.send(reloaded.clone());
@@ -193,19 +199,65 @@ impl Serving {
         self.config.reload.watch && self.origin.file.is_some()
     }
 
-    async fn load(&mut self, background: &Handle, scope: Scope) -> Result<Loaded, Vec<Finding>> {
+    async fn load(&mut self, background: &Handle, scope: ReloadScope) -> Result<Loaded, Refusal> {
         let begun = SystemTime::now();
-        self.changes = self.changes.again();
-        self.fetched = Instant::now();
-        let mut config = match scope {
-            Scope::Everything => self.origin.load().map_err(findings)?,
-            Scope::Descriptors => (*self.config).clone(),
+        let config = match scope {
+            ReloadScope::Everything => {
+                self.changes = self.changes.again();
+                self.origin.load()
+            }
+            ReloadScope::Descriptors => {
+                self.changes = self.changes.again_but(self.unread());
+                Ok((*self.config).clone())
+            }
         };
-        let (held, mut warnings): (Vec<_>, Vec<_>) = config.hold_back(&self.config).into_iter().unzip();
+        let (loaded, files) = match config {
+            Ok(config) => self.prepare(config, background).await,
+            Err(error) => {
+                let files = contents::files(&self.config, &self.contents);
+                (Err(Refusal { findings: findings(error), digest: None }), files)
+            }
+        };
+        self.changes = std::mem::take(&mut self.changes).with(self.origin.file().chain(files), begun);
+        // From its end: however long a backend takes to answer, changes are noticed in between.
+        self.fetched = Instant::now();
+        loaded
+    }
+
+    /// What is not read with the descriptors.
+    fn unread(&self) -> impl Iterator<Item = PathBuf> + use<> {
+        let secrets = self.config.secret_files.clone();
+        self.origin.file().chain(secrets)
+    }
+
+    /// Reads what a configuration leads to, and builds all of it; with the files that were read.
+    async fn prepare(
+        &self,
+        mut config: Config,
+        background: &Handle,
+    ) -> (Result<Loaded, Refusal>, Vec<PathBuf>) {
+        let held = config.hold_back(&self.config);
         let contents = contents::read(&config, &self.contents).await;
         let files = contents::files(&config, contents.as_ref().unwrap_or(&self.contents));
-        self.changes = std::mem::take(&mut self.changes).with(self.origin.file().chain(files), begun);
-        let contents = contents?;
+        let loaded = match contents {
+            Ok(contents) => {
+                let digest = contents.digest.clone();
+                let loaded = self.build(config, contents, held, background);
+                loaded.map_err(|findings| Refusal { findings, digest: Some(digest) })
+            }
+            Err(findings) => Err(Refusal { findings, digest: None }),
+        };
+        (loaded, files)
+    }
+
+    fn build(
+        &self,
+        config: Config,
+        contents: Contents,
+        held: Vec<(&'static [&'static str], Finding)>,
+        background: &Handle,
+    ) -> Result<Loaded, Vec<Finding>> {
+        let (held, mut warnings): (Vec<_>, Vec<_>) = held.into_iter().unzip();
         self.metrics.reloads.fetch_failures.add(contents.warnings.len() as u64);
         warnings.extend(contents.warnings.iter().cloned());
         if config == *self.config && contents.digest == self.contents.digest {
@@ -234,33 +286,57 @@ impl Serving {
         Ok(Loaded::Prepared(Box::new(prepared)))
     }
 
-    async fn end(&mut self, actor: &str, loaded: Result<Loaded, Vec<Finding>>) -> Reloaded {
+    /// Serves what was loaded, or tells why not: where nobody `is_asking`, once for what is the same.
+    async fn end(
+        &mut self,
+        actor: &str,
+        scope: ReloadScope,
+        loaded: Result<Loaded, Refusal>,
+        is_asking: bool,
+    ) -> Reloaded {
         match loaded {
-            Ok(Loaded::Prepared(prepared)) => self.install(actor, *prepared).await,
+            Ok(Loaded::Prepared(prepared)) => self.install(actor, scope, *prepared).await,
             Ok(Loaded::Unchanged(warnings)) => {
-                self.metrics.reloads.ended(ReloadResult::Unchanged);
+                self.metrics.reloads.ended(scope, ReloadResult::Unchanged);
+                if scope == ReloadScope::Everything {
+                    self.told.clear();
+                }
                 tell(&warnings);
                 tracing::debug!(actor, "the configuration is unchanged");
                 self.answer(ReloadResult::Unchanged, json!({ "warnings": as_json(&warnings) }))
             }
-            Err(findings) => {
-                self.metrics.reloads.ended(ReloadResult::Rejected);
-                tell(&findings);
-                tracing::error!(
-                    actor,
-                    findings = findings.len(),
-                    "the configuration is refused: the old one goes on"
-                );
-                let lines: Vec<_> = findings.iter().take(LINES_MAX).map(ToString::to_string).collect();
-                let data = json!({ "file": self.config.file.as_deref(), "findings": lines, "count": findings.len() });
-                audit::note("config.refused", actor, data);
-                self.answer(ReloadResult::Rejected, json!({ "findings": as_json(&findings) }))
+            Err(refusal) => {
+                self.metrics.reloads.ended(scope, ReloadResult::Rejected);
+                let told = json!({ "findings": as_json(&refusal.findings) });
+                let is_known = self.told.contains(&refusal);
+                if is_asking || !is_known {
+                    self.tell_refused(actor, &refusal.findings);
+                } else {
+                    tracing::debug!(actor, "the configuration is refused as it was before");
+                }
+                if !is_known {
+                    self.told.truncate(TOLD_MAX - 1);
+                    self.told.push_front(refusal);
+                }
+                self.answer(ReloadResult::Rejected, told)
             }
         }
     }
 
+    fn tell_refused(&self, actor: &str, findings: &[Finding]) {
+        tell(findings);
+        tracing::error!(
+            actor,
+            findings = findings.len(),
+            "the configuration is refused: the old one goes on"
+        );
+        let lines: Vec<_> = findings.iter().take(LINES_MAX).map(ToString::to_string).collect();
+        let data = json!({ "file": self.config.file.as_deref(), "findings": lines, "count": findings.len() });
+        audit::note("config.refused", actor, data);
+    }
+
     /// Waits for what the first calls will need, and serves.
-    async fn install(&mut self, actor: &str, prepared: Prepared) -> Reloaded {
+    async fn install(&mut self, actor: &str, scope: ReloadScope, prepared: Prepared) -> Reloaded {
         let Prepared { config, contents, kept, snapshot, server, bound, mut warnings, losses, held } =
             prepared;
         let (next, before) = (&kept.auth, &self.kept.auth);
@@ -293,9 +369,10 @@ impl Serving {
         self.listeners.change(bound);
         certificates::show(&server, &self.metrics);
         self.page.replace(page);
-        self.metrics.reloads.ended(ReloadResult::Applied);
+        self.metrics.reloads.ended(scope, ReloadResult::Applied);
         audit::note_loaded(actor, config.file.as_deref(), &before, &after);
         (self.config, self.contents, self.kept, self.server) = (Arc::new(config), contents, kept, server);
+        self.told.clear();
         tell(&warnings);
         for line in losses.lines.iter().take(LINES_MAX) {
             tracing::warn!("clients lose: {line}");

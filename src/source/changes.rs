@@ -9,6 +9,7 @@
 //! it comes, goes or is renamed.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -49,17 +50,31 @@ impl Changes {
         Self::of(self.0.keys().cloned())
     }
 
+    /// Looks again at the same files, but for `unread` ones: what has changed of these is yet to be told.
+    #[must_use]
+    pub fn again_but(&self, unread: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut again = self.again();
+        for path in unread {
+            if let Some(seen) = self.0.get(&path) {
+                again.0.insert(path, *seen);
+            }
+        }
+        again
+    }
+
     /// As these were seen before somebody has begun to read, at `begun`; of others that have been read since then, as
     /// they are now.
     #[must_use]
     pub fn with(mut self, paths: impl IntoIterator<Item = PathBuf>, begun: SystemTime) -> Self {
         let mut followed = BTreeMap::new();
         for path in paths.into_iter().take(FILES_MAX) {
-            let seen = self.0.remove(&path).unwrap_or_else(|| match Seen::now(&path) {
+            // One that is named twice is as it was seen the first time.
+            let Entry::Vacant(place) = followed.entry(path) else { continue };
+            let seen = self.0.remove(place.key()).unwrap_or_else(|| match Seen::now(place.key()) {
                 Seen::As(now) if now.is_modified_since(begun) => Seen::Moving,
                 seen => seen,
             });
-            followed.insert(path, seen);
+            place.insert(seen);
         }
         Self(followed)
     }
@@ -166,6 +181,24 @@ mod tests {
         soon(Changes::default().with([other.clone()], begun).changed()).await;
         let quiet = Changes::default().with([other], SystemTime::now() + Duration::from_secs(1));
         assert!(tokio::time::timeout(Duration::from_millis(200), quiet.changed()).await.is_err());
+        std::fs::remove_dir_all(&directory).expect("ours");
+    }
+
+    #[tokio::test]
+    async fn what_was_not_read_is_yet_to_change() {
+        let directory = directory("unread");
+        let (config, set) = (directory.join("config"), directory.join("set"));
+        let both = [config.clone(), set.clone()];
+        both.iter().for_each(|path| write(path, "1"));
+        let before = Changes::of(both.clone());
+        both.iter().for_each(|path| write(path, "22"));
+        let begun = SystemTime::now();
+        // Somebody has read the set alone, and then names what he follows, some of it twice.
+        let named = || both.iter().chain(&both).cloned();
+        let followed = before.again_but([config.clone()]).with(named(), begun);
+        soon(followed.changed()).await;
+        let read = before.again().with(named(), begun);
+        assert!(tokio::time::timeout(Duration::from_millis(200), read.changed()).await.is_err());
         std::fs::remove_dir_all(&directory).expect("ours");
     }
 }

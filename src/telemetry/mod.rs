@@ -45,7 +45,7 @@ pub use endpoints::{BreakerSeen, ClusterSeen, EndpointSeen, EndpointState};
 pub use export::Exposition;
 pub use keys::KeysSeen;
 pub use mirrors::{MirrorCounts, MirrorMetrics};
-pub use reloads::{ReloadResult, Reloads};
+pub use reloads::{ReloadResult, ReloadScope, Reloads};
 pub use revoked::RevokedSeen;
 
 /// HTTP numbers 100 to 599.

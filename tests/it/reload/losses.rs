@@ -5,7 +5,7 @@ use crate::support::Directory;
 use crate::support::backend::Backend;
 
 /// A service with these paths, of whose message these are the fields.
-fn proto(paths: &[&str], fields: &str) -> String {
+pub(super) fn proto(paths: &[&str], fields: &str) -> String {
     let methods: String = paths
         .iter()
         .map(|path| {

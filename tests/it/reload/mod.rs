@@ -3,6 +3,7 @@
 mod listeners;
 mod load;
 mod losses;
+mod refresh;
 mod watch;
 
 use http_body_util::BodyExt;
