@@ -170,7 +170,8 @@ fn without_file(elsewhere: Elsewhere) -> Result<Config, LoadError> {
         severity: Severity::Error,
         message: message.to_owned(),
     };
-    Err(LoadError::Findings(missing.into_iter().map(finding).collect()))
+    let findings = missing.into_iter().map(finding).collect();
+    Err(LoadError::Findings { findings, files: Vec::new() })
 }
 
 fn replace<T>(slot: &mut T, given: Option<T>) {

@@ -106,7 +106,7 @@ impl Failure {
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         match error {
-            LoadError::Findings(findings) => Self::Findings(findings),
+            LoadError::Findings { findings, .. } => Self::Findings(findings),
             LoadError::Unreadable { .. } => Self::Unreadable(error.to_string()),
         }
     }

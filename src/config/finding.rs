@@ -98,6 +98,8 @@ pub(super) struct Report {
     follows_secrets: bool,
     /// Files that references to secrets lead to.
     secret_files: Vec<PathBuf>,
+    /// Everything that is to be read behind some path.
+    files: Vec<PathBuf>,
     /// What readers draw instead of reading.
     shapes: Vec<Shape>,
 }
@@ -111,6 +113,7 @@ impl Report {
             findings: Vec::new(),
             follows_secrets: true,
             secret_files: Vec::new(),
+            files: Vec::new(),
             shapes: Vec::new(),
         }
     }
@@ -169,8 +172,22 @@ impl Report {
     }
 
     /// A path as the file means it: relative to the file's own directory.
-    pub(super) fn path(&self, text: &str) -> PathBuf {
-        self.directory.join(text)
+    pub(super) fn path(&mut self, text: &str) -> PathBuf {
+        let path = self.directory.join(text);
+        self.files.push(path.clone());
+        path
+    }
+
+    /// Reads a section whose paths are written to, and lead to nothing that is read.
+    pub(super) fn written<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let known = self.files.len();
+        let section = read(self);
+        self.files.truncate(known);
+        section
+    }
+
+    pub(super) fn take_files(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.files)
     }
 
     /// In the order of the file: sections are read in ours.

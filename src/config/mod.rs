@@ -138,6 +138,8 @@ pub struct Config {
     pub has_secrets: bool,
     /// Files that secrets were read from.
     pub secret_files: Vec<PathBuf>,
+    /// Files and directories that are named to be read, secrets among them.
+    pub files: Vec<PathBuf>,
     /// What is allowed and yet likely a mistake.
     pub warnings: Vec<Finding>,
     /// The file itself, to be shown.
@@ -169,8 +171,12 @@ pub enum LoadError {
     #[error("{file}: {reason}")]
     Unreadable { file: String, reason: String },
     /// The file was read; each finding says what is wrong and where.
-    #[error("{}", finding::lines(.0))]
-    Findings(Vec<Finding>),
+    #[error("{}", finding::lines(.findings))]
+    Findings {
+        findings: Vec<Finding>,
+        /// What the file names to be read: one of them may be what is missing.
+        files: Vec<PathBuf>,
+    },
 }
 
 impl Default for Config {
@@ -198,6 +204,7 @@ impl Default for Config {
             workers: None,
             has_secrets: true,
             secret_files: Vec::new(),
+            files: Vec::new(),
             warnings: Vec::new(),
             written: Written::default(),
         }
@@ -217,7 +224,8 @@ impl Config {
             return Err(unreadable(format!("{bytes} bytes are more than the {FILE_BYTES_MAX} allowed")));
         }
         let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
-        Self::parse(&text, file, elsewhere).map_err(LoadError::Findings)
+        let (config, files) = Self::parse_naming(&text, file, elsewhere);
+        config.map_err(|findings| LoadError::Findings { findings, files })
     }
 
     /// Reads the text of a configuration file; relative paths in it are relative to `file`'s directory.
@@ -226,6 +234,15 @@ impl Config {
     ///
     /// Every finding at once, in the order of the file.
     pub fn parse(text: &str, file: &Path, elsewhere: Elsewhere) -> Result<Self, Vec<Finding>> {
+        Self::parse_naming(text, file, elsewhere).0
+    }
+
+    /// As [`parse`](Self::parse), and what the text names to be read, whatever is wrong with it.
+    fn parse_naming(
+        text: &str,
+        file: &Path,
+        elsewhere: Elsewhere,
+    ) -> (Result<Self, Vec<Finding>>, Vec<PathBuf>) {
         let mut report = Report::new(file);
         report.follow_secrets(!elsewhere.secrets);
         report.read_from(text);
@@ -237,17 +254,20 @@ impl Config {
                 None
             }
         };
-        let secret_files = report.take_secret_files();
-        match (config, report.into_findings()) {
+        let (secret_files, mut files) = (report.take_secret_files(), report.take_files());
+        files.extend_from_slice(&secret_files);
+        let config = match (config, report.into_findings()) {
             (Some(config), warnings) if !finding::is_fatal(&warnings) => Ok(Self {
                 file: Some(file.display().to_string().into()),
                 has_secrets: !elsewhere.secrets,
                 secret_files,
+                files: files.clone(),
                 warnings,
                 ..config
             }),
             (_, findings) => Err(findings),
-        }
+        };
+        (config, files)
     }
 
     fn read(root: &Node, elsewhere: Elsewhere, report: &mut Report) -> Option<Self> {
@@ -271,7 +291,10 @@ impl Config {
         section.read("cache", &mut config.cache, cache::Bounds::read);
         section.read("policies", &mut config.policies, policies::read);
         section.read("surfaces", &mut config.surfaces, surfaces::read);
-        section.read("observe", &mut config.observe, Observe::read);
+        // What is written there changes all the time, and is no reason to read anything again.
+        section.read("observe", &mut config.observe, |node, report| {
+            report.written(|report| Observe::read(node, report))
+        });
         section.read("reload", &mut config.reload, Reload::read);
         section.read("workers", &mut config.workers, |node, report| {
             value::integer(1..=WORKERS_MAX)(node, report).map(Some)

@@ -482,5 +482,18 @@ fn an_unreadable_file_is_not_a_finding() {
     assert!(matches!(error, LoadError::Unreadable { .. }), "{error}");
 }
 
+#[test]
+fn files_are_named_whatever_is_wrong() {
+    let text = "version: 2\ndescriptors: [{ proto: a.proto, includes: [b] }]\nlisteners: { admin: { token: \"file:c\" } }\n\
+                policies: { p: { deny: { cidr: \"file:/d\" } } }\n\
+                observe: { access_log: { file: \"file:log\" }, audit: { file: log } }\nno: key\n";
+    let (config, files) = Config::parse_naming(text, Path::new("dir/t.yaml"), Elsewhere::default());
+    assert!(config.is_err());
+    let mut named: Vec<_> = files.iter().filter_map(|path| path.to_str()).collect();
+    named.sort_unstable();
+    named.dedup();
+    assert_eq!(named, ["/d", "dir/a.proto", "dir/b", "dir/c"], "what is written there is not read");
+}
+
 mod documentation;
 mod passes;

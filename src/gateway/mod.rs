@@ -164,7 +164,9 @@ impl Gateway {
         let begun = SystemTime::now();
         let before = Changes::of(origin.file());
         let config = origin.load()?;
-        let gateway = Self::build(&config).await.map_err(LoadError::Findings)?;
+        let gateway = Self::build(&config)
+            .await
+            .map_err(|findings| LoadError::Findings { findings, files: Vec::new() })?;
         let files = origin.file().chain(contents::files(&config, &gateway.contents));
         Ok(Self { origin: Some((origin, before.with(files, begun))), ..gateway })
     }
@@ -273,6 +275,7 @@ impl Gateway {
             let serving = Serving {
                 origin,
                 changes,
+                awaited: Vec::new(),
                 told: std::collections::VecDeque::new(),
                 fetched: tokio::time::Instant::now(),
                 config,

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Nothing of it runs on a worker. Whoever asks while a reload is under way gets the answer of the one after it,
-//! which is one for all who have asked by then: files may have changed since the first was read.
+//! which is one for all who have asked by then: files may have changed since the first was read. A configuration that
+//! was refused is tried again when something that it names changes: what it lacks may yet be mounted.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -59,6 +60,8 @@ pub(super) struct Serving {
     pub(super) origin: Origin,
     /// The files as they were when they were last read.
     pub(super) changes: Changes,
+    /// What a configuration names that was refused: looked at until one is good.
+    pub(super) awaited: Vec<PathBuf>,
     /// What was refused since the configuration holds, youngest first.
     pub(super) told: VecDeque<Refusal>,
     /// When backends were last asked for their descriptors.
@@ -211,23 +214,33 @@ impl Serving {
                 Ok((*self.config).clone())
             }
         };
-        let (loaded, files) = match config {
-            Ok(config) => self.prepare(config, background).await,
+        let (loaded, named, mut files) = match config {
+            Ok(config) => {
+                let named = config.files.clone();
+                let (loaded, files) = self.prepare(config, background).await;
+                (loaded, named, files)
+            }
             Err(error) => {
+                let (findings, named) = refused(error);
                 let files = contents::files(&self.config, &self.contents);
-                (Err(Refusal { findings: findings(error), digest: None }), files)
+                (Err(Refusal { findings, digest: None }), named, files)
             }
         };
+        if scope == ReloadScope::Everything {
+            self.awaited =
+                if loaded.is_err() { files.iter().cloned().chain(named).collect() } else { Vec::new() };
+        }
+        files.extend_from_slice(&self.awaited);
         self.changes = std::mem::take(&mut self.changes).with(self.origin.file().chain(files), begun);
         // From its end: however long a backend takes to answer, changes are noticed in between.
         self.fetched = Instant::now();
         loaded
     }
 
-    /// What is not read with the descriptors.
+    /// What is not read with the descriptors, or was read by a configuration that is refused.
     fn unread(&self) -> impl Iterator<Item = PathBuf> + use<> {
         let secrets = self.config.secret_files.clone();
-        self.origin.file().chain(secrets)
+        self.origin.file().chain(secrets).chain(self.awaited.clone())
     }
 
     /// Reads what a configuration leads to, and builds all of it; with the files that were read.
@@ -405,16 +418,13 @@ fn answer_of(result: ReloadResult, mut told: Value) -> Reloaded {
     Reloaded { is_refused: result == ReloadResult::Rejected, json: format!("{told:#}\n").into() }
 }
 
-fn findings(error: LoadError) -> Vec<Finding> {
+/// What is wrong with a configuration, and what it names to be read.
+fn refused(error: LoadError) -> (Vec<Finding>, Vec<PathBuf>) {
     match error {
-        LoadError::Findings(findings) => findings,
+        LoadError::Findings { findings, files } => (findings, files),
         LoadError::Unreadable { file, reason } => {
-            vec![Finding {
-                file: Some(file.into()),
-                position: None,
-                severity: Severity::Error,
-                message: reason,
-            }]
+            let (file, severity) = (Some(file.into()), Severity::Error);
+            (vec![Finding { file, position: None, severity, message: reason }], Vec::new())
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio_stream::StreamExt;
 use tonic::transport::Server;
 use tonic_reflection::server::Builder;
 
-use super::Reloading;
+use super::{Reloading, write};
 use crate::support::backend::Backend;
 use crate::support::{Directory, eventually};
 
@@ -163,4 +163,37 @@ async fn backend_that_takes_something_away_is_refused_and_told_once() {
     let before = reloading.sample(REJECTED).await;
     describing.say(&["/v1/a"]);
     assert_eq!(refused(before + 2).await, 2);
+}
+
+#[tokio::test]
+async fn what_a_refused_file_lacks_is_waited_for() {
+    let backend = Backend::echo().await;
+    let directory = Directory::new("awaited");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let jwt = format!(
+        "issuer: \"https://id.test\", audiences: [api], algorithms: [HS256], secret: \"file:{}\"",
+        path("secret")
+    );
+    let token = format!(
+        "auth: {{ corp: {{ jwt: {{ {jwt} }} }} }}\npolicies: {{ open: {{ auth: none }} }}\nsurfaces: {{ web: {{ policies: [open] }} }}"
+    );
+    let list = format!(
+        "policies: {{ edge: {{ deny: {{ cidr: \"file:{}\" }} }} }}\nsurfaces: {{ web: {{ policies: [edge] }} }}",
+        path("list")
+    );
+    let set = format!("descriptors: [{{ proto: {:?} }}]", path("a.proto"));
+    let cases = [
+        (token, "secret", "s3cret-s3cret-s3cret-s3cret-s3cret".to_owned()),
+        (list, "list", "192.0.2.0/24\n".to_owned()),
+        (set, "a.proto", super::losses::proto(&["/v1/a"], "string x = 1;")),
+    ];
+    let reloading = Reloading::start(&backend, "reload: { watch: true }\n").await;
+    for ((generation, rejected), (sections, lacking, text)) in (2..).zip(1..).zip(cases) {
+        reloading.write(&format!("reload: {{ watch: true }}\n{sections}\n"));
+        eventually("the file is refused", async || reloading.sample(REJECTED).await == rejected).await;
+        write(&directory, lacking, &text);
+        let served = async || reloading.sample("transom_config_generation").await == generation;
+        eventually("what it lacked is there", served).await;
+        assert_eq!(reloading.sample(REJECTED).await, rejected, "{lacking}");
+    }
 }
