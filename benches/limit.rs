@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
@@ -86,6 +86,7 @@ fn call(snapshot: Arc<Snapshot>, address: IpAddr) -> Call {
         headers: HeaderMap::new(),
         client: Client::new(address, address, "http"),
         started: Instant::now(),
+        drawn: OnceLock::new(),
     };
     Call {
         service: 0,

@@ -3,7 +3,7 @@
 //! The token has 700 bytes, as those of providers have; most of what a known one costs is its SHA-256.
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -99,6 +99,7 @@ fn head(token: &str) -> Arc<Head> {
         headers,
         client,
         started: Instant::now(),
+        drawn: OnceLock::new(),
     })
 }
 

@@ -65,6 +65,8 @@ pub struct Head {
     pub client: Client,
     /// When it came.
     pub started: Instant,
+    /// What chance has drawn for who has no cookie yet: once, however many calls the request makes.
+    pub drawn: OnceLock<[u64; 2]>,
 }
 
 /// Where a request comes from.

@@ -4,7 +4,7 @@
 //! decides metadata and deadline. `respond` writes a transcoded reply or a `google.rpc.Status`. A
 //! `HEAD` is answered like its `GET`, without the body.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -64,6 +64,7 @@ impl Frontend for Rest {
                 headers: head.headers,
                 client: exchange.client.clone(),
                 started: exchange.started,
+                drawn: OnceLock::new(),
             }),
             identity: None,
             notes: exchange.notes.clone(),

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::WWW_AUTHENTICATE;
+use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Method, Response};
 
@@ -397,6 +397,8 @@ impl Worker {
             // RFC 9110, section 11.6.1: a 401 says how to say who is calling.
             exchange.notes.reply_header_of(&notes, &WWW_AUTHENTICATE);
         }
+        // A side that is to be kept is the client's, whichever call it was drawn for.
+        exchange.notes.reply_header_of(&notes, &SET_COOKIE);
         below.end(&outcome);
         outcome
     }

@@ -95,7 +95,8 @@ fn share(call: &Call) -> Option<usize> {
 fn give(call: &Call, cookie: &FreshCookie) -> u64 {
     // No secret: whoever guesses it finds a side, and nothing else.
     let random = || RandomState::new().hash_one(0);
-    let value = cookie::fresh([random(), random()]);
+    // All calls of one request are of one caller.
+    let value = cookie::fresh(*call.head.drawn.get_or_init(|| [random(), random()]));
     if let Some(set) = cookie::set(&cookie.name, &value, cookie.max_age_s) {
         call.notes.reply_header(SET_COOKIE, set);
     }

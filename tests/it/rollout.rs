@@ -315,3 +315,48 @@ async fn a_cookie_keeps_its_side_and_is_given_where_that_is_said() {
     }
     assert_eq!(given.len(), 10);
 }
+
+#[tokio::test]
+async fn calls_of_one_operation_keep_one_side_and_give_one_cookie() {
+    let (old, new) = (side("old").await, side("new").await);
+    let services = services((&old, ""), (&new, ""));
+    let query = |names: [&str; 2]| {
+        let [a, b] = names;
+        format!("{{ a: get(name: {a:?}) {{ name }} b: get(name: {b:?}) {{ name }} }}")
+    };
+    let route = format!("{{ get: /v1/two, query: {:?} }}", query(["x", "y"]));
+    let sticky = "sticky: { cookie: side, max_age: 1h }";
+    let gateway = Gateway::with_file(&format!(
+        "{services}surfaces: {{ web: {{ protocols: [rest, graphql], graphql: {{ batch: 10, routes: [{route}] }},\n  \
+         rules: [{{ match: door.v1.Door.*, to: {{ old: 50, new: 50 }}, {sticky} }}] }} }}\n"
+    ))
+    .await;
+    let operation = json!({ "query": query(["1", "2"]) });
+    let batch = json!([operation, { "query": query(["3", "4"]) }]);
+    for (verb, path, body, calls) in [
+        ("POST", "/graphql", operation.to_string(), 2),
+        ("POST", "/graphql", batch.to_string(), 4),
+        ("GET", "/v1/two", String::new(), 2),
+    ] {
+        let call = async |cookie: Option<&str>| {
+            let before = (old.calls(), new.calls());
+            let request = http::request(verb, path).header("content-type", "application/json");
+            let request =
+                cookie.into_iter().fold(request, |request, cookie| request.header("cookie", cookie));
+            let answer = http::send(gateway.address, request, body.clone()).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let set = answer.headers.get_all("set-cookie").iter();
+            let set: Vec<_> = set.map(|one| one.to_str().expect("ASCII").to_owned()).collect();
+            ((old.calls() - before.0, new.calls() - before.1), set)
+        };
+        for _ in 0..10 {
+            let (sides, set) = call(None).await;
+            assert!(sides == (calls, 0) || sides == (0, calls), "{verb} {path} {body}: {sides:?}");
+            let [set] = &set[..] else { panic!("{verb} {path}: {set:?}") };
+            let (pair, _) = set.split_once("; ").expect("attributes");
+            assert!(pair.starts_with("side="), "{set}");
+            // Who sends it back is where it was.
+            assert_eq!(call(Some(pair)).await, (sides, vec![]), "{verb} {path}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ mod response;
 mod values;
 pub mod websocket;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -127,7 +127,14 @@ impl Opening {
         Ok(Self {
             metadata,
             timeout,
-            head: Arc::new(Head { method, uri, headers, client, started: exchange.started }),
+            head: Arc::new(Head {
+                method,
+                uri,
+                headers,
+                client,
+                started: exchange.started,
+                drawn: OnceLock::new(),
+            }),
         })
     }
 

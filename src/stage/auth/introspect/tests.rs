@@ -47,8 +47,8 @@ async fn verify(provider: &Introspect, token: &str, now_s: u64) -> Result<String
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let client = Caller::new(address, address, "https");
     let (uri, headers) = (Uri::from_static("/"), HeaderMap::new());
-    let head =
-        Arc::new(Head { method: Method::GET, uri, headers, client, started: std::time::Instant::now() });
+    let (started, drawn) = (std::time::Instant::now(), std::sync::OnceLock::new());
+    let head = Arc::new(Head { method: Method::GET, uri, headers, client, started, drawn });
     let finding = match provider.verify(token, &head, now_s) {
         Verdict::Accepted(identity) => Ok(identity),
         Verdict::Refused(refusal) => Err(refusal),

@@ -1,7 +1,7 @@
 //! What the provider does around the judgement: remembering, revoking, leaving tokens to others.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use http::header::AUTHORIZATION;
@@ -114,5 +114,6 @@ fn head(token: &str) -> Head {
     headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).expect("a header"));
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let client = Client::new(address, address, "https");
-    Head { method: Method::GET, uri: Uri::from_static("/"), headers, client, started: Instant::now() }
+    let (uri, drawn) = (Uri::from_static("/"), OnceLock::new());
+    Head { method: Method::GET, uri, headers, client, started: Instant::now(), drawn }
 }
