@@ -1,20 +1,29 @@
 //! What the clients of one snapshot would lose with another: surfaces, paths, fields, values.
 //!
 //! ```text
-//! surfaces by name → hosts, bindings by verb and path → messages that they take and give, as JSON has them
+//! surfaces by name ─┬─▶ hosts, bindings by verb and path ─▶ messages that they take and give, as JSON has them
+//!                   └─▶ GraphQL: types by name
 //! ```
 //!
 //! Judged by what a client sees: names in JSON, never field numbers; types by their JSON form, so that an `sint32`
-//! is as good as an `int32`. What is added is no loss. A loss is told once, however many surfaces show it.
+//! is as good as an `int32`. What is added is no loss, nor is what a mask has hidden before. A loss of messages is told
+//! once, however many surfaces show it.
+
+mod graphql;
+mod json;
+mod masks;
 
 use std::collections::{HashMap, HashSet};
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 use super::{HostPattern, Surface, Surfaces};
+use crate::codec::options::JsonOptions;
+use crate::codec::selection::{Choice, Selection};
 use crate::route::{Aggregate, Binding, Body};
 use crate::schema::Schema;
 use crate::schema::plan::MessageId;
+use masks::{choice, part};
 
 /// Losses beyond these are counted and not listed.
 pub const LOSSES_MAX: usize = 1000;
@@ -33,6 +42,7 @@ pub struct Losses {
 pub struct Shown<'s> {
     pub schema: &'s Schema,
     pub surfaces: &'s Surfaces,
+    pub json: &'s JsonOptions,
 }
 
 /// Compares what clients see.
@@ -53,9 +63,12 @@ struct Comparison<'s> {
     after: Shown<'s>,
     losses: Losses,
     told: HashSet<String>,
-    /// Pairs of messages that have been compared, or are being.
-    met: HashSet<(String, String, Way)>,
+    /// Pairs of messages that have been compared, or are being, and the addresses of what is selected of them.
+    met: HashSet<(String, String, Way, [usize; 2])>,
 }
+
+/// A message, and what is shown of it; `None`: all of it.
+type Seen<'s> = (MessageDescriptor, Option<&'s Selection>);
 
 /// Which way a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,6 +118,7 @@ impl Comparison<'_> {
         if before.hosts.is_empty() && !after.hosts.is_empty() {
             self.lose(format!("`{}`: only some hosts are served", before.name));
         }
+        self.graphql(before, after);
         let places: HashMap<Place, &Binding> =
             after.routes.bindings().map(|binding| (place(binding), &**binding)).collect();
         let stands = |one: &Aggregate| after.routes.places().any(|place| place == (&one.verb, &one.template));
@@ -135,6 +149,23 @@ impl Comparison<'_> {
         }
     }
 
+    fn graphql(&mut self, before: &Surface, after: &Surface) {
+        let name = &before.name;
+        match (&before.graphql, &after.graphql) {
+            (Some(was), Some(is)) => {
+                if was.path != is.path {
+                    self.lose(format!("`{name}`: GraphQL has moved from `{}` to `{}`", was.path, is.path));
+                }
+                let before = graphql::View { model: &was.model, schema: self.before.schema };
+                let after = graphql::View { model: &is.model, schema: self.after.schema };
+                graphql::compare(before, after, &mut |line| self.lose(format!("`{name}`: GraphQL: {line}")));
+                self.masks(&was.model, &is.model);
+            }
+            (Some(was), None) => self.lose(format!("`{name}`: GraphQL at `{}` is gone", was.path)),
+            (None, _) => {}
+        }
+    }
+
     /// Two bindings that the same requests find.
     fn binding(&mut self, surface: &str, before: &Binding, after: &Binding) {
         let what = format!("`{surface}`: `{} {}`", before.verb, before.template);
@@ -161,39 +192,54 @@ impl Comparison<'_> {
         if was != is {
             self.lose(format!("{what}: the reply's body is {is} instead of {was}"));
         }
+        self.reading(before);
         let [input, output] =
             [(before.input, after.input), (before.output, after.output)].map(|(was, is)| {
                 (self.before.schema.descriptor(was).clone(), self.after.schema.descriptor(is).clone())
             });
-        self.messages(input, Way::Request);
-        self.messages(output, Way::Reply);
+        self.messages((input.0, None), (input.1, None), Way::Request);
+        let [was, is] = [before, after].map(|binding| binding.selection.as_deref());
+        self.messages((output.0, was), (output.1, is), Way::Reply);
     }
 
     /// Two messages, and whatever is in them. By a list, because messages nest as deep as they like.
-    fn messages(&mut self, pair: (MessageDescriptor, MessageDescriptor), way: Way) {
-        let mut pairs = vec![pair];
-        while let Some((before, after)) = pairs.pop() {
-            let key = (before.full_name().to_owned(), after.full_name().to_owned(), way);
-            if !self.met.insert(key) {
+    fn messages(&mut self, before: Seen<'_>, after: Seen<'_>, way: Way) {
+        let mut pairs = vec![(before, after)];
+        while let Some(((before, of_before), (after, of_after))) = pairs.pop() {
+            let selected =
+                [of_before, of_after].map(|one| one.map_or(0, |one| std::ptr::from_ref(one).addr()));
+            let key = (before.full_name().to_owned(), after.full_name().to_owned(), way, selected);
+            if has_own_form(&before) || !self.met.insert(key) {
                 continue;
             }
             for field in before.fields() {
+                let was = choice(self.before, &before, of_before, &field);
+                if *was == Choice::Hidden {
+                    continue;
+                }
                 let name = field.full_name().to_owned();
                 let Some(other) = after.get_field_by_name(field.name()) else {
                     self.lose(format!("`{name}` is gone from {}", way.name()));
                     continue;
                 };
-                if field.json_name() != other.json_name() {
-                    let (was, is) = (field.json_name(), other.json_name());
-                    self.lose(format!("`{name}` is `{is}` instead of `{was}` in {}", way.name()));
-                }
-                let [was, is] = [&field, &other].map(form);
-                if was != is {
-                    self.lose(format!("`{name}` is {is} instead of {was} in {}", way.name()));
+                let is = choice(self.after, &after, of_after, &other);
+                if *is == Choice::Hidden {
+                    self.lose(format!("`{name}` is hidden from {}", way.name()));
                     continue;
                 }
+                self.names(&field, &other, way);
+                let [old, new] = [&field, &other].map(form);
+                if old != new {
+                    self.lose(format!("`{name}` is {new} instead of {old} in {}", way.name()));
+                    continue;
+                }
+                if way == Way::Reply {
+                    self.values_of_replies(&field);
+                }
                 match (value(&field), value(&other)) {
-                    (Kind::Message(was), Kind::Message(is)) => pairs.push((was, is)),
+                    (Kind::Message(old), Kind::Message(new)) => {
+                        pairs.push(((old, part(was)), (new, part(is))));
+                    }
                     (Kind::Enum(was), Kind::Enum(is)) => self.values(&was, &is),
                     _ => {}
                 }
@@ -251,6 +297,16 @@ fn reply_body(shown: Shown<'_>, binding: &Binding) -> String {
 fn field_name(shown: Shown<'_>, message: MessageId, index: usize) -> String {
     let field = shown.schema.message(message).fields.get(index);
     field.map_or_else(String::new, |field| format!("`{}`", field.name))
+}
+
+/// Whether JSON has another form for a message than its fields.
+fn has_own_form(message: &MessageDescriptor) -> bool {
+    match message.full_name() {
+        // Their form is that of their value.
+        "google.protobuf.Int64Value" | "google.protobuf.UInt64Value" => false,
+        "google.api.HttpBody" => true,
+        name => name.starts_with("google.protobuf."),
+    }
 }
 
 /// What a field looks like in JSON; messages and enums of one name or another look alike until they are compared.

@@ -85,7 +85,7 @@ pub struct Bounds {
 impl Snapshot {
     /// What clients see of it.
     pub const fn shown(&self) -> Shown<'_> {
-        Shown { schema: &self.schema, surfaces: &self.surfaces }
+        Shown { schema: &self.schema, surfaces: &self.surfaces, json: &self.json }
     }
 
     /// The place of a listener; none that there is for one which this snapshot does not know.

@@ -54,3 +54,54 @@ async fn losses_are_told_and_refused_where_that_is_asked_for() {
     let answer = reloading.apply(&sections(true)).await;
     assert_eq!((&answer["losses_count"], reloading.get("/v1/c").await), (&0.into(), 200));
 }
+
+#[tokio::test]
+async fn what_clients_of_graphql_and_readers_of_json_lose_is_refused() {
+    let backend = Backend::echo().await;
+    let sections = |json: &str, graphql: bool, methods: &[&str], fields: &str| {
+        let rules: Vec<_> = methods.iter().map(|name| format!("{{ match: door.v1.Door.{name} }}")).collect();
+        let (masked, mask) = fields.split_once(' ').unwrap_or(("-", ""));
+        let rules = rules.join(", ").replace(masked, &format!("{masked}, fields: \"{mask}\""));
+        let protocols = if graphql { "[rest, graphql]" } else { "[rest]" };
+        format!(
+            "reload: {{ watch: false, refuse_breaking: true }}\njson: {{ {json} }}\n\
+             surfaces: {{ web: {{ protocols: {protocols}, rules: [{rules}] }} }}\n"
+        )
+    };
+    let before = sections("names: json", true, &["Update", "Plain"], "");
+    let reloading = Reloading::start(&backend, &before).await;
+    let refused = async |sections: &str, expected: &[&str]| {
+        reloading.write(sections);
+        let answer = reloading.post().await;
+        assert_eq!(answer.status, 422, "{}", answer.text());
+        let answer = answer.json();
+        let findings = answer["findings"].as_array().expect("findings").iter();
+        let messages: Vec<_> = findings.filter_map(|finding| finding["message"].as_str()).collect();
+        let expected: Vec<_> = expected.iter().map(|line| format!("clients would lose: {line}")).collect();
+        assert_eq!(messages, expected, "{sections}");
+    };
+    let names = "`json.names` is `proto` instead of `json`: fields of replies are called otherwise";
+    refused(&sections("names: proto", true, &["Update", "Plain"], ""), &[names]).await;
+    // No path leads to it: it is a field of GraphQL alone.
+    refused(&sections("names: json", true, &["Update"], ""), &["`web`: GraphQL: `Mutation.plain` is gone"])
+        .await;
+    refused(
+        &sections("names: json", false, &["Update", "Plain"], ""),
+        &["`web`: GraphQL at `/graphql` is gone"],
+    )
+    .await;
+    refused(
+        &sections("names: json", true, &["Update", "Plain"], "Update -allow_missing"),
+        &["`door.v1.UpdateRequest.allow_missing` is hidden from replies"],
+    )
+    .await;
+    refused(
+        &sections("names: json", true, &["Update", "Plain"], "Plain -parent.tags"),
+        &["`door.v1.Item.tags` is hidden from replies"],
+    )
+    .await;
+    // More is shown, more is read: nobody loses by it.
+    reloading
+        .apply(&sections("names: json, unknown_fields: ignore", true, &["Update", "Plain", "Get"], ""))
+        .await;
+}
