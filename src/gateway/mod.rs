@@ -297,6 +297,8 @@ impl Gateway {
 fn show(catalog: &Catalog, metrics: &Metrics) {
     let snapshot = catalog.current();
     clusters::observe(&snapshot, metrics);
+    let deprecated = surfaces::deprecated(&snapshot);
+    metrics.stats.deprecate(|surface, method| deprecated.contains(&(surface, method)));
     snapshot.live.get::<Arc<Limits>>().inspect(|limits| limits.be_counted());
     snapshot.live.get::<Arc<Caching>>().inspect(|caching| caching.begin());
     if let Some(Protections(protections)) = snapshot.live.get() {

@@ -19,7 +19,7 @@ use crate::policy::deprecation::Notice;
 use crate::policy::glob::Glob;
 use crate::route::{self, Conflicts, Exposed, RouteTree, Rules};
 use crate::schema::Schema;
-use crate::snapshot::{HostPattern, Rule, Surface, Surfaces};
+use crate::snapshot::{HostPattern, Rule, Snapshot, Surface, Surfaces};
 use crate::stage::Notices;
 
 /// The surfaces with their routes, and what was left out although they stand.
@@ -222,6 +222,21 @@ pub(super) fn notices(effective: &[Effective<'_>]) -> Option<Notices> {
     };
     let notices: Box<[_]> = effective.iter().map(notice).collect();
     notices.iter().any(Option::is_some).then_some(Notices(notices))
+}
+
+/// What is deprecated of a snapshot, by surface and method.
+pub(super) fn deprecated(snapshot: &Snapshot) -> HashSet<(&str, &str)> {
+    let Some(Notices(notices)) = snapshot.live.get() else { return HashSet::new() };
+    let has_notice = |exposed: &&Exposed| {
+        let rule = usize::try_from(exposed.shown.rule).ok().and_then(|rule| notices.get(rule));
+        rule.is_some_and(Option::is_some)
+    };
+    let mut deprecated = HashSet::new();
+    for surface in snapshot.surfaces.all() {
+        let methods = surface.methods.iter().filter(has_notice);
+        deprecated.extend(methods.map(|exposed| (&*surface.name, exposed.method.full_name())));
+    }
+    deprecated
 }
 
 /// The place of a listener among the public ones.

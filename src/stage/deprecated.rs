@@ -1,7 +1,8 @@
 //! Tells callers of what is deprecated, and answers 410 once its time is over.
 //!
-//! Before authentication: whoever calls what is gone need not sign in to learn that. Who still does is told
-//! by the usage records, by surface and consumer.
+//! Before authentication: whoever calls what is gone need not sign in to learn that, and so nobody knows who it is.
+//! Which consumers still call what is deprecated is to be found out before: `/stats` tells them by surface, and the
+//! usage records have each of them.
 
 use std::time::{Duration, SystemTime};
 

@@ -10,11 +10,13 @@
 //! Consumers are rows here and never labels of a metric: there may be very many of them.
 
 mod cell;
+mod deprecated;
 mod keys;
 mod services;
 mod view;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ use super::cache::CacheMetrics;
 use super::timestamp::Timestamp;
 use crate::status::Code;
 use cell::{Cell, Sum};
+use deprecated::Callers;
 
 pub use cell::Outcome;
 pub use keys::Keys;
@@ -57,13 +60,15 @@ pub struct Stats {
 }
 
 /// A surface's method, by which calls are counted and billed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Route {
     pub surface: Arc<str>,
     /// `package.Service.Method`.
     pub method: Arc<str>,
     /// Its row; that of the others where there is no room for one of its own.
     row: usize,
+    /// Whether its callers are told that it is deprecated, and we want to know who they are.
+    is_deprecated: AtomicBool,
 }
 
 /// The rows that are given away; the first is that of the others.
@@ -82,6 +87,7 @@ struct Cells {
     routes: Vec<Option<Arc<Cell>>>,
     consumers: HashMap<Arc<str>, Arc<Cell>>,
     consumers_other: Option<Arc<Cell>>,
+    deprecated: Callers,
     refusals: HashMap<&'static str, HashMap<Box<str>, u64>>,
     refusals_count: usize,
 }
@@ -116,6 +122,13 @@ impl Stats {
         lock(&self.routes).row(surface, &method.into())
     }
 
+    /// Says which methods of which surfaces are deprecated from now on; those without a row of their own are none.
+    pub fn deprecate(&self, is_deprecated: impl Fn(&str, &str) -> bool) {
+        for route in &lock(&self.routes).rows {
+            route.is_deprecated.store(is_deprecated(&route.surface, &route.method), Ordering::Relaxed);
+        }
+    }
+
     /// A fresh shard, for one worker thread.
     pub fn shard(&self) -> Arc<Shard> {
         let shard = Arc::new(Shard::default());
@@ -146,6 +159,7 @@ impl Stats {
         let mut view = view::make(self, lately_s, &routes, &rows, &lately);
         view.generation = generation;
         view.cache = view::Cache::of(&self.cache);
+        view.deprecated = self.deprecated().rows();
         view
     }
 
@@ -192,6 +206,16 @@ impl Stats {
         refusals
     }
 
+    fn deprecated(&self) -> Callers {
+        let mut callers = Callers::default();
+        for shard in lock(&self.shards).iter() {
+            // A worker must not wait while rows are added up.
+            let own = lock(&shard.0).deprecated.clone();
+            callers.merge(own);
+        }
+        callers
+    }
+
     fn route_cells(&self) -> HashMap<usize, Vec<Arc<Cell>>> {
         let mut cells: HashMap<usize, Vec<Arc<Cell>>> = HashMap::new();
         for shard in lock(&self.shards).iter() {
@@ -235,7 +259,8 @@ impl Routes {
         }
         let has_room = self.rows.len() <= ROUTES_MAX;
         let row = if has_room { self.rows.len() } else { 0 };
-        let route = Arc::new(Route { surface: Arc::clone(surface), method: Arc::clone(method), row });
+        let (surface, method) = (Arc::clone(surface), Arc::clone(method));
+        let route = Arc::new(Route { surface, method, row, is_deprecated: AtomicBool::new(false) });
         if has_room {
             self.rows.push(Arc::clone(&route));
             self.by_name.insert(name, Arc::clone(&route));
@@ -250,6 +275,9 @@ impl Shard {
         let mut cells = lock(&self.0);
         cells.route(route.row).record(outcome);
         let Some(consumer) = consumer else { return };
+        if route.is_deprecated.load(Ordering::Relaxed) {
+            cells.deprecated.record(&route.surface, consumer, Timestamp::now());
+        }
         match cells.consumers.get(consumer) {
             Some(cell) => cell.record(outcome),
             None => cells.new_consumer(consumer).record(outcome),

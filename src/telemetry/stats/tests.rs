@@ -66,7 +66,7 @@ fn rows_are_bounded() {
         (0..ROUTES_MAX + 2).map(|index| stats.route(&"web".into(), &format!("a.B.M{index}"))).collect();
     assert_eq!(routes.iter().filter(|route| route.row == 0).count(), 2);
     assert_eq!(&*routes[ROUTES_MAX + 1].method, format!("a.B.M{}", ROUTES_MAX + 1), "bills have its name");
-    assert_eq!(stats.route(&"web".into(), "a.B.M0"), routes[0], "the same after a reload");
+    assert!(Arc::ptr_eq(&stats.route(&"web".into(), "a.B.M0"), &routes[0]), "the same after a reload");
     for (index, route) in routes.into_iter().enumerate() {
         let consumer = format!("c{index}").into();
         shard.record(&route, Some(&consumer), &outcome(Code::Ok));
@@ -163,4 +163,38 @@ fn unused_keys_are_counted_by_consumer() {
     check(&["a", "b", "c", "d"], fitting, "1 key of d not used since the start");
     let fitting = json!({ "a": 1, "b": 1, "c": 1, "d": 1, "other": 2 });
     check(&["a", "b", "c", "d", "e", "f"], fitting, "2 keys of other not used since the start");
+}
+
+#[test]
+fn callers_of_what_is_deprecated_have_rows() {
+    let stats = Stats::default();
+    let [old, new] = ["old", "new"].map(|method| stats.route(&"web".into(), method));
+    let shards = [stats.shard(), stats.shard()];
+    let call = |route: &Route, consumer: &str| {
+        let consumer: Option<Arc<str>> = (!consumer.is_empty()).then(|| consumer.into());
+        shards.iter().for_each(|shard| shard.record(route, consumer.as_ref(), &outcome(Code::Ok)));
+    };
+    call(&old, "early");
+    stats.deprecate(|surface, method| (surface, method) == ("web", "old"));
+    for (route, consumer) in [(&old, "acme"), (&old, "acme"), (&new, "acme"), (&old, ""), (&old, "zeta")] {
+        call(route, consumer);
+    }
+    let view = stats.view(Instant::now(), 1);
+    let text = view.text();
+    assert!(text.contains("\ndeprecated ") && text.contains("\nweb              acme "), "{text}");
+    let seen = &json(&stats, Instant::now())["deprecated"]["web"];
+    assert_eq!((&seen["acme"]["calls"], &seen["zeta"]["calls"]), (&4.into(), &2.into()));
+    assert!(seen["acme"]["last"].as_str().is_some_and(|last| last.ends_with('Z')), "{seen:#}");
+    assert_eq!(seen.as_object().map(serde_json::Map::len), Some(2), "{seen:#}");
+    // So many have a row of their own, and then the others have one together.
+    for number in 0..CONSUMERS_MAX {
+        call(&old, &number.to_string());
+    }
+    let seen = &json(&stats, Instant::now())["deprecated"]["web"];
+    assert_eq!(seen.as_object().map(serde_json::Map::len), Some(CONSUMERS_MAX + 1), "{seen:#}");
+    assert_eq!(seen["other"]["calls"], 4);
+    // Nothing is deprecated any more: what was counted stays.
+    stats.deprecate(|_, _| false);
+    call(&old, "acme");
+    assert_eq!(json(&stats, Instant::now())["deprecated"]["web"]["acme"]["calls"], 4);
 }

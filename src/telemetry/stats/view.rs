@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::cell::Sum;
-use super::{CONSUMERS_MAX, OTHER, Route, Rows, Stats, keys, services};
+use super::{CONSUMERS_MAX, OTHER, Route, Rows, Stats, deprecated, keys, services};
 use crate::telemetry::cache::CacheMetrics;
 use crate::telemetry::timestamp::Timestamp;
 use crate::telemetry::{DiscoverySeen, EndpointSeen};
@@ -25,6 +25,8 @@ pub struct View {
     surfaces: BTreeMap<Box<str>, Row>,
     methods: BTreeMap<Box<str>, Row>,
     consumers: BTreeMap<Box<str>, Row>,
+    /// Who calls what is deprecated.
+    pub(super) deprecated: deprecated::Rows,
     /// By stage and reason.
     refused: BTreeMap<&'static str, BTreeMap<Box<str>, u64>>,
     services: BTreeMap<Box<str>, services::Row>,
@@ -114,6 +116,7 @@ pub(super) fn make(stats: &Stats, lately_s: f64, routes: &[Arc<Route>], total: &
         surfaces: by(|route| &route.surface),
         methods: by(|route| &route.method),
         consumers: rows(most_called(&total.consumers), &most_called(&lately.consumers)),
+        deprecated: deprecated::Rows::default(),
         refused,
         services: stats.services.rows(),
         endpoints: BTreeMap::new(),
@@ -274,6 +277,7 @@ impl View {
             let _ = writeln!(out, "{service:<16} {}", seen.text());
         }
         self.keys.write(&mut out);
+        self.deprecated.write(&mut out);
         if !self.refused.is_empty() {
             out.push_str("\nrefused\n");
         }
