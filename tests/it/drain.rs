@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -19,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::server::{Fixture, exchange, fixture, read_reply, read_to_end};
-use crate::support::backend::{Backend, channel, framed, messages, respond, status};
+use crate::support::backend::{Backend, Body, channel, framed, messages, respond, status};
 use crate::support::{Gateway, eventually, figure, http, soon};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -147,7 +148,14 @@ enum Kind {
     Http2,
     /// A streamed reply over HTTP/1.1.
     Stream,
+    /// Many streams at once on a connection over HTTP/2; of these the replies of one message.
+    Many,
+    /// And those that are streamed.
+    ManyStreamed,
 }
+
+/// So many streams at once.
+const MANY: usize = 20;
 
 /// What all clients count.
 #[derive(Debug, Default)]
@@ -172,7 +180,7 @@ impl Tally {
             Ok(_) if number != 200 => self.lost(kind, number.to_string()),
             Ok(body) => {
                 let lines = body.iter().filter(|byte| **byte == b'\n').count();
-                if let Kind::Stream = kind
+                if let Kind::Stream | Kind::ManyStreamed = kind
                     && lines != STREAMED
                 {
                     return self.lost(kind, format!("{lines} messages"));
@@ -191,17 +199,23 @@ async fn call(address: SocketAddr, kind: Kind, every: Duration, tally: Arc<Tally
     while !tally.is_over() {
         let Ok(stream) = TcpStream::connect(address).await else { return };
         match kind {
-            Kind::Http2 => {
+            Kind::Http2 | Kind::Many | Kind::ManyStreamed => {
                 let handshake =
                     hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
                 let Ok((mut sender, connection)) = handshake.await else { continue };
                 tokio::spawn(connection);
                 while !tally.is_over() && sender.ready().await.is_ok() {
                     ticks.tick().await;
-                    match sender.try_send_request(http::empty("/v1/items/7")).await {
-                        Ok(response) => tally.count(kind, response).await,
-                        Err(error) if error.message().is_some() || was_not_begun(error.error()) => break,
-                        Err(error) => tally.lost(kind, format!("{:?}", error.error())),
+                    let mut streams = JoinSet::new();
+                    let kinds = match kind {
+                        Kind::Http2 => vec![kind],
+                        _ => [Kind::Many, Kind::ManyStreamed].repeat(MANY / 2),
+                    };
+                    for kind in kinds {
+                        streams.spawn(open_stream(sender.clone(), kind, Arc::clone(&tally)));
+                    }
+                    if streams.join_all().await.contains(&false) {
+                        break;
                     }
                 }
             }
@@ -226,6 +240,20 @@ async fn call(address: SocketAddr, kind: Kind, every: Duration, tally: Arc<Tally
     }
 }
 
+/// One call on a connection over HTTP/2; whether that may be good for another.
+async fn open_stream(mut sender: SendRequest<Body>, kind: Kind, tally: Arc<Tally>) -> bool {
+    let target = if let Kind::ManyStreamed = kind { "/v1/items/7:watch" } else { "/v1/items/7" };
+    match sender.try_send_request(http::empty(target)).await {
+        Ok(response) => {
+            tally.count(kind, response).await;
+            return true;
+        }
+        Err(error) if error.message().is_some() || was_not_begun(error.error()) => {}
+        Err(error) => tally.lost(kind, format!("{:?}", error.error())),
+    }
+    false
+}
+
 /// Whether a call met a GOAWAY that says it was not begun (RFC 9113, section 6.8), for the client to call elsewhere.
 fn was_not_begun(error: &hyper::Error) -> bool {
     let error = std::error::Error::source(error).and_then(|error| error.downcast_ref::<h2::Error>());
@@ -240,8 +268,11 @@ fn load(address: SocketAddr, tally: &Arc<Tally>) -> JoinSet<()> {
     let kinds = [Kind::Http1, Kind::Http2, Kind::Stream, Kind::Http1, Kind::Http2, Kind::Http1];
     let each = 2 * kinds.len();
     let every = Duration::from_secs_f64(each as f64 / calls);
-    let clients = kinds.iter().cycle().take(each);
-    clients.map(|kind| call(address, *kind, every, Arc::clone(tally))).collect()
+    let one_by_one = kinds.iter().cycle().take(each).map(|kind| (*kind, every));
+    // As many calls come at once as others make in turn.
+    let at_once = [(Kind::Many, every * 4); 2];
+    let clients = one_by_one.chain(at_once);
+    clients.map(|(kind, every)| call(address, kind, every, Arc::clone(tally))).collect()
 }
 
 fn settle(what: &str, tally: &Tally) {
