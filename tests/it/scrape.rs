@@ -3,15 +3,17 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::HeaderMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use transom::policy::api_key::{KeyHash, RANDOM_BYTES, generate};
 use transom::policy::balance::mix;
 
 use crate::metrics::value;
-use crate::support::backend::Backend;
+use crate::support::backend::{Backend, messages, respond, status};
 use crate::support::{Gateway, eventually, figure, http as client, require, soon};
 
 /// As a tool asks that asks for nothing in particular.
@@ -87,6 +89,9 @@ surfaces: { web: { policies: [], rules: [
 const CONSUMERS: usize = 10_000;
 const PATHS: usize = 100_000;
 
+/// However many have called.
+const SCRAPE_MAX: Duration = Duration::from_millis(100);
+
 #[tokio::test]
 async fn very_many_consumers_and_paths_are_few_series() {
     let keys: Vec<_> = (0..CONSUMERS as u64)
@@ -101,32 +106,42 @@ async fn very_many_consumers_and_paths_are_few_series() {
     for (number, key) in keys.iter().enumerate() {
         writeln!(rest, "  c{number}: {{ keys: [\"{}\"] }}", KeyHash::of(key)).expect("memory");
     }
-    // Nobody is let through: what is counted is counted before the backend.
+    // One half is let through to the backend, the other is counted before it.
     rest.push_str(
-        "surfaces: { web: { rules: [{ match: door.v1.Door.Get, auth: partner, allow: \"false\" }] } }\n",
+        "surfaces: { web: { rules: [{ match: door.v1.Door.Get, auth: partner, allow: '\"x-admit\" in request.headers' }] } }\n",
     );
-    let backend = Backend::echo().await;
+    // In one piece: thousands of calls in turn wait for no acknowledgement of TCP in the middle of a reply.
+    let backend =
+        Backend::start(|_| async { respond(HeaderMap::new(), messages(&[Bytes::new()], status(0, ""))) })
+            .await;
     let gateway = Gateway::configured(&backend, "", "", &rest).await;
     let paths = PATHS - CONSUMERS;
-    let by_consumers =
-        keys.iter().enumerate().map(|(number, key)| (format!("/v1/items/{number}"), Some(key.as_str())));
-    let others = (0..paths).map(|number| (format!("/path/{number}"), None));
-    let requests = by_consumers.chain(others).map(|(path, key)| {
-        let key = key.map(|key| format!("x-api-key: {key}\r\n")).unwrap_or_default();
-        format!("GET {path} HTTP/1.1\r\nhost: a\r\n{key}\r\n")
+    let by_consumers = keys.iter().enumerate().map(|(number, key)| {
+        let admit = if number % 2 == 0 { "x-admit: 1\r\n" } else { "" };
+        (format!("/v1/items/{number}"), format!("x-api-key: {key}\r\n{admit}"))
     });
+    let others = (0..paths).map(|number| (format!("/path/{number}"), String::new()));
+    let requests = by_consumers
+        .chain(others)
+        .map(|(path, headers)| format!("GET {path} HTTP/1.1\r\nhost: a\r\n{headers}\r\n"));
     send_all(&gateway, requests.collect()).await;
     eventually("every call is counted", async || {
         value(&scrape(&gateway).await, "transom_http_duration_seconds_count") == Some(PATHS as f64)
     })
     .await;
-    let before = Instant::now();
     let metrics = scrape(&gateway).await;
-    let took = before.elapsed();
+    // The best of some: what else the machine does meanwhile is not what is promised.
+    let mut took = Duration::MAX;
+    for _ in 0..10 {
+        let before = Instant::now();
+        scrape(&gateway).await;
+        took = took.min(before.elapsed());
+    }
     for (sample, expected) in [
-        ("transom_http_replies_total{code=\"403\"}", CONSUMERS),
+        ("transom_http_replies_total{code=\"200\"}", CONSUMERS / 2),
+        ("transom_http_replies_total{code=\"403\"}", CONSUMERS / 2),
         ("transom_http_replies_total{code=\"404\"}", paths),
-        ("transom_refused_total{stage=\"authorize\",reason=\"FORBIDDEN\"}", CONSUMERS),
+        ("transom_refused_total{stage=\"authorize\",reason=\"FORBIDDEN\"}", CONSUMERS / 2),
     ] {
         assert_eq!(value(&metrics, sample), Some(expected as f64), "{sample}");
     }
@@ -134,7 +149,9 @@ async fn very_many_consumers_and_paths_are_few_series() {
     figure(format_args!(
         "{CONSUMERS} consumers, {PATHS} paths: {series} series, scraped in {took:?} (debug)"
     ));
+    assert_eq!(backend.calls(), CONSUMERS / 2);
     assert!(series < 2000, "{series} series");
+    assert!(took <= SCRAPE_MAX, "{took:?}");
     assert!(!metrics.contains("c9999") && !metrics.contains("/path/"), "what clients choose is no label");
 }
 
