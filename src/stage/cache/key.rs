@@ -9,12 +9,17 @@
 //! Whatever metadata clients can make the gateway forward is part of the key: what were not, one client could use to
 //! change what others read. What is left out is named below; `Vary` of the reply brings it back.
 
+use std::sync::Arc;
+
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use super::Rule;
 use crate::call::{Call, Payload};
+use crate::policy::identity::Identity;
+use crate::stage::auth::Auth;
+use crate::stage::auth::provider::Scheme;
 
 /// The words of a key, each with its kind and its length before it.
 pub(super) type Words = SmallVec<[u8; 256]>;
@@ -76,7 +81,8 @@ pub(super) fn words(call: &Call, rule: &Rule) -> Words {
     words
 }
 
-/// The consumer, or the holder of the credential where it belongs to none.
+/// The consumer, or the holder of the credential where it belongs to none; and the credential that the backend judges
+/// by itself.
 fn put_partition(words: &mut Words, call: &Call) {
     match &call.identity {
         Some(identity) => match &identity.consumer {
@@ -86,14 +92,28 @@ fn put_partition(words: &mut Words, call: &Call) {
                 put(words, b's', identity.subject.as_bytes());
             }
         },
-        // Whom no provider knows, the backend may.
-        None => call
-            .head
-            .headers
-            .get_all(AUTHORIZATION)
-            .iter()
-            .for_each(|value| put(words, b'a', value.as_bytes())),
+        // It may be withheld from the backend, and is somebody's nevertheless.
+        None => put_all(words, b'h', &call.head.headers),
     }
+    // Whom no provider knows, the backend may, whatever header the client has used for it.
+    if !call.identity.as_ref().is_some_and(|identity| is_passed_on(call, identity)) {
+        put_all(words, b'a', &call.metadata);
+    }
+}
+
+fn put_all(words: &mut Words, kind: u8, headers: &HeaderMap) {
+    headers.get_all(AUTHORIZATION).iter().for_each(|value| put(words, kind, value.as_bytes()));
+}
+
+/// Whether what the backend sees is the very credential for which the identity stands (`pass_token`).
+fn is_passed_on(call: &Call, identity: &Identity) -> bool {
+    let Some(auth) = call.snapshot.live.get::<Arc<Auth>>() else { return false };
+    let provider = auth.providers.iter().find(|provider| provider.profile().provider == identity.provider);
+    provider.is_some_and(|provider| {
+        // An external service may have judged by anything else.
+        let is_judged = provider.carrier() == Some(&AUTHORIZATION) && provider.scheme() != Scheme::External;
+        is_judged && provider.profile().pass_token
+    })
 }
 
 fn put(words: &mut Words, kind: u8, word: &[u8]) {

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::header::AUTHORIZATION;
 use http::{HeaderName, Method};
 use pin_project_lite::pin_project;
 use tokio::sync::Semaphore;
@@ -296,9 +297,11 @@ fn is_eligible(call: &Call) -> bool {
 fn asked(call: &Call) -> Asked {
     Asked {
         control: RequestControl::of(&call.head.headers),
-        // A scheme that is no provider's reaches the backend, which may well know it.
+        // A scheme that is no provider's reaches the backend, which may well know it; so does what came as
+        // `Grpc-Metadata-Authorization`. Whatever else clients have forwarded is part of the key.
         has_credentials: call.identity.is_some()
-            || call.head.headers.contains_key(http::header::AUTHORIZATION),
+            || call.head.headers.contains_key(AUTHORIZATION)
+            || call.metadata.contains_key(AUTHORIZATION),
     }
 }
 

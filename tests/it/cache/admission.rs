@@ -61,8 +61,39 @@ async fn consumers_share_no_reply_and_the_keys_of_one_do() {
     check(&[("authorization", "Basic YTph")], ("fwd=uri-miss; stored", 4)).await;
     check(&[("authorization", "Basic Yjpi")], ("fwd=uri-miss; stored", 5)).await;
     check(&[("authorization", "Basic YTph")], ("hit", 4)).await;
+    // By whatever header it comes, and beside whatever the gateway has judged.
+    let [alice, bob] = ["Bearer alice", "Bearer bob"].map(|token| ("grpc-metadata-authorization", token));
+    check(&[alice], ("fwd=uri-miss; stored", 6)).await;
+    check(&[bob], ("fwd=uri-miss; stored", 7)).await;
+    check(&[alice], ("hit", 6)).await;
+    check(&[("x-key", KEY_ONE_A), alice], ("fwd=uri-miss; stored", 8)).await;
+    check(&[("x-key", KEY_ONE_B), bob], ("fwd=uri-miss; stored", 9)).await;
+    check(&[("x-key", KEY_ONE_B), alice], ("hit", 8)).await;
+    check(&[("x-key", KEY_ONE_A)], ("hit", 1)).await;
+    check(&[("x-key", KEY_ONE_A), ("authorization", "Basic YTph")], ("fwd=uri-miss; stored", 10)).await;
+    check(&[], ("hit", 3)).await;
     let refused = get(&gateway, "/v1/items/7", &[("x-key", "nobody's")]).await;
     assert_eq!(verdict(&refused), (401, "API_KEY_INVALID".to_owned()));
+}
+
+#[tokio::test]
+async fn credentials_that_are_forwarded_by_other_names_are_part_of_the_key() {
+    let backend = Told::start().await;
+    let sections = "headers: { forward: [cookie, x-api-key] }\n\
+                    surfaces: { web: { rules: [{ match: door.v1.Door.Get, cache: { ttl: 60s } }] } }";
+    let gateway = Gateway::configured(&backend.backend, "", "", sections).await;
+    let check = async |header: (&str, &str), expected: (&str, u64)| {
+        let answer = get(&gateway, "/v1/items/7", &[header]).await;
+        assert_eq!(told(&answer), (format!("transom; {}", expected.0), expected.1), "{header:?}");
+    };
+    check(("cookie", "session=alice"), ("fwd=uri-miss; stored", 1)).await;
+    check(("cookie", "session=bob"), ("fwd=uri-miss; stored", 2)).await;
+    check(("x-api-key", "alice"), ("fwd=uri-miss; stored", 3)).await;
+    check(("x-api-key", "bob"), ("fwd=uri-miss; stored", 4)).await;
+    check(("x-plain", "1"), ("fwd=uri-miss; stored", 5)).await;
+    check(("cookie", "session=alice"), ("hit", 1)).await;
+    check(("grpc-metadata-cookie", "session=alice"), ("hit", 1)).await;
+    check(("x-api-key", "bob"), ("hit", 4)).await;
 }
 
 #[tokio::test]

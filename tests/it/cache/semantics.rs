@@ -387,6 +387,11 @@ const CASES: &[(&str, &str)] = &[
     ("vary: as the backend sees it", "4.1: selecting headers are those that the backend was told"),
     ("vary: one name more", "3: storing is optional, and bounded"),
     ("credentials: what nobody in particular asked for is not for somebody", "3.5 is applied both ways"),
+    (
+        "credentials: those that the backend gets by another header",
+        "3.5: they are credentials, which the crate knows by one name",
+    ),
+    ("credentials: other names of them are part of the key", "2: metadata are part of what is asked"),
     ("requests: Pragma", "5.4: only where Cache-Control is absent"),
     ("conditions: only a 200 can be unchanged", "3: 201 with a lifetime may be stored"),
     ("stale while revalidating: served, and fetched once", "RFC 5861, 3: the crate has none"),
