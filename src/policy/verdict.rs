@@ -3,6 +3,8 @@
 //! A backend that answers lives, whatever it answers: `NOT_FOUND` and `INVALID_ARGUMENT` are the client's fault
 //! and its own success. What nobody can blame it for says nothing at all.
 
+use std::time::Duration;
+
 use crate::status::{Blame, Code, Status};
 
 /// What one attempt says of the backend.
@@ -44,9 +46,32 @@ impl Verdict {
     }
 }
 
+/// How much time a deadline must leave for a `DEADLINE_EXCEEDED` to be the backend's fault, where its rule allows
+/// `timeout` for a call.
+///
+/// A client may want an answer sooner than any backend can give it. Only a deadline that leaves as much time as a
+/// second, or half of what the rule allows, is the backend's to keep.
+pub fn patience(timeout: Duration) -> Duration {
+    PATIENCE_MAX.min(timeout / 2)
+}
+
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patience_is_a_second_or_half_of_the_timeout() {
+        let check = |timeout_ms: u64, expected_ms: u64| {
+            let found = patience(Duration::from_millis(timeout_ms));
+            assert_eq!(found, Duration::from_millis(expected_ms), "{timeout_ms}");
+        };
+        check(50, 25);
+        check(2000, 1000);
+        check(2001, 1000);
+        check(15_000, 1000);
+    }
 
     #[test]
     fn verdicts() {

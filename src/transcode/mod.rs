@@ -17,12 +17,13 @@ mod unary;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tower::Service;
 
 use crate::call::{Call, Failure, Reply};
 use crate::policy::balance::Balance;
+use crate::policy::verdict::patience;
 use crate::route::Binding;
 use crate::snapshot::Snapshot;
 use crate::upstream::{Backends, Mirror, Mirrors, Terms, Upstream, Worker};
@@ -100,10 +101,6 @@ fn terms(snapshot: &Snapshot, binding: &Binding, service: usize) -> Terms {
         retry: destination.retry.clone(),
         is_idempotent: binding.is_idempotent,
         priority: (!is_stream).then_some(rule.priority),
-        patience: PATIENCE.min(destination.timeout / 2),
+        patience: patience(destination.timeout),
     }
 }
-
-/// A client may want an answer sooner than any backend can give it. Only a deadline that leaves as much time as this,
-/// or half of what the rule allows, is the backend's to keep.
-const PATIENCE: Duration = Duration::from_secs(1);
