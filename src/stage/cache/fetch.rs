@@ -1,21 +1,23 @@
 //! Going to the backend for a reply: alone, in line with others, or in the background.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use http::header::AGE;
 
 use super::entry::{self, Asking, Entry};
-use super::fill::Turn;
+use super::fill::{Lead, Turn};
 use super::key::Asker;
+use super::meaning::{Meaning, is_outage};
 use super::shared::{Fill, Found};
 use super::told::{self, Forward, Told};
 use super::{Cache, Rule, conditional, instead, kept, memory, serves};
 use crate::call::{Call, Failure, Head, Notes, Reply};
 use crate::policy::caching::{Asked, Received, Verdict};
+use crate::policy::verdict::patience;
 use crate::stage::Stage;
-use crate::status::Status;
+use crate::status::{Blame, Status};
 use crate::telemetry::cache::CacheResult;
 
 /// A call on its way to the backend.
@@ -42,6 +44,8 @@ pub(super) struct Question {
     head: Arc<Head>,
     notes: Arc<Notes>,
     deadline: Option<Instant>,
+    /// What a deadline must leave for the backend to be late.
+    patience: Duration,
     waiting_max: usize,
 }
 
@@ -49,7 +53,7 @@ pub(super) struct Question {
 enum Fetched {
     Kept(Reply, Arc<Entry>),
     Passed(Reply),
-    Failed(Failure),
+    Failed(Failure, Meaning),
 }
 
 impl Question {
@@ -64,6 +68,7 @@ impl Question {
             head: Arc::clone(&call.head),
             notes: Arc::clone(&call.notes),
             deadline: call.deadline,
+            patience: patience(call.snapshot.rule(&call.binding).destinations.of(call.service).timeout),
             // Whoever waits takes no more than a call in flight would.
             waiting_max: call.snapshot.bounds.calls_max,
         }
@@ -71,6 +76,21 @@ impl Question {
 
     fn asker(&self) -> Asker<'_> {
         Asker { metadata: &self.metadata, headers: &self.head.headers }
+    }
+
+    /// Whether the backend has the time that it may take.
+    fn is_patient(&self) -> bool {
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        self.deadline.is_none_or(|deadline| left(deadline) >= self.patience)
+    }
+
+    /// What others are told of a failure. What a backend has said to one user beside the code is for that user.
+    fn told(&self, status: &Status) -> Status {
+        if !self.asked.has_credentials || status.blame != Blame::Backend {
+            return status.clone();
+        }
+        let told = Status::backend(status.code, "the backend has failed to answer the same question");
+        Status { http: status.http, ..told }
     }
 
     fn answered(&self, result: CacheResult, told: Told) {
@@ -100,7 +120,10 @@ impl<S: Stage> Fetch<S> {
                 let fetched = ask(&cache, &question, inner, call, old.as_ref(), None).await;
                 return answer(&cache, &question, why, old, fetched);
             }
-            Turn::Failed(failure) => return answer(&cache, &question, why, old, Fetched::Failed(failure)),
+            Turn::Failed(failure) => {
+                let failed = Fetched::Failed(failure, Meaning::Outage);
+                return answer(&cache, &question, why, old, failed);
+            }
         };
         // The last line may have ended between our look and our turn.
         if let Some(entry) = just_kept(&cache, &question) {
@@ -128,11 +151,7 @@ impl<S: Stage> Fetch<S> {
             Found::Ask(fill) => fill,
         };
         let fetched = ask(&cache, &question, inner, call, old.as_ref(), fill).await;
-        match &fetched {
-            Fetched::Kept(_, entry) => lead.kept(Arc::clone(entry)),
-            Fetched::Failed(failure) if is_outage(&failure.status) => lead.failed(failure),
-            Fetched::Passed(_) | Fetched::Failed(_) => lead.alone(),
-        }
+        settle(lead, &question, &fetched);
         answer(&cache, &question, why, old, fetched)
     }
 
@@ -146,11 +165,18 @@ impl<S: Stage> Fetch<S> {
             Found::Passing => None,
             Found::Ask(fill) => fill,
         };
-        match ask(&cache, &question, inner, call, old.as_ref(), fill).await {
-            Fetched::Kept(_, entry) => lead.kept(entry),
-            Fetched::Failed(failure) if is_outage(&failure.status) => lead.failed(&failure),
-            Fetched::Passed(_) | Fetched::Failed(_) => lead.alone(),
-        }
+        let fetched = ask(&cache, &question, inner, call, old.as_ref(), fill).await;
+        settle(lead, &question, &fetched);
+    }
+}
+
+/// Tells those who wait what has come of it.
+fn settle(lead: Lead<'_>, question: &Question, fetched: &Fetched) {
+    match fetched {
+        Fetched::Kept(_, entry) => lead.kept(Arc::clone(entry)),
+        Fetched::Failed(failure, Meaning::Outage) => lead.failed(|| question.told(&failure.status)),
+        Fetched::Failed(_, Meaning::Hurry) => drop(lead),
+        Fetched::Passed(_) | Fetched::Failed(_, Meaning::Gone | Meaning::Refused) => lead.alone(),
     }
 }
 
@@ -164,6 +190,7 @@ async fn ask<S: Stage>(
     fill: Option<Fill>,
 ) -> Fetched {
     let purges = cache.memory.purges();
+    let is_patient = question.is_patient();
     let store = question.rule.store.as_ref().map(|store| (store, store.last_purge()));
     let began = cache.now();
     let outcome = match std::future::poll_fn(|cx| inner.poll_ready(cx)).await {
@@ -174,12 +201,13 @@ async fn ask<S: Stage>(
     let mut reply = match outcome {
         Ok(reply) => reply,
         Err(failure) => {
-            if is_outage(&failure.status) {
-                old.inspect(|(entry, _)| entry.pause(came));
-            } else {
-                pass(cache, question, came, old, fill);
+            let meaning = Meaning::of(&failure.status, is_patient);
+            match meaning {
+                Meaning::Outage => old.iter().for_each(|(entry, _)| entry.pause(came)),
+                Meaning::Gone => pass(cache, question, came, old, fill),
+                Meaning::Hurry | Meaning::Refused => {}
             }
-            return Fetched::Failed(failure);
+            return Fetched::Failed(failure, meaning);
         }
     };
     let labels = entry::dress(&mut reply, &question.rule);
@@ -259,7 +287,7 @@ fn answer(
     let (reply, is_stored) = match fetched {
         Fetched::Kept(reply, _) => (reply, true),
         Fetched::Passed(reply) => (reply, false),
-        Fetched::Failed(failure) => {
+        Fetched::Failed(failure, _) => {
             return match old {
                 Some((stale, true)) if is_outage(&failure.status) => {
                     Ok(instead(&question.head, &question.notes, &question.rule, &stale, cache.now()))
@@ -282,9 +310,4 @@ fn just_kept(cache: &Cache, question: &Question) -> Option<Arc<Entry>> {
     let memory::Found::Entry(entry) = found else { return None };
     let verdict = entry.freshness.judge(entry.age(cache.now()), &question.asked.control);
     (verdict == Verdict::Fresh).then_some(entry)
-}
-
-/// RFC 5861, section 4: what a client would read as 500, 502, 503 or 504.
-fn is_outage(status: &Status) -> bool {
-    matches!(status.http_number(), 500 | 502..=504)
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! first ─▶ Leads ─┬─ kept ──────▶ all who wait have the reply
 //!                 ├─ not kept ──▶ all who wait go on by themselves
-//!                 └─ failed, or its client is gone ─▶ the next in line Leads; after FAILURES_MAX all have failed
+//!                 ├─ failed ────▶ the next in line Leads; after FAILURES_MAX all have failed
+//!                 └─ its client is gone, or in too great a hurry ─▶ the next in line Leads
 //! ```
 //!
 //! A fetch belongs to the client that leads, so that nothing runs for nobody: when that client goes away, the turn
@@ -163,16 +164,15 @@ impl Lead<'_> {
         self.place.close(Outcome::Alone);
     }
 
-    /// There is no reply: the next in line tries, or nobody of this line any more.
-    pub(super) fn failed(self, failure: &Failure) {
+    /// There is no reply: the next in line tries, or nobody of this line any more, and `told` is what they are told.
+    pub(super) fn failed(self, told: impl FnOnce() -> Status) {
         let failures = {
             let mut state = self.place.fill.state();
             state.failures += 1;
             state.failures
         };
         if failures >= FAILURES_MAX {
-            // What the backend said beside its status was said to one client.
-            self.place.close(Outcome::Failed(Failure { status: failure.status.clone(), metadata: None }));
+            self.place.close(Outcome::Failed(told().into()));
         }
     }
 }

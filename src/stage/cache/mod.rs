@@ -16,6 +16,7 @@ mod entry;
 mod fetch;
 mod fill;
 mod key;
+mod meaning;
 mod memory;
 mod shared;
 mod told;

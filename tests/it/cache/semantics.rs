@@ -375,6 +375,10 @@ const CASES: &[(&str, &str)] = &[
     ("freshness: directives in any case, in quotes, in several lines", "5.2: names have no case"),
     ("freshness: a Date of long ago is an age", "4.2.3: the apparent age counts"),
     ("not kept: Set-Cookie", "7.3: not with `public` either"),
+    (
+        "not kept: a failure that is about what is asked for takes the reply away",
+        "RFC 9110, 15.5.5: there is no such resource now, which the crate is not told",
+    ),
     ("must-understand: a number that is known", "5.2.2.3: it goes before no-store"),
     (
         "the key: spellings of one path are one",

@@ -182,3 +182,51 @@ async fn requests_that_differ_in_what_the_rule_names_wait_for_none_of_the_others
     assert!(soon(calls.join_all()).await.iter().all(|answer| answer.status == 200));
     assert_eq!(held.backend.calls(), 2);
 }
+
+#[tokio::test]
+async fn clients_in_a_hurry_say_nothing_about_the_backend() {
+    let held = Held::start(0, &[("cache-control", "max-age=60")]).await;
+    let gateway = held.gateway().await;
+    let mut hurried = JoinSet::new();
+    for timeout in ["500m", "700m", "900m"] {
+        get(&gateway, &mut hurried, 1, ("grpc-timeout", timeout));
+    }
+    held.called(1).await;
+    // Whoever has time waits behind them, and asks when it comes to its turn.
+    let mut patient = JoinSet::new();
+    get(&gateway, &mut patient, 10, PLAIN);
+    assert!(soon(hurried.join_all()).await.iter().all(|answer| answer.status == 504));
+    held.turns.add_permits(100);
+    assert!(soon(patient.join_all()).await.iter().all(|answer| answer.status == 200));
+}
+
+#[tokio::test]
+async fn what_the_backend_says_of_one_users_failure_no_other_user_reads() {
+    let turns = Arc::new(Semaphore::new(0));
+    let gate = turns.clone();
+    // google.rpc.Status { code: 14, message: "held", details: [Any { type_url: "t/secret" }] }
+    const DETAILS: &str = "CA4SBGhlbGQaCgoIdC9zZWNyZXQ";
+    let backend = Backend::start(move |_| {
+        let gate = gate.clone();
+        async move {
+            gate.acquire().await.expect("an open gate").forget();
+            let mut headers = status(14, "held for somebody");
+            headers.insert("grpc-status-details-bin", http::HeaderValue::from_static(DETAILS));
+            respond(headers, nothing())
+        }
+    })
+    .await;
+    let surface = "surfaces: { web: { rules: [{ match: door.v1.Door.Get, cache: { ttl: origin } }] } }";
+    let gateway = Gateway::configured(&backend, "", "", surface).await;
+    let mut calls = JoinSet::new();
+    for user in ["Basic YTph", "Basic Yjpi", "Basic Yzpj", "Basic ZDpk", "Basic ZTpl", "Basic Zjpm"] {
+        get(&gateway, &mut calls, 1, ("authorization", user));
+    }
+    inside(&gateway, 6.0).await;
+    turns.add_permits(100);
+    let answers = soon(calls.join_all()).await;
+    assert_eq!(backend.calls(), 3);
+    assert!(answers.iter().all(|answer| answer.status == 503));
+    let told = |text: &str| answers.iter().filter(|answer| answer.text().contains(text)).count();
+    assert_eq!((told("secret"), told("held for somebody")), (3, 3), "{answers:?}");
+}
