@@ -186,7 +186,9 @@ where
                     }
                     Verdict::Revalidating => {
                         let reply = answer(&call, &rule, &entry, now, CacheResult::Stale);
-                        self.refresh(&cache, &rule, &call, words, asked, entry);
+                        if !entry.is_paused(now) {
+                            self.refresh(&cache, &rule, &call, words, asked, entry);
+                        }
                         return ready(reply);
                     }
                     Verdict::Stale { serves_errors: true } if entry.is_paused(now) => {

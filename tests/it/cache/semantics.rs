@@ -400,6 +400,7 @@ const CASES: &[(&str, &str)] = &[
     ("conditions: only a 200 can be unchanged", "3: 201 with a lifetime may be stored"),
     ("stale while revalidating: served, and fetched once", "RFC 5861, 3: the crate has none"),
     ("stale while revalidating: a backend that fails leaves it as it is", "RFC 5861, 3"),
+    ("stale while revalidating: a backend that fails is spared for a second", "RFC 5861, 3"),
     ("stale while revalidating: a new reply that is not kept takes the old one away", "RFC 5861, 3"),
     ("stale if error: the backend is spared for a second", "RFC 5861, 4: the crate has none"),
 ];
