@@ -336,4 +336,4 @@ impl Shard {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

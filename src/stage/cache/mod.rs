@@ -15,6 +15,7 @@
 mod entry;
 mod fetch;
 mod fill;
+mod heard;
 mod key;
 mod meaning;
 mod memory;

@@ -10,9 +10,8 @@
 //! for, and is held against those that came after: what one node purges no other node finds, whoever wrote it when.
 //! A node that does not hear of purges, because the store is away or it has just begun, finds nothing.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
@@ -21,6 +20,7 @@ use tokio::time::sleep;
 
 use super::entry::Entry;
 use super::entry::stored::{self, Stored};
+use super::heard::Heard;
 use super::memory::Purge;
 use super::{Cache, Rule};
 use crate::store::redis::follow::FollowError;
@@ -35,15 +35,6 @@ pub struct Shared {
     /// Replies on their way into the store; further ones are not written.
     writes: Arc<Semaphore>,
     is_told: AtomicBool,
-}
-
-/// The purges that this node knows of.
-#[derive(Debug, Default)]
-struct Heard {
-    /// All that there are.
-    is_whole: bool,
-    last: u64,
-    purges: BTreeMap<u64, (Purge, Instant)>,
 }
 
 /// What comes of looking.
@@ -119,7 +110,7 @@ impl Shared {
 
     /// The last purge that is known, for [`Fill::keep`].
     pub(super) fn last_purge(&self) -> u64 {
-        self.heard.read().unwrap_or_else(PoisonError::into_inner).last
+        self.heard.read().unwrap_or_else(PoisonError::into_inner).last()
     }
 
     /// A reply that `fits`, or who is to ask the backend; waits for another node that does until `deadline`.
@@ -210,9 +201,11 @@ impl Shared {
         let (stored, purges) = stored::read(value, left, Instant::now(), key_bytes)?;
         let Stored::Reply(entry) = &stored else { return Some(stored) };
         let heard = self.heard.read().unwrap_or_else(PoisonError::into_inner);
-        let mut later = heard.purges.range(purges.saturating_add(1)..);
-        let is_purged = later.any(|(_, (purge, _))| purge.concerns(entry));
-        (!is_purged).then_some(stored)
+        (!heard.concerns(entry, purges)).then_some(stored)
+    }
+
+    fn heard(&self) -> RwLockWriteGuard<'_, Heard> {
+        self.heard.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hears(&self) -> bool {
@@ -224,7 +217,7 @@ impl Shared {
         let (noted, is_all) = match told {
             Ok(told) => told,
             Err(error) => {
-                self.heard.write().unwrap_or_else(PoisonError::into_inner).is_whole = false;
+                self.heard().is_whole = false;
                 if !self.is_told.swap(true, Ordering::Relaxed) {
                     let store = &*self.values.settings().name;
                     tracing::warn!(store, %error, "a store of replies does not answer: this node has its own alone");
@@ -233,20 +226,12 @@ impl Shared {
             }
         };
         let now = Instant::now();
-        let mut new = Vec::new();
-        {
-            let mut heard = self.heard.write().unwrap_or_else(PoisonError::into_inner);
-            for Noted { number, text } in noted {
-                // Of a later gateway, which purges by what this one does not know.
-                let purge: Purge = serde_json::from_slice(&text).unwrap_or_default();
-                heard.last = heard.last.max(number);
-                if heard.purges.insert(number, (purge.clone(), now)).is_none() {
-                    new.push(purge);
-                }
-            }
-            heard.purges.retain(|_, (_, came)| now.saturating_duration_since(*came) < 2 * LIFE_MAX);
+        let new: Vec<_> = {
+            let mut heard = self.heard();
+            let new = noted.iter().filter_map(|noted| heard.note(noted, now)).collect();
             heard.is_whole |= is_all;
-        }
+            new
+        };
         if is_all && self.is_told.swap(false, Ordering::Relaxed) {
             tracing::info!(store = &*self.values.settings().name, "a store of replies answers again");
         }

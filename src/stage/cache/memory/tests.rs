@@ -56,7 +56,11 @@ fn made(
     Entry::of(&reply, labels, &asking, Instant::now())
 }
 
-fn entry(said: &[(&'static str, &str)], asked: &[(&'static str, &str)], body_bytes: usize) -> Arc<Entry> {
+pub(in crate::stage::cache) fn entry(
+    said: &[(&'static str, &str)],
+    asked: &[(&'static str, &str)],
+    body_bytes: usize,
+) -> Arc<Entry> {
     Arc::new(made(said, asked, body_bytes, &rule(1 << 20), &Bounds::default()).expect("a reply to keep"))
 }
 
