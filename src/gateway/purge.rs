@@ -152,5 +152,5 @@ fn read(body: &[u8], snapshot: &Snapshot) -> Result<(Value, Purge), PurgeError> 
         return Err(PurgeError::NoPath);
     }
     let path = path.map(|path| percent_decode_str(&path).decode_utf8_lossy().into_owned());
-    Ok((told, Purge { tags, surface, method, path }))
+    Ok((told, Purge { tags, surface, method, path, targets: None }))
 }

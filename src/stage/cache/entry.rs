@@ -4,6 +4,7 @@
 
 pub(super) mod stored;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -76,6 +77,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What a 304 repeats of the reply (RFC 9110, section 15.4.5).
 const REPEATED: [&str; 6] = ["cache-control", "content-location", "date", "etag", "expires", "vary"];
 
+/// See [`Place::path`].
+pub(super) fn decoded(path: &str) -> Cow<'_, str> {
+    percent_decode_str(path).decode_utf8_lossy()
+}
+
 /// Takes what is the gateway's own affair out of a fresh reply, and gives it the tag that it lacks.
 pub(super) fn dress(reply: &mut Reply, rule: &Rule) -> Labels {
     let metadata = &mut reply.metadata;
@@ -94,7 +100,7 @@ pub(super) struct Asking<'a> {
     pub(super) asker: Asker<'a>,
     /// `package.Service.Method`.
     pub(super) method: &'a str,
-    /// As the client wrote it.
+    /// See [`Place::path`].
     pub(super) path: &'a str,
     pub(super) key_bytes: usize,
     pub(super) asked: Asked,
@@ -131,7 +137,7 @@ impl Entry {
         let place = Place {
             surface: Arc::clone(&rule.surface),
             method: asking.method.into(),
-            path: percent_decode_str(asking.path).decode_utf8_lossy().into(),
+            path: asking.path.into(),
         };
         let mut entry = Self {
             freshness,

@@ -10,6 +10,7 @@ use super::entry::{self, Asking, Entry};
 use super::fill::{Lead, Turn};
 use super::key::Asker;
 use super::meaning::{Meaning, is_outage};
+use super::memory::Unkept;
 use super::shared::{Fill, Found};
 use super::told::{self, Forward, Told};
 use super::{Cache, Rule, conditional, instead, kept, memory, serves};
@@ -52,6 +53,8 @@ pub(super) struct Question {
 /// What came of a fetch.
 enum Fetched {
     Kept(Reply, Arc<Entry>),
+    /// It would have been kept, but for a purge that has come meanwhile.
+    Purged(Reply, Arc<Entry>),
     Passed(Reply),
     Failed(Failure, Meaning),
 }
@@ -108,26 +111,33 @@ impl<S: Stage> Fetch<S> {
 
     /// Waits for the reply that another call has asked for, or asks and tells the others.
     pub(super) async fn in_line(self) -> Result<Reply, Failure> {
+        loop {
+            let Self { cache, question, .. } = &self;
+            let purges = cache.memory.purges();
+            let place = cache.fills.join(&question.line);
+            match place.turn(question.deadline, question.waiting_max).await {
+                Turn::Leads { lead, failures } => return self.lead(lead, failures, purges).await,
+                // There was a purge between that question and this one: what is kept now is looked up.
+                Turn::Fetched(_, before) if before < purges => {}
+                Turn::Fetched(entry, _) if serves(&entry, question.asker(), question.asked) => {
+                    question.answered(CacheResult::Collapsed, Told::Collapsed(self.why));
+                    return Ok(kept(&question.head, &question.notes, &entry, entry.age(cache.now())));
+                }
+                Turn::Fetched(..) | Turn::Alone => return self.alone().await,
+                Turn::Failed(failure) => {
+                    let failed = Fetched::Failed(failure, Meaning::Outage);
+                    return answer(cache, question, self.why, self.old.clone(), failed);
+                }
+            }
+        }
+    }
+
+    /// Asks, and tells those who wait; `purges` counts those that the call came after.
+    async fn lead(self, lead: Lead<'_>, failures: u32, purges: u64) -> Result<Reply, Failure> {
         let Self { cache, question, inner, call, why, old } = self;
-        let place = cache.fills.join(&question.line);
-        let (lead, failures) = match place.turn(question.deadline, question.waiting_max).await {
-            Turn::Leads { lead, failures } => (lead, failures),
-            Turn::Kept(entry) if serves(&entry, question.asker(), question.asked) => {
-                question.answered(CacheResult::Collapsed, Told::Collapsed(why));
-                return Ok(kept(&question.head, &question.notes, &entry, entry.age(cache.now())));
-            }
-            Turn::Kept(_) | Turn::Alone => {
-                let fetched = ask(&cache, &question, inner, call, old.as_ref(), None).await;
-                return answer(&cache, &question, why, old, fetched);
-            }
-            Turn::Failed(failure) => {
-                let failed = Fetched::Failed(failure, Meaning::Outage);
-                return answer(&cache, &question, why, old, failed);
-            }
-        };
         // The last line may have ended between our look and our turn.
         if let Some(entry) = just_kept(&cache, &question) {
-            lead.kept(Arc::clone(&entry));
+            lead.fetched(Arc::clone(&entry), purges);
             question.answered(CacheResult::Collapsed, Told::Collapsed(why));
             return Ok(kept(&question.head, &question.notes, &entry, entry.age(cache.now())));
         }
@@ -136,7 +146,7 @@ impl<S: Stage> Fetch<S> {
         }
         let fill = match elsewhere(&cache, &question).await {
             Found::Kept(entry) => {
-                lead.kept(Arc::clone(&entry));
+                lead.fetched(Arc::clone(&entry), purges);
                 let age = entry.age(cache.now());
                 let ttl_s = told::ttl_s(entry.freshness.lifetime, age);
                 question.answered(CacheResult::Hit, Told::FromStore { ttl_s });
@@ -151,29 +161,30 @@ impl<S: Stage> Fetch<S> {
             Found::Ask(fill) => fill,
         };
         let fetched = ask(&cache, &question, inner, call, old.as_ref(), fill).await;
-        settle(lead, &question, &fetched);
+        settle(lead, purges, &question, &fetched);
         answer(&cache, &question, why, old, fetched)
     }
 
     /// Puts a new reply in the place of the old one, unless another call is about to.
     pub(super) async fn in_background(self) {
         let Self { cache, question, inner, call, old, .. } = self;
+        let purges = cache.memory.purges();
         let place = cache.fills.join(&question.line);
         let Some(lead) = place.lead_now() else { return };
         let fill = match elsewhere(&cache, &question).await {
-            Found::Kept(entry) => return lead.kept(entry),
+            Found::Kept(entry) => return lead.fetched(entry, purges),
             Found::Passing => None,
             Found::Ask(fill) => fill,
         };
         let fetched = ask(&cache, &question, inner, call, old.as_ref(), fill).await;
-        settle(lead, &question, &fetched);
+        settle(lead, purges, &question, &fetched);
     }
 }
 
 /// Tells those who wait what has come of it.
-fn settle(lead: Lead<'_>, question: &Question, fetched: &Fetched) {
+fn settle(lead: Lead<'_>, purges: u64, question: &Question, fetched: &Fetched) {
     match fetched {
-        Fetched::Kept(_, entry) => lead.kept(Arc::clone(entry)),
+        Fetched::Kept(_, entry) | Fetched::Purged(_, entry) => lead.fetched(Arc::clone(entry), purges),
         Fetched::Failed(failure, Meaning::Outage) => lead.failed(|| question.told(&failure.status)),
         Fetched::Failed(_, Meaning::Hurry) => drop(lead),
         Fetched::Passed(_) | Fetched::Failed(_, Meaning::Gone | Meaning::Refused) => lead.alone(),
@@ -189,7 +200,8 @@ async fn ask<S: Stage>(
     old: Option<&(Arc<Entry>, bool)>,
     fill: Option<Fill>,
 ) -> Fetched {
-    let purges = cache.memory.purges();
+    let path = entry::decoded(question.head.uri.path());
+    let flight = cache.memory.flight(&question.rule.surface, &path);
     let is_patient = question.is_patient();
     let store = question.rule.store.as_ref().map(|store| (store, store.last_purge()));
     let began = cache.now();
@@ -216,7 +228,7 @@ async fn ask<S: Stage>(
         bounds: cache.memory.bounds(),
         asker: question.asker(),
         method: &question.method,
-        path: question.head.uri.path(),
+        path: &path,
         key_bytes: question.key.len(),
         asked: question.asked,
         received: Received {
@@ -230,15 +242,17 @@ async fn ask<S: Stage>(
         question.notes.reply_header(AGE, age);
     }
     match entry {
-        Some(entry) => {
-            if cache.memory.keep(&question.key, Arc::clone(&entry), purges) {
+        Some(entry) => match cache.memory.keep(&question.key, &entry, &flight) {
+            Ok(()) => {
                 if let Some((store, purges)) = store {
                     store.keep(&question.line, fill, &entry, purges, came);
                 }
                 // With the tag that it was given.
                 return Fetched::Kept(entry.reply(), entry);
             }
-        }
+            Err(Unkept::Purged) => return Fetched::Purged(entry.reply(), entry),
+            Err(Unkept::NoRoom) => {}
+        },
         None if question.asked.control.no_store => {}
         None => pass(cache, question, came, old, fill),
     }
@@ -248,15 +262,18 @@ async fn ask<S: Stage>(
 /// What other nodes have kept; who is to ask the backend, where they have nothing.
 async fn elsewhere(cache: &Cache, question: &Question) -> Found {
     let Some(store) = &question.rule.store else { return Found::Ask(None) };
-    let purges = cache.memory.purges();
+    let path = entry::decoded(question.head.uri.path());
+    let flight = cache.memory.flight(&question.rule.surface, &path);
     let fits = |entry: &Entry| {
         serves(entry, question.asker(), question.asked)
             && entry.freshness.judge(entry.age(cache.now()), &question.asked.control) == Verdict::Fresh
     };
     let found = store.look(&question.line, &question.rule, question.deadline, fits).await;
-    if let Found::Kept(entry) = &found {
-        // Without room it is an answer nevertheless.
-        cache.memory.keep(&question.key, Arc::clone(entry), purges);
+    // Without room it is an answer nevertheless.
+    if let Found::Kept(entry) = &found
+        && let Err(Unkept::Purged) = cache.memory.keep(&question.key, entry, &flight)
+    {
+        return Found::Ask(None);
     }
     found
 }
@@ -286,7 +303,7 @@ fn answer(
 ) -> Result<Reply, Failure> {
     let (reply, is_stored) = match fetched {
         Fetched::Kept(reply, _) => (reply, true),
-        Fetched::Passed(reply) => (reply, false),
+        Fetched::Purged(reply, _) | Fetched::Passed(reply) => (reply, false),
         Fetched::Failed(failure, _) => {
             return match old {
                 Some((stale, true)) if is_outage(&failure.status) => {

@@ -1,7 +1,7 @@
 //! One fetch for a key: who comes while it is under way waits for it.
 //!
 //! ```text
-//! first ─▶ Leads ─┬─ kept ──────▶ all who wait have the reply
+//! first ─▶ Leads ─┬─ fetched ───▶ all who wait have the reply, unless a purge has come before them
 //!                 ├─ not kept ──▶ all who wait go on by themselves
 //!                 ├─ failed ────▶ the next in line Leads; after FAILURES_MAX all have failed
 //!                 └─ its client is gone, or in too great a hurry ─▶ the next in line Leads
@@ -47,7 +47,7 @@ struct State {
 
 #[derive(Clone, Debug, Default)]
 enum Outcome {
-    Kept(Arc<Entry>),
+    Fetched(Arc<Entry>, u64),
     #[default]
     Alone,
     Failed(Failure),
@@ -67,7 +67,8 @@ pub(super) enum Turn<'p> {
         lead: Lead<'p>,
         failures: u32,
     },
-    Kept(Arc<Entry>),
+    /// With the count of purges when it was asked for: who came at another does not want it.
+    Fetched(Arc<Entry>, u64),
     /// What others fetched is not kept.
     Alone,
     Failed(Failure),
@@ -112,7 +113,7 @@ impl Place {
         match permit {
             Ok(permit) => self.lead(permit),
             Err(_closed) => match self.fill.state().outcome.clone() {
-                Outcome::Kept(entry) => Turn::Kept(entry),
+                Outcome::Fetched(entry, purges) => Turn::Fetched(entry, purges),
                 Outcome::Alone => Turn::Alone,
                 Outcome::Failed(failure) => Turn::Failed(failure),
             },
@@ -154,9 +155,9 @@ impl Drop for Place {
 }
 
 impl Lead<'_> {
-    /// The reply is kept.
-    pub(super) fn kept(self, entry: Arc<Entry>) {
-        self.place.close(Outcome::Kept(entry));
+    /// There is a reply, which was asked for when there had been so many purges.
+    pub(super) fn fetched(self, entry: Arc<Entry>, purges: u64) {
+        self.place.close(Outcome::Fetched(entry, purges));
     }
 
     /// The reply is nobody else's.

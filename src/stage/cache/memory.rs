@@ -4,17 +4,23 @@
 //! clock: everything stands in one queue; what was used since it last came to the front goes to the back, anything
 //! else is forgotten. That is nearly the least recently used, and a hit moves nothing.
 
-use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 use super::entry::Entry;
 use crate::telemetry::cache::CacheTotals;
+
+mod flights;
+mod shard;
+
+use flights::Flights;
+use shard::{Content, Shard, Slot};
+
+pub(super) use flights::Flight;
 
 /// All replies that are kept.
 #[derive(Debug)]
@@ -22,8 +28,9 @@ pub struct Memory {
     bounds: Bounds,
     shards: Box<[RwLock<Shard>]>,
     hasher: RandomState,
-    /// Counts purges: a reply that was asked for before one is not kept after it.
+    /// Counts purges.
     purges: AtomicU64,
+    flights: Flights,
     totals: Arc<CacheTotals>,
 }
 
@@ -50,6 +57,15 @@ pub(super) enum Found {
     Nothing,
 }
 
+/// Why a reply is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unkept {
+    /// It takes more than there is for one.
+    NoRoom,
+    /// A purge has come while it was fetched.
+    Purged,
+}
+
 /// What a purge is for: the replies of which everything holds that is said; where nothing is said, all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -61,30 +77,18 @@ pub struct Purge {
     pub method: Option<String>,
     /// The path for which the reply was fetched begins so, when nothing in it is escaped any more.
     pub path: Option<String>,
+    /// The reply was fetched for one of these. Gateways that do not know the word take it for a purge of everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Vec<Target>>,
 }
 
-#[derive(Debug, Default)]
-struct Shard {
-    slots: HashMap<u64, Slot>,
-    by_key: HashMap<Arc<[u8]>, SmallVec<[u64; 1]>>,
-    queue: VecDeque<u64>,
-    next_id: u64,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct Slot {
-    key: Arc<[u8]>,
-    content: Content,
-    bytes: usize,
-    was_used: AtomicBool,
-}
-
-#[derive(Clone, Debug)]
-enum Content {
-    Reply(Arc<Entry>),
-    /// Until then, replies under this key are taken for such as are not kept.
-    Passing(Instant),
+/// What was asked for, whatever its query: what a write makes old.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    pub surface: String,
+    /// Without escapes.
+    pub path: String,
 }
 
 const SHARDS: usize = 16;
@@ -110,7 +114,8 @@ impl Default for Bounds {
 impl Memory {
     pub fn new(bounds: Bounds, totals: Arc<CacheTotals>) -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { bounds, shards, hasher: RandomState::new(), purges: AtomicU64::new(0), totals }
+        let (purges, flights) = (AtomicU64::new(0), Flights::default());
+        Self { bounds, shards, hasher: RandomState::new(), purges, flights, totals }
     }
 
     pub(super) fn totals(&self) -> &CacheTotals {
@@ -145,20 +150,36 @@ impl Memory {
             .any(|slot| matches!(slot.content, Content::Passing(until) if now < until))
     }
 
-    /// Counts purges so far, for [`keep`](Self::keep).
+    /// Counts purges so far: what was asked for at one count may be purged at another.
     pub(super) fn purges(&self) -> u64 {
         self.purges.load(Ordering::Acquire)
     }
 
-    /// Keeps a reply in the place of the one that is told apart by nothing; `false` after a purge.
-    pub(super) fn keep(&self, key: &Arc<[u8]>, entry: Arc<Entry>, purges: u64) -> bool {
-        let bytes = entry.bytes;
-        self.put(key, Content::Reply(entry), bytes, purges)
+    /// Begins to look out for purges of a reply that is fetched for this target, for [`keep`](Self::keep).
+    pub(super) fn flight(&self, surface: &str, path: &str) -> Flight<'_> {
+        self.flights.begin(self.target(surface, path))
+    }
+
+    /// Keeps a reply in the place of the one that is told apart by nothing.
+    ///
+    /// # Errors
+    ///
+    /// It was purged since its flight began, or is too large.
+    pub(super) fn keep(
+        &self,
+        key: &Arc<[u8]>,
+        entry: &Arc<Entry>,
+        flight: &Flight<'_>,
+    ) -> Result<(), Unkept> {
+        let content = Content::Reply(Arc::clone(entry));
+        let admit = || if flight.is_purged(entry) { Err(Unkept::Purged) } else { Ok(()) };
+        self.put(key, content, entry.bytes, admit)
     }
 
     /// Remembers for a while that replies under a key are not kept.
     pub(super) fn pass(&self, key: &Arc<[u8]>, now: Instant) {
-        self.put(key, Content::Passing(now + PASSING), key.len() + SLOT_BYTES, self.purges());
+        // Without room it is not remembered.
+        let _ = self.put(key, Content::Passing(now + PASSING), key.len() + SLOT_BYTES, || Ok(()));
     }
 
     /// Forgets a reply that is no longer what the backend says.
@@ -175,48 +196,76 @@ impl Memory {
         self.settle(&mut shard, before);
     }
 
-    fn put(&self, key: &Arc<[u8]>, content: Content, bytes: usize, purges: u64) -> bool {
+    fn put(
+        &self,
+        key: &Arc<[u8]>,
+        content: Content,
+        bytes: usize,
+        admit: impl FnOnce() -> Result<(), Unkept>,
+    ) -> Result<(), Unkept> {
+        let target = match &content {
+            Content::Reply(entry) => Some(self.target(&entry.place.surface, &entry.place.path)),
+            Content::Passing(_) => None,
+        };
         let mut shard = self.shard(key).write().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock, which a purge takes after it has counted.
-        if self.purges() != purges || bytes > self.shard_bytes_max() {
-            return false;
+        // Under the lock, which a purge takes after it has told the flights.
+        admit()?;
+        if bytes > self.shard_bytes_max() {
+            return Err(Unkept::NoRoom);
         }
         let before = shard.measure();
-        match shard.place(key, &content, self.bounds.variants_max) {
+        let slot = Slot { key: Arc::clone(key), content, target, bytes, was_used: AtomicBool::new(false) };
+        match shard.place(key, &slot.content, self.bounds.variants_max) {
             Some(id) => {
-                shard.replace(key, id, content, bytes);
+                shard.replace(id, slot);
                 self.make_room(&mut shard, 0);
             }
             None => {
                 // First, or what is new and not yet used might be what goes.
                 self.make_room(&mut shard, bytes);
-                shard.add(key, content, bytes);
+                shard.add(slot);
             }
         }
         self.settle(&mut shard, before);
-        true
+        Ok(())
     }
 
     /// Forgets what is purged, and says how many replies it was.
     pub fn purge(&self, purge: &Purge) -> u64 {
+        let purge = Arc::new(purge.clone());
+        let target = |target: &Target| self.target(&target.surface, &target.path);
+        let targets: Option<Vec<u64>> =
+            purge.targets.as_ref().map(|targets| targets.iter().map(target).collect());
         self.purges.fetch_add(1, Ordering::AcqRel);
-        let mut count = 0;
-        for shard in &self.shards {
-            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-            let before = shard.measure();
-            let purged = shard.slots.iter().filter_map(|(id, slot)| match &slot.content {
-                Content::Reply(entry) if purge.concerns(entry) => Some(*id),
-                _ => None,
-            });
-            let purged: Vec<u64> = purged.collect();
-            count += purged.len() as u64;
-            for id in &purged {
-                shard.remove(*id);
-            }
-            self.settle(&mut shard, before);
-        }
+        self.flights.meet(&purge, targets.as_deref());
+        let count = self.shards.iter().map(|shard| self.purge_shard(shard, &purge, targets.as_deref())).sum();
         self.totals.purged.add(count);
         count
+    }
+
+    /// `targets` are hashes; with them nothing else is looked at.
+    fn purge_shard(&self, shard: &RwLock<Shard>, purge: &Purge, targets: Option<&[u64]>) -> u64 {
+        if let Some(targets) = targets {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            if targets.iter().all(|target| shard.of_target(*target).next().is_none()) {
+                return 0;
+            }
+        }
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        let before = shard.measure();
+        let is_purged = |id: &u64| {
+            let content = shard.slots.get(id).map(|slot| &slot.content);
+            matches!(content, Some(Content::Reply(entry)) if purge.concerns(entry))
+        };
+        let purged: Vec<u64> = match targets {
+            Some(targets) => {
+                targets.iter().flat_map(|target| shard.of_target(*target)).filter(is_purged).collect()
+            }
+            None => shard.slots.keys().copied().filter(is_purged).collect(),
+        };
+        let count = purged.into_iter().filter(|id| shard.remove(*id)).count();
+        self.settle(&mut shard, before);
+        count as u64
     }
 
     /// Forgets what was not used, until there is room for so many bytes.
@@ -241,6 +290,10 @@ impl Memory {
         self.totals.changed(before, shard.measure());
     }
 
+    fn target(&self, surface: &str, path: &str) -> u64 {
+        self.hasher.hash_one((surface, path))
+    }
+
     /// The share of one shard.
     fn shard_bytes_max(&self) -> usize {
         self.bounds.bytes_max / SHARDS
@@ -258,10 +311,14 @@ impl Purge {
         let Entry { place, tags, .. } = entry;
         let is = |said: &Option<String>, found: &str| said.as_deref().is_none_or(|said| said == found);
         let has = |purged: &Vec<String>| tags.iter().any(|tag| purged.iter().any(|purged| **tag == **purged));
+        let is_target = |targets: &Vec<Target>| {
+            targets.iter().any(|target| target.path == *place.path && target.surface == *place.surface)
+        };
         self.tags.as_ref().is_none_or(has)
             && is(&self.surface, &place.surface)
             && is(&self.method, &place.method)
             && self.path.as_deref().is_none_or(|path| place.path.starts_with(path))
+            && self.targets.as_ref().is_none_or(is_target)
     }
 }
 
@@ -270,67 +327,6 @@ impl Drop for Memory {
         for shard in &mut self.shards {
             let shard = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
             self.totals.changed(shard.measure(), (0, 0));
-        }
-    }
-}
-
-impl Shard {
-    /// Slots and bytes.
-    fn measure(&self) -> (usize, usize) {
-        (self.slots.len(), self.bytes)
-    }
-
-    /// The slot whose place a content takes: its own older one, else the oldest where there are too many.
-    fn place(&self, key: &Arc<[u8]>, content: &Content, variants_max: usize) -> Option<u64> {
-        let ids = self.by_key.get(key)?;
-        let is_same = |id: &&u64| match (self.slots.get(id).map(|slot| &slot.content), content) {
-            (Some(Content::Reply(old)), Content::Reply(new)) => old.varied == new.varied,
-            (Some(Content::Passing(_)), _) => true,
-            _ => false,
-        };
-        let oldest = || ids.first().filter(|_| ids.len() >= variants_max);
-        ids.iter().find(is_same).or_else(oldest).copied()
-    }
-
-    fn add(&mut self, key: &Arc<[u8]>, content: Content, bytes: usize) {
-        let id = self.next_id;
-        self.next_id += 1;
-        let slot = Slot { key: Arc::clone(key), content, bytes, was_used: AtomicBool::new(false) };
-        self.slots.insert(id, slot);
-        self.by_key.entry(Arc::clone(key)).or_default().push(id);
-        self.queue.push_back(id);
-        self.bytes += bytes;
-    }
-
-    /// Puts another content into a slot, which is the newest of its key from now on.
-    fn replace(&mut self, key: &Arc<[u8]>, id: u64, content: Content, bytes: usize) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            self.bytes = self.bytes - slot.bytes + bytes;
-            (slot.content, slot.bytes) = (content, bytes);
-        }
-        if let Some(ids) = self.by_key.get_mut(key) {
-            ids.retain(|other| *other != id);
-            ids.push(id);
-        }
-    }
-
-    /// Takes what was forgotten out of the queue, once it is most of it.
-    fn tidy(&mut self) {
-        if self.queue.len() > 2 * self.slots.len() + SHARDS {
-            let Self { queue, slots, .. } = self;
-            queue.retain(|id| slots.contains_key(id));
-        }
-    }
-
-    /// Forgets a slot, but for its place in the queue.
-    fn remove(&mut self, id: u64) {
-        let Some(slot) = self.slots.remove(&id) else { return };
-        self.bytes -= slot.bytes;
-        if let Some(ids) = self.by_key.get_mut(&slot.key) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.by_key.remove(&slot.key);
-            }
         }
     }
 }

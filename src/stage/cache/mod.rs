@@ -46,7 +46,7 @@ use fill::Fills;
 use key::Asker;
 use told::{Forward, Told};
 
-pub use memory::{Bounds, Memory, Purge};
+pub use memory::{Bounds, Memory, Purge, Target};
 pub use shared::Shared;
 
 /// What the rules of a snapshot say of caching.

@@ -200,6 +200,59 @@ async fn clients_in_a_hurry_say_nothing_about_the_backend() {
     assert!(soon(patient.join_all()).await.iter().all(|answer| answer.status == 200));
 }
 
+async fn purge(gateway: &Gateway, body: &'static str) {
+    let request = client::request("POST", "/cache/purge");
+    assert_eq!(soon(client::send(gateway.admin, request, body)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_purge_of_something_else_leaves_a_fetch_as_it_is() {
+    let held = Held::start(0, &[("cache-control", "max-age=60"), ("x-cache-tags", "own")]).await;
+    let gateway = held.gateway().await;
+    let mut calls = JoinSet::new();
+    get(&gateway, &mut calls, 100, PLAIN);
+    inside(&gateway, 100.0).await;
+    held.called(1).await;
+    purge(&gateway, r#"{ "tags": ["other"] }"#).await;
+    purge(&gateway, r#"{ "path": "/v1/items/8" }"#).await;
+    held.turns.add_permits(100);
+    assert!(soon(calls.join_all()).await.iter().all(|answer| answer.status == 200));
+    let mut calls = JoinSet::new();
+    get(&gateway, &mut calls, 1, PLAIN);
+    let answers = soon(calls.join_all()).await;
+    assert!(answers[0].header("cache-status").is_some_and(|status| status.starts_with("transom; hit")));
+    assert_eq!(held.backend.calls(), 1);
+}
+
+#[tokio::test]
+async fn what_is_purged_on_its_way_is_given_to_who_asked_before_and_to_nobody_after() {
+    let held = Held::start(0, &[("cache-control", "max-age=60"), ("x-cache-tags", "own")]).await;
+    let gateway = held.gateway().await;
+    let mut before = JoinSet::new();
+    get(&gateway, &mut before, 50, PLAIN);
+    inside(&gateway, 50.0).await;
+    held.called(1).await;
+    purge(&gateway, r#"{ "tags": ["own"] }"#).await;
+    let mut after = JoinSet::new();
+    get(&gateway, &mut after, 50, PLAIN);
+    inside(&gateway, 100.0).await;
+    held.turns.add_permits(1);
+    let answers = soon(before.join_all()).await;
+    let collapsed =
+        |answer: &&Answer| answer.header("cache-status") == Some("transom; fwd=uri-miss; collapsed");
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert_eq!(answers.iter().filter(collapsed).count(), 49);
+    // Who came later wants what the backend says now: one call for all of them.
+    held.called(2).await;
+    held.turns.add_permits(100);
+    assert!(soon(after.join_all()).await.iter().all(|answer| answer.status == 200));
+    let mut calls = JoinSet::new();
+    get(&gateway, &mut calls, 1, PLAIN);
+    let answers = soon(calls.join_all()).await;
+    assert!(answers[0].header("cache-status").is_some_and(|status| status.starts_with("transom; hit")));
+    assert_eq!(held.backend.calls(), 2);
+}
+
 #[tokio::test]
 async fn what_the_backend_says_of_one_users_failure_no_other_user_reads() {
     let turns = Arc::new(Semaphore::new(0));

@@ -48,7 +48,7 @@ fn made(
         bounds,
         asker: Asker { metadata: &metadata, headers: &asked },
         method: "a.B.Get",
-        path: "/v1/items/%37",
+        path: "/v1/items/7",
         key_bytes: 10,
         asked: Asked::default(),
         received: Received::default(),
@@ -73,6 +73,11 @@ fn found(memory: &Memory, keys: &[&Arc<[u8]>]) -> Vec<usize> {
     keys.iter().map(size).collect()
 }
 
+/// Keeps a reply that was asked for just now.
+fn keep(memory: &Memory, key: &Arc<[u8]>, entry: Arc<Entry>) -> bool {
+    memory.keep(key, &entry, &memory.flight("web", "/v1/items/7")).is_ok()
+}
+
 /// Keys of one shard.
 fn keys(memory: &Memory, count: usize) -> Vec<Arc<[u8]>> {
     let first = memory.shard(b"0");
@@ -91,18 +96,18 @@ fn what_was_not_used_goes_first_when_bytes_run_out() {
     let (memory, totals) = memory(Bounds { bytes_max: 3 * bytes * SHARDS, ..Bounds::default() });
     let keys = keys(&memory, 4);
     for key in &keys[..3] {
-        assert!(memory.keep(key, entry(&[], &[], 1000), 0));
+        assert!(keep(&memory, key, entry(&[], &[], 1000)));
     }
     let all: Vec<_> = keys.iter().collect();
     assert_eq!(found(&memory, &all), [bytes, bytes, bytes, 0]);
     assert_eq!((totals.entries(), totals.bytes(), totals.evicted.value()), (3, 3 * bytes as i64, 0));
     // All were used just now: the first comes to its turn, loses that, and so do the others; then it goes.
-    assert!(memory.keep(&keys[3], entry(&[], &[], 1000), 0));
+    assert!(keep(&memory, &keys[3], entry(&[], &[], 1000)));
     assert_eq!(found(&memory, &all).iter().filter(|size| **size > 0).count(), 3);
     assert_eq!((totals.entries(), totals.evicted.value()), (3, 1));
     // One byte more than a shard has is not kept at all.
-    assert!(memory.keep(&keys[0], entry(&[], &[], 1000 + 2 * bytes), 0));
-    assert!(!memory.keep(&keys[0], entry(&[], &[], 1001 + 2 * bytes), 0));
+    assert!(keep(&memory, &keys[0], entry(&[], &[], 1000 + 2 * bytes)));
+    assert!(!keep(&memory, &keys[0], entry(&[], &[], 1001 + 2 * bytes)));
     drop(memory);
     assert_eq!((totals.entries(), totals.bytes()), (0, 0));
 }
@@ -112,10 +117,10 @@ fn what_is_used_stays() {
     let bytes = entry(&[], &[], 1000).bytes;
     let (memory, _) = memory(Bounds { bytes_max: 3 * bytes * SHARDS, ..Bounds::default() });
     let keys = keys(&memory, 100);
-    assert!(memory.keep(&keys[0], entry(&[], &[], 1000), 0));
+    assert!(keep(&memory, &keys[0], entry(&[], &[], 1000)));
     for key in &keys[1..] {
         assert_eq!(found(&memory, &[&keys[0]]), [bytes]);
-        assert!(memory.keep(key, entry(&[], &[], 1000), 0));
+        assert!(keep(&memory, key, entry(&[], &[], 1000)));
     }
     assert_eq!(found(&memory, &[&keys[0], &keys[1], &keys[99]]), [bytes, 0, bytes]);
 }
@@ -137,7 +142,7 @@ fn one_variant_too_many_takes_the_place_of_the_oldest() {
         ("1", [true, true, false]),
         ("3", [true, false, true]),
     ] {
-        assert!(memory.keep(&key, entry(&said, &[("x-a", value)], 10), 0));
+        assert!(keep(&memory, &key, entry(&said, &[("x-a", value)], 10)));
         assert_eq!(languages.map(has), expected, "after {value}");
     }
     assert_eq!(totals.entries(), 2);
@@ -150,7 +155,7 @@ fn purges_take_what_they_name_and_what_is_on_its_way() {
     let all: Vec<_> = keys.iter().collect();
     let fill = || {
         for (key, tags) in keys.iter().zip(["a, b", "b", "c"]) {
-            assert!(memory.keep(key, entry(&[("x-cache-tags", tags)], &[], 10), memory.purges()));
+            assert!(keep(&memory, key, entry(&[("x-cache-tags", tags)], &[], 10)));
         }
     };
     let check = |purge: Purge, count: u64, left: [bool; 3]| {
@@ -176,16 +181,64 @@ fn purges_take_what_they_name_and_what_is_on_its_way() {
     check(method("a.B"), 0, [true; 3]);
     check(surface("web"), 3, [false; 3]);
     check(surface("we"), 0, [true; 3]);
-    // It was asked for as `/v1/items/%37`.
     check(path("/v1/items/7"), 3, [false; 3]);
     check(path("/v1/items/8"), 0, [true; 3]);
     check(Purge { tags: tags(&["b"]).tags, ..method("a.B.Get") }, 2, [false, false, true]);
     check(Purge { tags: tags(&["b"]).tags, ..method("a.B.List") }, 0, [true; 3]);
     check(all_of(), 3, [false; 3]);
     assert_eq!((totals.entries(), totals.bytes(), totals.purged.value()), (0, 0, 19));
-    let before = memory.purges();
-    memory.purge(&all_of());
-    assert!(!memory.keep(&keys[0], entry(&[], &[], 10), before), "asked for before the purge");
+}
+
+#[test]
+fn targets_are_purged_exactly() {
+    let (memory, totals) = memory(Bounds::default());
+    let keys: Vec<Arc<[u8]>> = [b"1", b"2"].map(|key| Arc::from(&key[..])).into();
+    let purge = |surface: &str, path: &str| {
+        let target = Target { surface: surface.to_owned(), path: path.to_owned() };
+        memory.purge(&Purge { targets: Some(vec![target]), ..Purge::default() })
+    };
+    for key in &keys {
+        // The second takes the place of the first.
+        assert!(keep(&memory, key, entry(&[], &[], 10)) && keep(&memory, key, entry(&[], &[], 20)));
+    }
+    assert_eq!(
+        [purge("web", "/v1/items/"), purge("web", "/v1/items/70"), purge("app", "/v1/items/7")],
+        [0; 3]
+    );
+    assert_eq!(purge("web", "/v1/items/7"), 2);
+    assert_eq!(purge("web", "/v1/items/7"), 0);
+    assert_eq!((totals.entries(), totals.bytes()), (0, 0));
+    assert!(memory.shards.iter().all(|shard| shard.read().expect("one thread").by_target.is_empty()));
+}
+
+#[test]
+fn what_is_purged_on_its_way_is_not_kept_and_anything_else_is() {
+    let (memory, _) = memory(Bounds::default());
+    let key: Arc<[u8]> = Arc::from(*b"key");
+    let tags = |tag: &str| Purge { tags: Some(vec![tag.to_owned()]), ..Purge::default() };
+    let target = |path: &str| {
+        let target = Target { surface: "web".to_owned(), path: path.to_owned() };
+        Purge { targets: Some(vec![target]), ..Purge::default() }
+    };
+    let check = |purges: &[Purge], expected: Result<(), Unkept>| {
+        let flight = memory.flight("web", "/v1/items/7");
+        for purge in purges {
+            memory.purge(purge);
+        }
+        let kept = memory.keep(&key, &entry(&[("x-cache-tags", "own")], &[], 10), &flight);
+        assert_eq!(kept, expected, "{purges:?}");
+    };
+    let purged = Err(Unkept::Purged);
+    check(&[], Ok(()));
+    check(&[tags("other"), target("/v1/items/70")], Ok(()));
+    check(&[tags("own")], purged);
+    check(&[target("/v1/items/7"), tags("other")], purged);
+    check(&[Purge::default()], purged);
+    // So many are told apart; one more is one of everything.
+    let many = |count: usize| vec![tags("other"); count];
+    check(&many(Flights::purges_max()), Ok(()));
+    check(&many(Flights::purges_max() + 1), purged);
+    assert_eq!(memory.flights.count(), 0);
 }
 
 #[test]
@@ -194,7 +247,7 @@ fn forgotten_slots_do_not_fill_the_queue() {
     let key: Arc<[u8]> = Arc::from(*b"key");
     for _ in 0..10_000 {
         let kept = entry(&[], &[], 10);
-        assert!(memory.keep(&key, kept.clone(), 0));
+        assert!(keep(&memory, &key, kept.clone()));
         memory.forget(&key, &kept);
     }
     let queued = memory.shard(&key).read().expect("one thread").queue.len();
