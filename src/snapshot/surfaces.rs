@@ -132,6 +132,16 @@ impl Surfaces {
         served.find(|(_, graphql)| *graphql.path == *path)
     }
 
+    /// The surfaces of a host at which a `GET` of the path is answered, each with the rule of the method; without one
+    /// where it is a document's.
+    pub fn reading<'s>(&'s self, host: &str, path: &str) -> impl Iterator<Item = (&'s Surface, Option<u32>)> {
+        self.at(host).filter_map(move |surface| match surface.routes.find("GET", path) {
+            Match::Found { binding, .. } => Some((surface, Some(binding.rule))),
+            Match::Aggregate { .. } => Some((surface, None)),
+            _ => None,
+        })
+    }
+
     /// The surfaces of a host, as the request names it.
     fn at(&self, host: &str) -> impl Iterator<Item = &Surface> {
         let indexes = if self.exact.is_empty() && self.below.is_empty() {

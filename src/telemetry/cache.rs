@@ -44,7 +44,7 @@ pub struct CacheTotals {
     bytes: AtomicI64,
     /// For want of room.
     pub evicted: Counter,
-    /// Because an operator said so.
+    /// Because an operator said so, or something was written.
     pub purged: Counter,
     /// Out of a store that nodes share.
     pub store_hits: Counter,

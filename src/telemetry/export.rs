@@ -275,7 +275,7 @@ impl Metrics {
         }
         for (name, help, counter) in [
             ("cache_evictions", "Replies that had to go for want of room", &cache.totals.evicted),
-            ("cache_purged", "Replies that an operator has purged", &cache.totals.purged),
+            ("cache_purged", "Replies that an operator has purged, or a write", &cache.totals.purged),
             ("cache_store_hits", "Replies out of a store that nodes share", &cache.totals.store_hits),
             ("cache_store_misses", "Replies that no store had", &cache.totals.store_misses),
             ("cache_store_failures", "Questions without an answer of a store", &cache.totals.store_failures),

@@ -1,7 +1,7 @@
 //! The cache of replies: what a backend has said once is said again while it is fresh.
 //!
 //! ```text
-//! Call ─ no rule with a cache ────────────────────────────────────────────▶ inner service
+//! Call ─ no rule with a cache ────────────────────────────────────────────▶ inner service ─▶ a write forgets
 //!   └─ key ─▶ Memory ─┬─ fresh ─▶ Reply, or 304                               ▲
 //!                     ├─ stale, and may be ─▶ Reply; one call refreshes it ───┤
 //!                     └─ nothing ─▶ in line for the key ─▶ the first asks ────┘─▶ kept, and told to the others
@@ -19,8 +19,10 @@ mod heard;
 mod key;
 mod meaning;
 mod memory;
+mod outbox;
 mod shared;
 mod told;
+mod write;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -45,6 +47,7 @@ use fetch::{Fetch, Question};
 use fill::Fills;
 use key::Asker;
 use told::{Forward, Told};
+use write::Write;
 
 pub use memory::{Bounds, Memory, Purge, Target};
 pub use shared::Shared;
@@ -91,6 +94,11 @@ impl Caching {
     /// Begins to hear of what other nodes purge.
     pub fn begin(&self) {
         self.stores.values().for_each(Shared::begin);
+    }
+
+    /// What a [rule](crate::route::Binding::rule) says, if anything.
+    fn rule(&self, rule: u32) -> Option<&Arc<Rule>> {
+        self.rules.get(usize::try_from(rule).ok()?)?.as_ref()
     }
 }
 
@@ -145,7 +153,7 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         if !call.snapshot.rule(&call.binding).is_cached {
-            return Answering::Passed { call: self.inner.call(call) };
+            return self.pass(call);
         }
         self.look(call)
     }
@@ -158,9 +166,7 @@ where
 {
     /// Answers out of memory, or goes and asks.
     fn look(&mut self, call: Call) -> Answering<S::Future> {
-        let Some((cache, rule)) = rule_of(&call) else {
-            return Answering::Passed { call: self.inner.call(call) };
-        };
+        let Some((cache, rule)) = rule_of(&call) else { return self.pass(call) };
         let words = key::words(&call, &rule);
         if !is_eligible(&call) || words.len() > cache.memory.bounds().key_bytes_max {
             answered(
@@ -169,12 +175,12 @@ where
                 CacheResult::Bypass,
                 Told::Forwarded { why: Forward::Bypass, is_stored: false },
             );
-            return Answering::Passed { call: self.inner.call(call) };
+            return self.pass(call);
         }
         let asked = asked(&call);
         let asker = Asker::of(&call);
-        let found = cache.memory.find(&words, |entry| serves(entry, asker, asked));
         let now = cache.now();
+        let found = cache.memory.find(&words, |entry| serves(entry, asker, asked));
         let (why, old) = match found {
             memory::Found::Nothing => (Forward::UriMiss, None),
             memory::Found::Varies => (Forward::VaryMiss, None),
@@ -217,6 +223,14 @@ where
         let fetch = Fetch { cache, question, inner, call, why, old };
         Answering::Asking {
             answer: if is_alone { Box::pin(fetch.alone()) } else { Box::pin(fetch.in_line()) },
+        }
+    }
+
+    /// Has the inner service answer, without a look at what is kept.
+    fn pass(&mut self, call: Call) -> Answering<S::Future> {
+        match Write::of(&call) {
+            None => Answering::Passed { call: self.inner.call(call) },
+            Some(write) => Answering::Written { call: self.inner.call(call), write: Some(Box::new(write)) },
         }
     }
 
@@ -266,6 +280,7 @@ pin_project! {
     pub enum Answering<F> {
         Answered { outcome: Option<Result<Reply, Failure>> },
         Passed { #[pin] call: F },
+        Written { #[pin] call: F, write: Option<Box<Write>> },
         Asking { answer: Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>> },
     }
 }
@@ -279,6 +294,11 @@ impl<F: Future<Output = Result<Reply, Failure>>> Future for Answering<F> {
                 Poll::Ready(outcome.take().expect("a call is answered once"))
             }
             AnsweringProjection::Passed { call } => call.poll(cx),
+            AnsweringProjection::Written { call, write } => call.poll(cx).map(|outcome| {
+                // Before the client can know, and ask again.
+                write.take().filter(|_| outcome.is_ok()).into_iter().for_each(|write| write.succeed());
+                outcome
+            }),
             AnsweringProjection::Asking { answer } => answer.as_mut().poll(cx),
         }
     }
@@ -286,8 +306,7 @@ impl<F: Future<Output = Result<Reply, Failure>>> Future for Answering<F> {
 
 fn rule_of(call: &Call) -> Option<(Arc<Cache>, Arc<Rule>)> {
     let caching = call.snapshot.live.get::<Arc<Caching>>()?;
-    let rule = caching.rules.get(usize::try_from(call.binding.rule).ok()?)?.as_ref()?;
-    Some((Arc::clone(&caching.cache), Arc::clone(rule)))
+    Some((Arc::clone(&caching.cache), Arc::clone(caching.rule(call.binding.rule)?)))
 }
 
 /// One message there without a body, one back, of a method that changes nothing.

@@ -21,7 +21,8 @@ use tokio::time::sleep;
 use super::entry::Entry;
 use super::entry::stored::{self, Stored};
 use super::heard::Heard;
-use super::memory::Purge;
+use super::memory::{Purge, Target};
+use super::outbox::{self, Next, Outbox};
 use super::{Cache, Rule};
 use crate::store::redis::follow::FollowError;
 use crate::store::redis::values::{Beginning, LIFE_MAX, Looked, Noted, RIGHT, Token, ValueKey, Values};
@@ -32,6 +33,7 @@ pub struct Shared {
     values: Values,
     cache: Weak<Cache>,
     heard: RwLock<Heard>,
+    written: Outbox,
     /// Replies on their way into the store; further ones are not written.
     writes: Arc<Semaphore>,
     is_told: AtomicBool,
@@ -74,6 +76,7 @@ impl Shared {
             values,
             cache: Arc::downgrade(cache),
             heard: RwLock::default(),
+            written: Outbox::default(),
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
             is_told: AtomicBool::new(false),
         })
@@ -104,8 +107,42 @@ impl Shared {
     ///
     /// In words, for operators: other nodes may not know.
     pub async fn purge(&self, purge: &Purge) -> Result<(), String> {
+        self.tell(purge).await.map(drop)
+    }
+
+    /// The purge as it is noted.
+    async fn tell(&self, purge: &Purge) -> Result<Noted, String> {
         let text = |purge: &Purge| serde_json::to_string(purge).expect("names and lists of them");
         self.values.purge(&text(purge), &text(&Purge::default())).await
+    }
+
+    /// Has all nodes told of a write, behind it, and until then finds nothing for its target.
+    pub(super) fn written(self: &Arc<Self>, target: &Target) {
+        if !self.written.add(target) {
+            return;
+        }
+        let shared = Arc::downgrade(self);
+        self.values.runtime().spawn(async move {
+            while let Some(shared) = shared.upgrade() {
+                let Next::Tell(purge) = shared.written.next() else { return };
+                let noted = shared.tell(&purge).await;
+                // The message that says the same is no news then.
+                let new = noted.as_ref().ok().and_then(|noted| shared.heard().note(noted, Instant::now()));
+                if new.is_some_and(|new| new == Purge::default()) {
+                    // Whatever comes late of others is below it.
+                    shared.cache.upgrade().map(|cache| cache.memory().purge(&Purge::default()));
+                }
+                let can_wait = shared.written.settle(noted.is_ok());
+                drop(shared);
+                if can_wait {
+                    sleep(outbox::INTERVAL).await;
+                }
+            }
+        });
+    }
+
+    fn heard(&self) -> RwLockWriteGuard<'_, Heard> {
+        self.heard.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last purge that is known, for [`Fill::keep`].
@@ -201,11 +238,9 @@ impl Shared {
         let (stored, purges) = stored::read(value, left, Instant::now(), key_bytes)?;
         let Stored::Reply(entry) = &stored else { return Some(stored) };
         let heard = self.heard.read().unwrap_or_else(PoisonError::into_inner);
-        (!heard.concerns(entry, purges)).then_some(stored)
-    }
-
-    fn heard(&self) -> RwLockWriteGuard<'_, Heard> {
-        self.heard.write().unwrap_or_else(PoisonError::into_inner)
+        let is_old =
+            heard.concerns(entry, purges) || self.written.concerns(&entry.place.surface, &entry.place.path);
+        (!is_old).then_some(stored)
     }
 
     fn hears(&self) -> bool {

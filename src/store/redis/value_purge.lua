@@ -1,6 +1,6 @@
 -- Notes a purge under a number that is larger than any before it, and tells all nodes.
 -- KEYS: the purges, the last number. ARGV: seconds that one is kept, how many are, the channel, the purge, the
--- purge of everything, which takes the place of too many.
+-- purge of everything, which takes the place of too many. The answer is what is noted.
 local time = redis.call('TIME')
 local now = tonumber(time[1])
 local last = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -16,4 +16,4 @@ local member = number .. ':' .. purge
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), member)
 redis.call('SET', KEYS[2], number)
 redis.call('PUBLISH', ARGV[3], member)
-return 1
+return member

@@ -218,7 +218,7 @@ impl Values {
     /// # Errors
     ///
     /// In words, for operators: other nodes may not know.
-    pub async fn purge(&self, text: &str, everything: &str) -> Result<(), String> {
+    pub async fn purge(&self, text: &str, everything: &str) -> Result<Noted, String> {
         let text = if text.len() > PURGE_BYTES_MAX { everything } else { text };
         let mut script = PURGE.prepare_invoke();
         script.key(self.purges()).key(format!("{}:purged", self.root()));
@@ -228,10 +228,11 @@ impl Values {
             let client = client(&self.settings)?;
             let mut connection =
                 client.get_multiplexed_async_connection_with_config(&config).await.map_err(words)?;
-            script.invoke_async::<i64>(&mut connection).await.map_err(words)
+            script.invoke_async::<Vec<u8>>(&mut connection).await.map_err(words)
         };
         let noted = tokio::time::timeout(PURGE_TIMEOUT, noted).await;
-        noted.unwrap_or_else(|_| Err("no answer in time".to_owned())).map(drop)
+        let noted = noted.unwrap_or_else(|_| Err("no answer in time".to_owned()))?;
+        Noted::read(&noted).ok_or_else(|| "an answer that is none".to_owned())
     }
 
     /// Both keys of a value, which a cluster has in one place.

@@ -10,3 +10,4 @@ mod purge;
 mod semantics;
 mod shared;
 mod together;
+mod writes;

@@ -403,6 +403,8 @@ const CASES: &[(&str, &str)] = &[
     ("stale while revalidating: a backend that fails is spared for a second", "RFC 5861, 3"),
     ("stale while revalidating: a new reply that is not kept takes the old one away", "RFC 5861, 3"),
     ("stale if error: the backend is spared for a second", "RFC 5861, 4: the crate has none"),
+    ("writes: what was kept for the path is forgotten, whatever its query", "4.4: the crate sees no writes"),
+    ("writes: other paths stay, those that begin alike too", "4.4: the crate sees no writes"),
 ];
 
 #[test]
