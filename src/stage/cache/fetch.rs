@@ -323,8 +323,10 @@ fn answer(
 
 /// The fresh reply that somebody has kept while this call came to its turn.
 fn just_kept(cache: &Cache, question: &Question) -> Option<Arc<Entry>> {
-    let found = cache.memory.find(&question.key, |entry| serves(entry, question.asker(), question.asked));
+    let now = cache.now();
+    let found =
+        cache.memory.find(&question.key, now, |entry| serves(entry, question.asker(), question.asked));
     let memory::Found::Entry(entry) = found else { return None };
-    let verdict = entry.freshness.judge(entry.age(cache.now()), &question.asked.control);
+    let verdict = entry.freshness.judge(entry.age(now), &question.asked.control);
     (verdict == Verdict::Fresh).then_some(entry)
 }

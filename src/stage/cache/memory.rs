@@ -126,20 +126,21 @@ impl Memory {
         &self.bounds
     }
 
-    /// The newest reply under a key that `fits`.
-    pub(super) fn find(&self, key: &[u8], fits: impl Fn(&Entry) -> bool) -> Found {
+    /// The reply under a key that `fits` and was made last (RFC 9111, section 4).
+    pub(super) fn find(&self, key: &[u8], now: Instant, fits: impl Fn(&Entry) -> bool) -> Found {
         let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
         let Some(ids) = shard.by_key.get(key) else { return Found::Nothing };
-        // What was put in last stands last.
-        for slot in ids.iter().rev().filter_map(|id| shard.slots.get(id)) {
-            if let Content::Reply(entry) = &slot.content
-                && fits(entry)
-            {
-                slot.was_used.store(true, Ordering::Relaxed);
-                return Found::Entry(Arc::clone(entry));
-            }
-        }
-        Found::Varies
+        // What was put in last stands last, and of two of one age it is the one that is meant.
+        let slots = ids.iter().rev().filter_map(|id| shard.slots.get(id));
+        let fitting = slots.filter_map(|slot| match &slot.content {
+            Content::Reply(entry) if fits(entry) => Some((slot, entry)),
+            _ => None,
+        });
+        let Some((slot, entry)) = fitting.min_by_key(|(_, entry)| entry.age(now)) else {
+            return Found::Varies;
+        };
+        slot.was_used.store(true, Ordering::Relaxed);
+        Found::Entry(Arc::clone(entry))
     }
 
     /// Whether replies under a key were lately such as are not kept.

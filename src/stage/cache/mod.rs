@@ -180,7 +180,7 @@ where
         let asked = asked(&call);
         let asker = Asker::of(&call);
         let now = cache.now();
-        let found = cache.memory.find(&words, |entry| serves(entry, asker, asked));
+        let found = cache.memory.find(&words, now, |entry| serves(entry, asker, asked));
         let (why, old) = match found {
             memory::Found::Nothing => (Forward::UriMiss, None),
             memory::Found::Varies => (Forward::VaryMiss, None),

@@ -405,6 +405,11 @@ const CASES: &[(&str, &str)] = &[
     ("stale if error: the backend is spared for a second", "RFC 5861, 4: the crate has none"),
     ("writes: what was kept for the path is forgotten, whatever its query", "4.4: the crate sees no writes"),
     ("writes: other paths stay, those that begin alike too", "4.4: the crate sees no writes"),
+    (
+        "requests: max-stale does not go before proxy-revalidate and s-maxage",
+        "5.2.2.8, 5.2.2.10: both forbid stale replies; the crate takes none for fresh",
+    ),
+    ("requests: max-stale at its bound", "5.2.1.2: staleness of exactly max-stale is allowed"),
 ];
 
 #[test]

@@ -66,7 +66,7 @@ pub(in crate::stage::cache) fn entry(
 
 /// The sizes of the replies that are found under keys, 0 where none is.
 fn found(memory: &Memory, keys: &[&Arc<[u8]>]) -> Vec<usize> {
-    let size = |key: &&Arc<[u8]>| match memory.find(key, |_| true) {
+    let size = |key: &&Arc<[u8]>| match memory.find(key, Instant::now(), |_| true) {
         Found::Entry(entry) => entry.bytes,
         Found::Varies | Found::Nothing => 0,
     };
@@ -134,7 +134,7 @@ fn one_variant_too_many_takes_the_place_of_the_oldest() {
     let has = |value: &str| {
         let asked = headers(&[("x-a", value)]);
         let asker = Asker { metadata: &empty, headers: &asked };
-        matches!(memory.find(&key, |entry| asker.says(&entry.varied)), Found::Entry(_))
+        matches!(memory.find(&key, Instant::now(), |entry| asker.says(&entry.varied)), Found::Entry(_))
     };
     for (value, expected) in [
         ("1", [true, false, false]),
