@@ -21,6 +21,7 @@ mod attempt;
 mod backend;
 mod cluster;
 mod connection;
+mod deadline;
 pub mod discovery;
 mod endpoint;
 mod frame;
@@ -39,21 +40,17 @@ mod socket;
 mod status;
 mod tls;
 
-use std::future::Future;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use http::uri::Authority;
 use smallvec::SmallVec;
-use tokio::time::{Instant, Sleep};
 
 use crate::policy::balance::Balance;
 use crate::policy::health::HealthSettings;
 use crate::policy::outlier::OutlierSettings;
 use crate::policy::protection::Protection;
-use crate::status::{Code, Status};
+use crate::status::Status;
 use crate::telemetry::WorkerMetrics;
 
 pub use backend::{Backend, Backends, Origin, Worker};
@@ -70,6 +67,7 @@ pub use tls::{CurrentTls, Tls, TlsError, TlsHandle, TlsMaterial};
 pub(crate) use status::protocol_error;
 
 use attempt::Attempt;
+use deadline::TimeToHead;
 use passage::Guard;
 use pools::Pools;
 use request::{OpenCall, Opened};
@@ -154,17 +152,22 @@ impl Upstream {
     ///
     /// As `call`.
     pub async fn attempt(&self, request: GrpcRequest) -> Result<GrpcReply, Failure> {
-        self.attempt_elsewhere(request, &mut Tried::new()).await
+        let time = TimeToHead::begin(request.timeout, None);
+        self.attempt_elsewhere(request, time, &mut Tried::new()).await
     }
 
     /// The same, at an endpoint that is none of `tried` while there is another; adds those that fail without a reply.
-    async fn attempt_elsewhere(&self, request: GrpcRequest, tried: &mut Tried) -> Result<GrpcReply, Failure> {
+    async fn attempt_elsewhere(
+        &self,
+        request: GrpcRequest,
+        mut time: TimeToHead,
+        tried: &mut Tried,
+    ) -> Result<GrpcReply, Failure> {
         let mut call = OpenCall::new(Arc::clone(self.pools.metrics()));
-        let mut deadline = request.timeout.map(Deadline::after);
-        match self.open(request, &mut deadline, tried).await {
+        match self.open(request, &mut time, tried).await {
             Ok((opened, attempt)) => {
                 call.follow(attempt);
-                Ok(GrpcReply::new(opened, deadline, call, self.cluster().config()))
+                Ok(GrpcReply::new(opened, time.answered(), call, self.cluster().config()))
             }
             Err(failure) => {
                 call.finish(Err(&failure.status));
@@ -177,7 +180,7 @@ impl Upstream {
     async fn open(
         &self,
         mut request: GrpcRequest,
-        deadline: &mut Option<Deadline>,
+        time: &mut TimeToHead,
         tried: &mut Tried,
     ) -> Result<(Opened, Attempt), Failure> {
         let config = self.cluster().config();
@@ -201,7 +204,7 @@ impl Upstream {
             attempt.note(request.trail.as_ref(), &mut request.metadata);
             tries_left -= 1;
             let endpoint = || Arc::clone(attempt.pool().endpoint());
-            let lease = match within(deadline, attempt.pool().acquire()).await {
+            let lease = match time.within(attempt.pool().acquire()).await {
                 Ok(lease) => lease,
                 Err(failure) => {
                     tried.push(endpoint());
@@ -218,7 +221,15 @@ impl Upstream {
                 }
             };
             let again = if tries_left > 0 { request.replay() } else { None };
-            let failure = match within(deadline, request::open(request, lease, config)).await {
+            let opened = match time.left() {
+                Ok(left) => {
+                    // Connecting, queueing and earlier tries are the backend's loss of time, too.
+                    request.timeout = left;
+                    time.within(request::open(request, lease, config)).await
+                }
+                Err(late) => Err(late),
+            };
+            let failure = match opened {
                 Ok(opened) => {
                     attempt.answered();
                     return Ok((opened, attempt));
@@ -233,20 +244,6 @@ impl Upstream {
             request = copy;
         }
     }
-}
-
-/// Does some of a call's work, until its deadline at most.
-async fn within<T>(
-    deadline: &mut Option<Deadline>,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let Some(deadline) = deadline else { return work.await };
-    let mut work = pin!(work);
-    std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(result) => Poll::Ready(result),
-        Poll::Pending => deadline.poll(cx).map(|status| Err(Failure::sent(status))),
-    })
-    .await
 }
 
 impl Default for UpstreamConfig {
@@ -282,25 +279,5 @@ impl Failure {
 
     fn unsent(status: Status) -> Self {
         Self { status, is_unsent: true }
-    }
-}
-
-/// The moment a call is given up, whatever the backend does with its `grpc-timeout`.
-#[derive(Debug)]
-struct Deadline(Pin<Box<Sleep>>);
-
-impl Deadline {
-    fn after(timeout: Duration) -> Self {
-        // A timeout beyond what the clock can express is no timeout: a century is.
-        let far = Duration::from_secs(100 * 365 * 86_400);
-        Self(Box::pin(tokio::time::sleep_until(Instant::now() + timeout.min(far))))
-    }
-
-    fn poll(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Status> {
-        self.0
-            .as_mut()
-            .poll(cx)
-            .map(|()| Status::backend(Code::DeadlineExceeded, "the backend did not answer in time"))
-            .map(|status| status.with_reason("BACKEND_TIMEOUT"))
     }
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 
+use super::deadline::TimeToHead;
 use super::passage::{self, Passage};
 use super::{Failure, GrpcReply, GrpcRequest, RequestMessages, Tried, Upstream};
 use crate::policy::retry::{Condition, Decision, Failed, Pushback, RetryRules};
@@ -56,7 +57,8 @@ impl Upstream {
         let mut tried = Tried::new();
         loop {
             let again = call.prepare(&mut request);
-            let outcome = self.attempt_elsewhere(request, &mut tried).await;
+            let time = TimeToHead::begin(request.timeout, None);
+            let outcome = self.attempt_elsewhere(request, time, &mut tried).await;
             let Some(next) = again.filter(|_| call.attempts < call.rules.attempts_max) else {
                 return outcome;
             };

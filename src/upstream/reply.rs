@@ -17,11 +17,12 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
 use super::connection::Lease;
+use super::deadline::Deadline;
 use super::endpoint::Endpoint;
 use super::frame::Frames;
 use super::passage::Passage;
 use super::request::{OpenCall, Opened, Sending};
-use super::{Deadline, UpstreamConfig, status};
+use super::{UpstreamConfig, status};
 use crate::status::Status;
 
 /// A reply whose head has come.

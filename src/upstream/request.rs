@@ -45,7 +45,8 @@ pub struct GrpcRequest {
     pub metadata: HeaderMap,
     /// The hash of what keeps calls together, where the service deals them by that.
     pub key: Option<u64>,
-    /// Told to the backend as `grpc-timeout`, and kept here: it covers the reply's last byte.
+    /// Kept here, and told to the backend as `grpc-timeout`, less what has passed by then: it covers the reply's last
+    /// byte.
     pub timeout: Option<Duration>,
     pub messages: RequestMessages,
     pub terms: Terms,

@@ -3,6 +3,7 @@
 mod access;
 mod access_log;
 mod arbitrary;
+mod attempts;
 mod auth;
 mod authorize;
 mod backend_tls;
