@@ -102,5 +102,6 @@ fn terms(snapshot: &Snapshot, binding: &Binding, service: usize) -> Terms {
         is_idempotent: binding.is_idempotent,
         priority: (!is_stream).then_some(rule.priority),
         patience: patience(destination.timeout),
+        server_streaming: binding.server_streaming,
     }
 }

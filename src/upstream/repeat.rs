@@ -57,7 +57,7 @@ impl Upstream {
         let mut tried = Tried::new();
         loop {
             let again = call.prepare(&mut request);
-            let time = TimeToHead::begin(request.timeout, None);
+            let time = TimeToHead::begin(request.timeout, call.head_timeout());
             let outcome = self.attempt_elsewhere(request, time, &mut tried).await;
             let Some(next) = again.filter(|_| call.attempts < call.rules.attempts_max) else {
                 return outcome;
@@ -80,6 +80,7 @@ impl Upstream {
 struct Repeatable {
     rules: Arc<RetryRules>,
     is_idempotent: bool,
+    server_streaming: bool,
     /// Of all attempts together.
     timeout: Option<Duration>,
     started: Instant,
@@ -98,6 +99,7 @@ impl Repeatable {
         (frame.len() <= rules.replay_bytes_max).then(|| Self {
             rules: Arc::clone(rules),
             is_idempotent: request.terms.is_idempotent,
+            server_streaming: request.terms.server_streaming,
             timeout: request.timeout,
             started,
             attempts: 0,
@@ -108,11 +110,8 @@ impl Repeatable {
     /// Bounds the next attempt, and keeps a copy of the request for one after it.
     fn prepare(&mut self, request: &mut GrpcRequest) -> Option<GrpcRequest> {
         let again = request.replay();
-        let left = self.left();
-        request.timeout = match (left, self.rules.per_try) {
-            (Some(left), Some(per_try)) => Some(left.min(per_try)),
-            (left, per_try) => left.or(per_try),
-        };
+        let per_try = self.rules.per_try.filter(|_| !self.server_streaming);
+        request.timeout = self.left().into_iter().chain(per_try).min();
         // Whoever misses the time of one attempt has had what the operator thinks is enough.
         if let Some(per_try) = self.rules.per_try {
             request.terms.patience = request.terms.patience.min(per_try);
@@ -164,6 +163,11 @@ impl Repeatable {
         }
         protection.retried(condition);
         true
+    }
+
+    /// A stream lasts as long as it likes: its attempt has succeeded with the head, and no later failure is repeated.
+    fn head_timeout(&self) -> Option<Duration> {
+        self.rules.per_try.filter(|_| self.server_streaming)
     }
 
     fn left(&self) -> Option<Duration> {

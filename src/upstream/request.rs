@@ -65,6 +65,8 @@ pub struct Terms {
     pub priority: Option<Priority>,
     /// A deadline as long as this is long enough for the backend to be blamed when it passes.
     pub patience: Duration,
+    /// Whether the reply is many messages, and may last.
+    pub server_streaming: bool,
 }
 
 /// Messages of the client, each already framed ([`put_frame`](super::put_frame)).
