@@ -62,12 +62,29 @@ pub(super) fn from_trailers(trailers: &mut HeaderMap) -> Option<Result<(), Statu
 
 /// A reply that is HTTP but not gRPC.
 pub(super) fn from_http(number: u16) -> Status {
+    if let Some(what) = too_large(number) {
+        // The client made it so, and no backend may be judged by what its clients send.
+        return Status::client(Code::InvalidArgument, what)
+            .with_http(number)
+            .with_reason("BACKEND_REQUEST_TOO_LARGE");
+    }
     let code = match number {
         200 => Code::Unknown,
         number => Code::from_http(number),
     };
     Status::backend(code, format!("the backend answered with HTTP {number} and not with gRPC"))
         .with_reason("BACKEND_NOT_GRPC")
+}
+
+/// What a server of HTTP says by itself of a request that is over its bounds, which may be narrower than the gateway's:
+/// hyper takes 16 KiB of headers, and answers with 431 for whatever speaks gRPC above it.
+fn too_large(number: u16) -> Option<&'static str> {
+    match number {
+        413 => Some("the request is larger than the backend takes"),
+        414 => Some("the path is longer than the backend takes"),
+        431 => Some("the request's headers are larger than the backend takes"),
+        _ => None,
+    }
 }
 
 /// An error of the stream or its connection.
@@ -187,6 +204,7 @@ fn decode_details(text: &[u8]) -> Vec<Detail> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::Blame;
 
     fn trailers(fields: &[(&'static str, &str)]) -> HeaderMap {
         fields
@@ -254,7 +272,14 @@ mod tests {
             (503, Code::Unavailable),
             (504, Code::Unavailable),
         ] {
-            assert_eq!(from_http(number).code, code, "{number}");
+            let status = from_http(number);
+            assert_eq!((status.code, status.blame, status.http), (code, Blame::Backend, None), "{number}");
+        }
+        for number in [413, 414, 431] {
+            let status = from_http(number);
+            let found = (status.code, status.blame, status.http_number());
+            assert_eq!(found, (Code::InvalidArgument, Blame::Client, number));
+            assert_eq!(status.reason(), Some("BACKEND_REQUEST_TOO_LARGE"));
         }
     }
 

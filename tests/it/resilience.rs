@@ -370,6 +370,28 @@ async fn faults_of_clients_never_open_the_breaker() {
     }
 }
 
+/// The gateway takes larger headers than most servers of gRPC do, which answer for themselves then.
+#[tokio::test]
+async fn headers_that_are_too_large_for_the_backend_are_the_clients_fault() {
+    // hyper's own bound, 16 KiB, as every backend in Rust has it.
+    let backend = Backend::start(|_| std::future::ready(answer())).await;
+    let service = "breaker: { consecutive: 2, open: 1h..1h }, \
+                   endpoint_breaker: { consecutive: 2, open: 1h..1h }, outlier: { consecutive: 1 }, \
+                   retry: { on: [connect, unavailable, unknown, internal], backoff: 1ms }";
+    let gateway = Gateway::configured(&backend, "", service, "").await;
+    for bytes in [17 << 10, 17 << 10, 31 << 10] {
+        let request = http::request("GET", "/v1/items/7").header("grpc-metadata-x", "x".repeat(bytes));
+        let answer = soon(http::send(gateway.address, request, "")).await;
+        assert_eq!(outcome(&answer), (431, "BACKEND_REQUEST_TOO_LARGE".to_owned()), "{bytes}");
+    }
+    assert_eq!((get(&gateway).await.status.as_u16(), backend.calls()), (200, 1));
+    let metrics = page(&gateway, "/metrics").await;
+    for state in ["open", "ejected"] {
+        let line = format!("transom_upstream_endpoints{{service=\"door\",state=\"{state}\"}} 0");
+        has_line(&metrics, &line);
+    }
+}
+
 #[tokio::test]
 async fn only_a_deadline_that_gives_time_is_the_backends_to_keep() {
     let backend = Backend::start(async |_| std::future::pending().await).await;
