@@ -10,9 +10,10 @@
 //!      → reply head → GrpcMessages: DATA pulled only when asked → trailers ⇒ Status
 //! ```
 //!
-//! A call that provably never reached the backend (no connection, refused stream, GOAWAY, a connection that died
-//! before anything was written) goes to another endpoint, or to the only one once more, as gRPC's transparent
-//! retry has it; what was sent is sent again only if it is one message.
+//! A call that provably never reached the backend (no connection, or one that died before anything was written) goes
+//! to another endpoint, or to the only one once more, as gRPC's transparent retry has it; so does, once, a call that
+//! the backend says it has not worked on (refused stream, GOAWAY). What was sent is sent again only if it is one
+//! message.
 //!
 //! Dropping the future or the reply resets the stream with CANCEL. What a client may read in an
 //! error never holds an address; those go to the log.
@@ -120,10 +121,17 @@ pub struct Failure {
     pub status: Status,
     /// The backend provably never worked on the call, so another attempt is safe.
     pub is_unsent: bool,
+    /// It is unsent by the word of the backend, which has had the work of refusing it.
+    pub was_refused: bool,
 }
 
-/// The endpoints that a call has met.
-type Tried = SmallVec<[Arc<Endpoint>; TRIES_MAX]>;
+/// What a call has met.
+#[derive(Debug, Default)]
+struct Tried {
+    endpoints: SmallVec<[Arc<Endpoint>; TRIES_MAX]>,
+    /// Whether it was sent again after a refusal, unseen.
+    was_refused: bool,
+}
 
 /// However many endpoints there are, a call that nobody takes is told so after this many tries.
 const TRIES_MAX: usize = 3;
@@ -153,7 +161,7 @@ impl Upstream {
     /// As `call`.
     pub async fn attempt(&self, request: GrpcRequest) -> Result<GrpcReply, Failure> {
         let time = TimeToHead::begin(request.timeout, None);
-        self.attempt_elsewhere(request, time, &mut Tried::new()).await
+        self.attempt_elsewhere(request, time, &mut Tried::default()).await
     }
 
     /// The same, at an endpoint that is none of `tried` while there is another; adds those that fail without a reply.
@@ -198,7 +206,7 @@ impl Upstream {
         let mut failed = None;
         loop {
             // Where nobody is left to try, what the last one said is news.
-            let begun = self.pools.begin(request.key, is_timed, tried);
+            let begun = self.pools.begin(request.key, is_timed, &tried.endpoints);
             let mut attempt = begun.map_err(|refused| failed.take().unwrap_or(refused))?;
             attempt.was_patient = was_patient;
             attempt.note(request.trail.as_ref(), &mut request.metadata);
@@ -207,7 +215,7 @@ impl Upstream {
             let lease = match time.within(attempt.pool().acquire()).await {
                 Ok(lease) => lease,
                 Err(failure) => {
-                    tried.push(endpoint());
+                    tried.endpoints.push(endpoint());
                     if !failure.is_unsent {
                         attempt.ended(Err(&failure.status));
                         return Err(failure);
@@ -236,13 +244,22 @@ impl Upstream {
                 }
                 Err(failure) => failure,
             };
-            tried.push(endpoint());
+            tried.endpoints.push(endpoint());
             attempt.ended(Err(&failure.status));
-            let Some(copy) = again.filter(|_| failure.is_unsent) else { return Err(failure) };
+            let Some(copy) = again.filter(|_| tried.may_go_on(&failure)) else { return Err(failure) };
             self.pools.metrics().upstream_retries.add(1);
             failed = Some(failure);
             request = copy;
         }
+    }
+}
+
+impl Tried {
+    /// Whether the call may be sent again unseen. What was never written may; what a backend refused may once, as in
+    /// gRFC A6: more would multiply the calls of backends that refuse because they have enough.
+    fn may_go_on(&mut self, failure: &Failure) -> bool {
+        let is_first = !failure.was_refused || !std::mem::replace(&mut self.was_refused, true);
+        failure.is_unsent && is_first
     }
 }
 
@@ -274,10 +291,14 @@ impl Default for UpstreamConfig {
 
 impl Failure {
     fn sent(status: Status) -> Self {
-        Self { status, is_unsent: false }
+        Self { status, is_unsent: false, was_refused: false }
     }
 
     fn unsent(status: Status) -> Self {
-        Self { status, is_unsent: true }
+        Self { status, is_unsent: true, was_refused: false }
+    }
+
+    fn refused(status: Status) -> Self {
+        Self { status, is_unsent: true, was_refused: true }
     }
 }

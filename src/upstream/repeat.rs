@@ -54,7 +54,7 @@ impl Upstream {
     async fn repeated(&self, request: GrpcRequest, passage: &mut Passage) -> Result<GrpcReply, Failure> {
         let Some(mut call) = Repeatable::new(&request, passage) else { return self.attempt(request).await };
         let mut request = request;
-        let mut tried = Tried::new();
+        let mut tried = Tried::default();
         loop {
             let again = call.prepare(&mut request);
             let time = TimeToHead::begin(request.timeout, call.head_timeout());
@@ -64,7 +64,7 @@ impl Upstream {
             };
             let Some(after) = call.judge(&outcome, passage) else { return outcome };
             if let Ok(mut reply) = outcome {
-                tried.extend(reply.messages.endpoint());
+                tried.endpoints.extend(reply.messages.endpoint());
                 reply.messages.discard();
             }
             passage.repeat();

@@ -146,7 +146,9 @@ pub(super) async fn open(
             Ok(Opened { response, lease, sending })
         }
         Err(mut failure) => {
-            failure.is_unsent |= lease.writes() == writes;
+            if lease.writes() == writes {
+                (failure.is_unsent, failure.was_refused) = (true, false);
+            }
             Err(failure)
         }
     }

@@ -101,12 +101,14 @@ pub(super) fn from_h2(error: &h2::Error) -> Failure {
         )
         .with_reason("BACKEND_RESET");
         // RFC 9113, section 8.7: REFUSED_STREAM says that nothing was processed.
-        return Failure { status, is_unsent: reason == Reason::REFUSED_STREAM };
+        return match reason {
+            Reason::REFUSED_STREAM => Failure::refused(status),
+            _ => Failure::sent(status),
+        };
     }
     // RFC 9113, section 6.8: streams above the last identifier of a GOAWAY were not processed, and
     // only those get the GOAWAY as their error.
-    let is_unsent = error.is_go_away() && error.is_remote();
-    Failure { status: lost(), is_unsent }
+    if error.is_go_away() && error.is_remote() { Failure::refused(lost()) } else { Failure::sent(lost()) }
 }
 
 /// The backend breaks a rule of the protocol.

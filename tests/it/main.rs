@@ -84,6 +84,7 @@ mod shared_limits;
 mod sources;
 mod stopped;
 mod store;
+mod storms;
 mod streams;
 mod support;
 mod surfaces;
