@@ -103,5 +103,6 @@ fn terms(snapshot: &Snapshot, binding: &Binding, service: usize) -> Terms {
         priority: (!is_stream).then_some(rule.priority),
         patience: patience(destination.timeout),
         server_streaming: binding.server_streaming,
+        is_copy: false,
     }
 }

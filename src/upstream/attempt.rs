@@ -35,13 +35,20 @@ pub(super) struct Attempt {
     pub(super) was_patient: bool,
     /// As its call's trail has it.
     pub(super) noted: Noted,
+    /// Whether it carries a copy: nobody learns from that, neither breakers nor balancing.
+    is_copy: bool,
     /// Whether its endpoint has been judged by it.
     is_judged: bool,
     is_finished: bool,
 }
 
 impl Attempt {
-    pub(super) fn begin(pool: Arc<Pool>, ticket: Option<Ticket>, begun: Option<Instant>) -> Self {
+    pub(super) fn begin(
+        pool: Arc<Pool>,
+        ticket: Option<Ticket>,
+        begun: Option<Instant>,
+        is_copy: bool,
+    ) -> Self {
         pool.endpoint().begin();
         Self {
             pool,
@@ -49,7 +56,8 @@ impl Attempt {
             begun,
             was_patient: false,
             noted: Noted::default(),
-            is_judged: false,
+            is_copy,
+            is_judged: is_copy,
             is_finished: false,
         }
     }
@@ -129,6 +137,9 @@ impl Attempt {
     }
 
     fn learn(&self, learn: impl Fn(Latency, u32) -> Latency) {
+        if self.is_copy {
+            return;
+        }
         self.pool.endpoint().learn(self.pool.cluster().now_ms(), learn);
     }
 }

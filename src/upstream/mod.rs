@@ -192,11 +192,8 @@ impl Upstream {
         tried: &mut Tried,
     ) -> Result<(Opened, Attempt), Failure> {
         let config = self.cluster().config();
-        // What a stream of messages waits for is its own client.
-        let mut is_timed = false;
         if let RequestMessages::One(frame) = &request.messages {
             frame::check_bound(frame, config.message_bytes_to_backend_max).map_err(Failure::unsent)?;
-            is_timed = true;
         }
         // Nobody is to blame for a deadline that came before any answer could.
         let was_patient = request.timeout.is_none_or(|timeout| timeout >= request.terms.patience);
@@ -206,7 +203,7 @@ impl Upstream {
         let mut failed = None;
         loop {
             // Where nobody is left to try, what the last one said is news.
-            let begun = self.pools.begin(request.key, is_timed, &tried.endpoints);
+            let begun = self.pools.begin(&request, &tried.endpoints);
             let mut attempt = begun.map_err(|refused| failed.take().unwrap_or(refused))?;
             attempt.was_patient = was_patient;
             attempt.note(request.trail.as_ref(), &mut request.metadata);

@@ -13,6 +13,7 @@ use super::attempt::Attempt;
 use super::cluster::{Cluster, Draw, Endpoints};
 use super::endpoint::Endpoint;
 use super::pool::{self, Pool};
+use super::request::{GrpcRequest, RequestMessages};
 use crate::policy::balance::mix;
 use crate::status::Status;
 use crate::telemetry::WorkerMetrics;
@@ -62,10 +63,12 @@ impl Pools {
     /// There is no endpoint, or none whose breaker takes calls.
     pub(super) fn begin(
         self: &Arc<Self>,
-        key: Option<u64>,
-        is_timed: bool,
+        request: &GrpcRequest,
         tried: &[Arc<Endpoint>],
     ) -> Result<Attempt, Failure> {
+        let (key, is_copy) = (request.key, request.terms.is_copy);
+        // What a stream of messages waits for is its own client.
+        let is_timed = matches!(request.messages, RequestMessages::One(_));
         loop {
             let endpoints = self.cluster.current();
             let count = endpoints.listed.len();
@@ -84,25 +87,30 @@ impl Pools {
                 let random = mix(self.draws.fetch_add(1, Ordering::Relaxed));
                 match self.cluster.pick(&endpoints, Draw { now_ms, random, key }, tried) {
                     Some(place) => (place, Some(now)),
-                    None => return Err(self.refusal(now)),
+                    None => return Err(self.refusal(now, is_copy)),
                 }
             };
             // `None`: there is a newer list already.
             let Some(pool) = self.pool(&endpoints, place) else { continue };
-            let ticket = match now.map(|now| self.cluster.admit(pool.endpoint(), now)) {
+            // Breakers know nothing of copies: one is no probe, and fails nobody.
+            let admitted = now.filter(|_| !is_copy).map(|now| self.cluster.admit(pool.endpoint(), now));
+            let ticket = match admitted {
                 None => None,
                 Some(Ok(ticket)) => ticket,
                 // There is a newer roster already.
                 Some(Err(_)) => continue,
             };
-            return Ok(Attempt::begin(pool, ticket, now.filter(|_| is_timed)));
+            let begun = now.filter(|_| is_timed && !is_copy);
+            return Ok(Attempt::begin(pool, ticket, begun, is_copy));
         }
     }
 
     /// Nobody may be picked.
-    fn refusal(&self, now: Instant) -> Failure {
+    fn refusal(&self, now: Instant, is_copy: bool) -> Failure {
         let Some(refused) = self.cluster.refuses(now) else { return pool::unreachable_backend() };
-        self.cluster.refused();
+        if !is_copy {
+            self.cluster.refused();
+        }
         Failure::unsent(Status::breaker_open(refused.retry))
     }
 

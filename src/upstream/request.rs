@@ -67,6 +67,8 @@ pub struct Terms {
     pub patience: Duration,
     /// Whether the reply is many messages, and may last.
     pub server_streaming: bool,
+    /// Whether it is the copy of a call: nobody judges an endpoint by it.
+    pub is_copy: bool,
 }
 
 /// Messages of the client, each already framed ([`put_frame`](super::put_frame)).
@@ -81,7 +83,8 @@ pub type RequestStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send
 impl GrpcRequest {
     /// The same request for another service, with its hash there, if it is one message; nobody tells of that call.
     pub fn copy(&self, key: Option<u64>) -> Option<Self> {
-        Some(Self { key, terms: Terms::default(), trail: None, ..self.replay()? })
+        let terms = Terms { is_copy: true, ..Terms::default() };
+        Some(Self { key, terms, trail: None, ..self.replay()? })
     }
 
     /// The same request once more, if it is one message; a stream of them can be read only once.

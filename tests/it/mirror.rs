@@ -39,10 +39,15 @@ fn answer() -> hyper::Response<crate::support::backend::Body> {
 
 /// A gateway before a service and its mirror, with these keys of the rule.
 async fn mirroring(main: &str, mirror: &str, rule: &str) -> Gateway {
+    mirroring_to(main, &[mirror], "", rule).await
+}
+
+/// The same with a mirror of these endpoints and keys.
+async fn mirroring_to(main: &str, mirrors: &[&str], keys: &str, rule: &str) -> Gateway {
     Gateway::with_file(&format!(
         "listeners: {{ public: {{ drain: 1h }} }}\n\
          services:\n  main: {{ endpoints: {{ static: [{main:?}] }}, breaker: {{ consecutive: 3 }}, timeout: 1h }}\n  \
-         next: {{ endpoints: {{ static: [{mirror:?}] }}, breaker: {{ consecutive: 3 }} }}\n\
+         next: {{ endpoints: {{ static: {mirrors:?} }}, breaker: {{ consecutive: 3 }}, {keys} }}\n\
          policies: {{ kept: {{ cache: {{ ttl: 60s }} }} }}\n\
          surfaces: {{ web: {{ rules: [{{ match: door.v1.Door.*, {rule} }}] }} }}\n"
     ))
@@ -113,22 +118,32 @@ async fn streams_and_what_changes_something_are_not_copied_unless_that_is_said()
 
 #[tokio::test]
 async fn a_mirror_that_fails_changes_nothing() {
-    let failing = Backend::start(async |_| respond(HeaderMap::new(), messages(&[], status(14, "")))).await;
-    let broken = Backend::start(async |_| {
-        respond(HeaderMap::new(), messages(&[Bytes::new(), Bytes::new(), Bytes::new()], status(0, "")))
-    })
-    .await;
-    // A port where nobody listens.
-    let gone =
-        std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
-    for (what, mirror, code) in [
-        ("failing", failing.url(), "UNAVAILABLE"),
-        ("broken", broken.url(), "INTERNAL"),
-        ("gone", format!("http://{gone}"), "UNAVAILABLE"),
+    let failing =
+        async || Backend::start(async |_| respond(HeaderMap::new(), messages(&[], status(14, "")))).await;
+    let broken = async || {
+        Backend::start(async |_| {
+            respond(HeaderMap::new(), messages(&[Bytes::new(), Bytes::new(), Bytes::new()], status(0, "")))
+        })
+        .await
+    };
+    // Ports where nobody listens.
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let sockets = [free(), free()];
+    let gone = sockets.each_ref().map(|socket| format!("http://{}", socket.local_addr().expect("bound")));
+    drop(sockets);
+    let failing = [failing().await, failing().await];
+    let broken = [broken().await, broken().await];
+    for (what, mirrors, code) in [
+        ("failing", failing.each_ref().map(Backend::url), "UNAVAILABLE"),
+        ("broken", broken.each_ref().map(Backend::url), "INTERNAL"),
+        ("gone", gone, "UNAVAILABLE"),
     ] {
         let (main, _seen) = telling().await;
         let rule = "to: main, mirror: next, retry: { attempts: 3, on: [unavailable, connect] }";
-        let gateway = mirroring(&main.url(), &mirror, rule).await;
+        // Whoever has calls of its own beside the copies is not judged by these.
+        let judges = "balance: round-robin, endpoint_breaker: { consecutive: 3, open: 1h..1h }, \
+                      outlier: { consecutive: 3, eject: 1h..1h }";
+        let gateway = mirroring_to(&main.url(), &mirrors.each_ref().map(String::as_str), judges, rule).await;
         for _ in 0..50 {
             assert_eq!(get(&gateway).await, (200, r#"{"name":"a"}"#.to_owned()), "{what}");
         }
@@ -138,12 +153,15 @@ async fn a_mirror_that_fails_changes_nothing() {
         for untouched in [
             "transom_breaker_state{service=\"main\"}",
             "transom_breaker_state{service=\"next\"}",
+            "transom_breaker_refused_total{service=\"next\"}",
             "transom_retries_total{service=\"next\",reason=\"unavailable\"}",
+            "transom_endpoint_breaker_openings_total{service=\"next\",reason=\"consecutive\"}",
+            "transom_outlier_ejections_total{service=\"next\",reason=\"consecutive\"}",
         ] {
             assert_eq!(metric(&gateway, untouched).await, 0, "{what}: {untouched}");
         }
     }
-    assert_eq!(failing.calls(), 50, "a copy is sent once");
+    assert_eq!(failing.each_ref().map(Backend::calls), [25; 2], "a copy is sent once");
 }
 
 #[tokio::test]

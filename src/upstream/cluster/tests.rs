@@ -5,6 +5,7 @@ use crate::policy::balance::roster::Standing;
 use crate::policy::outlier::OutlierSettings;
 use crate::policy::verdict::Verdict;
 use crate::telemetry::{EndpointState, WorkerMetrics};
+use crate::upstream::{GrpcRequest, RequestMessages, Terms};
 
 fn spec(text: &str) -> EndpointSpec {
     let (authority, zone) =
@@ -182,8 +183,17 @@ fn a_worker_holds_a_pool_for_each_endpoint_of_the_list() {
     let cluster = cluster(Balance::RoundRobin, &["a:1", "b:1"]);
     let metrics = Arc::new(WorkerMetrics::default());
     let pools = Pools::new(Arc::clone(&cluster), metrics);
+    let request = GrpcRequest {
+        path: "/pkg.Service/Method".parse().expect("a path"),
+        metadata: http::HeaderMap::new(),
+        key: None,
+        timeout: None,
+        messages: RequestMessages::One(bytes::Bytes::new()),
+        terms: Terms::default(),
+        trail: None,
+    };
     let begin = || {
-        let attempt = pools.begin(None, true, &[]).expect("an endpoint");
+        let attempt = pools.begin(&request, &[]).expect("an endpoint");
         Arc::clone(attempt.pool())
     };
     let (a, b) = (begin(), begin());
