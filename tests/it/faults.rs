@@ -1,7 +1,7 @@
 //! Faults to survive, at the real door: backends that die, lie or speak something else; no descriptor left.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::Reason;
@@ -12,7 +12,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use crate::graphql_sockets::Socket;
 use crate::support::backend::framed;
 use crate::support::raw::{Backend, GRPC, Mortal, Serve, head, reply, serve};
 use crate::support::{Gateway, eventually, figure, http as door, soon};
@@ -169,10 +171,62 @@ async fn without_descriptors_accepting_pauses_and_recovers() {
     }
 }
 
+/// The ways to call that a client can leave: over HTTP/1.1 the connection ends with its call, as with a WebSocket; over
+/// HTTP/2 the call alone.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Http1(&'static str),
+    Http2(&'static str),
+    GraphQl,
+    Events,
+    WebSocket,
+}
+
+impl Way {
+    const ALL: [Self; 7] = [
+        Self::Http1("/v1/items/7"),
+        Self::Http2("/v1/items/7"),
+        Self::Http1("/v1/items/7:watch"),
+        Self::Http2("/v1/items/7:watch"),
+        Self::GraphQl,
+        Self::Events,
+        Self::WebSocket,
+    ];
+
+    /// A call of which nobody knows the end; whoever drops it leaves.
+    async fn call(self, gateway: &Gateway) -> JoinHandle<()> {
+        const WATCH: &str = "subscription { watch { name } }";
+        let address = gateway.address;
+        let post = |accept: &str, document: &str| {
+            let request = door::request("POST", "/graphql").header("accept", accept);
+            let request = request.header("content-type", "application/json");
+            door::send(address, request, json!({ "query": document }).to_string())
+        };
+        match self {
+            Self::Http1(target) => spawn(door::send(address, door::request("GET", target), "")),
+            Self::Http2(target) => {
+                let mut shared = door::connect_h2(address).await;
+                spawn(async move { shared.send_request(door::empty(target)).await })
+            }
+            Self::GraphQl => spawn(post("application/json", "{ get { name } }")),
+            Self::Events => spawn(post("text/event-stream", WATCH)),
+            Self::WebSocket => {
+                let mut socket = Socket::begun(gateway).await;
+                socket.subscribe("1", WATCH).await;
+                spawn(async move { socket.next().await })
+            }
+        }
+    }
+}
+
+fn spawn<T: Send>(call: impl Future<Output = T> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(async move { drop(call.await) })
+}
+
 /// A client that leaves, however it called, is a call less at the backend: told, not found out by its deadline.
 #[tokio::test]
 async fn leaving_clients_cancel_their_calls_at_the_backend() {
-    const ROUNDS: usize = 20;
+    const ROUNDS: usize = 4 * Way::ALL.len();
     let (arrivals, mut arrived) = mpsc::unbounded_channel();
     let (cancellations, mut cancelled) = mpsc::unbounded_channel();
     let backend = Backend::start(serve(move |_request: Request<RecvStream>, mut respond| {
@@ -184,27 +238,20 @@ async fn leaving_clients_cancel_their_calls_at_the_backend() {
         }
     }))
     .await;
-    let gateway = before(backend.address).await;
-    let address = gateway.address;
+    let surface = "surfaces: { web: { protocols: [rest, graphql] } }";
+    let gateway = Gateway::in_front_of(backend.address, "", "", surface).await;
     let mut took = Vec::new();
-    for round in 0..ROUNDS {
-        // Over HTTP/1.1 the connection ends with its call, over HTTP/2 the call alone.
-        let target = ["/v1/items/7", "/v1/items/7:watch"][round / 2 % 2];
-        let mut shared = door::connect_h2(address).await;
-        let call = tokio::spawn(async move {
-            match round % 2 {
-                0 => drop(door::send(address, door::request("GET", target), "").await),
-                _ => drop(shared.send_request(door::empty(target)).await),
-            }
-        });
+    for way in Way::ALL.into_iter().cycle().take(ROUNDS) {
+        let call = way.call(&gateway).await;
         soon(arrived.recv()).await.expect("a call");
         let left = Instant::now();
         call.abort();
         let (told, reason) = soon(cancelled.recv()).await.expect("a reset");
-        assert_eq!(reason, Some(Reason::CANCEL), "round {round}");
+        assert_eq!(reason, Some(Reason::CANCEL), "{way:?}");
         took.push(told.saturating_duration_since(left));
     }
     took.sort_unstable();
     let (median, longest) = (took[ROUNDS / 2], took[ROUNDS - 1]);
     figure(format_args!("{ROUNDS} clients left: the backend was told after {median:?}, at most {longest:?}"));
+    assert!(median <= Duration::from_millis(50), "{median:?}");
 }

@@ -42,7 +42,7 @@ const KEY: &str = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-
 const PROTOCOL: &str = "sec-websocket-protocol: graphql-ws, graphql-transport-ws\r\n";
 
 /// A socket whose handshake is done.
-struct Socket(WebSocketStream<TcpStream>);
+pub(crate) struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
     async fn open(gateway: &Gateway) -> Self {
@@ -57,7 +57,7 @@ impl Socket {
     }
 
     /// With its connection acknowledged.
-    async fn begun(gateway: &Gateway) -> Self {
+    pub(crate) async fn begun(gateway: &Gateway) -> Self {
         let mut socket = Self::open(gateway).await;
         socket.say(json!({ "type": "connection_init" })).await;
         assert_eq!(socket.next().await, json!({ "type": "connection_ack" }));
@@ -76,12 +76,12 @@ impl Socket {
         self.send(Message::text(message.to_string())).await;
     }
 
-    async fn subscribe(&mut self, id: &str, document: &str) {
+    pub(crate) async fn subscribe(&mut self, id: &str, document: &str) {
         self.say(json!({ "type": "subscribe", "id": id, "payload": { "query": document } })).await;
     }
 
     /// The next message, pings left out.
-    async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         loop {
             match soon(self.0.next()).await.expect("a message").expect("an open socket") {
                 Message::Text(text) => return serde_json::from_str(&text).expect("JSON"),

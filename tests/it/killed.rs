@@ -238,6 +238,7 @@ async fn one_of_three_killed_costs_no_call_that_may_run_twice() {
 
 #[tokio::test]
 async fn all_killed_is_told_at_once_and_nothing_piles_up() {
+    const AT_ONCE: usize = 50;
     let backends = tokio::join!(Process::start(), Process::start(), Process::start());
     let backends = [backends.0, backends.1, backends.2];
     let gateway = before(&backends.each_ref().map(|backend| backend.address), "").await;
@@ -245,9 +246,21 @@ async fn all_killed_is_told_at_once_and_nothing_piles_up() {
     drop(backends);
     calls(&gateway, 20, 1).await;
     let started = Instant::now();
-    let tally = calls(&gateway, 1000, 50).await;
-    figure(format_args!("1000 calls, 50 at once, all backends killed: {tally:?} in {:?}", started.elapsed()));
+    let mut calling = std::pin::pin!(calls(&gateway, 1000, AT_ONCE));
+    let mut open_max = 0.0_f64;
+    let tally = loop {
+        tokio::select! {
+            tally = &mut calling => break tally,
+            open = sample(&gateway, "transom_upstream_calls_open") => open_max = open_max.max(open),
+        }
+    };
+    let took = started.elapsed();
+    figure(format_args!(
+        "1000 calls, {AT_ONCE} at once, all backends killed: {tally:?} in {took:?}, {open_max} open at most"
+    ));
     assert_eq!(tally, Tally::from([("503 BACKEND_UNREACHABLE".to_owned(), 1000)]));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(open_max <= AT_ONCE as f64, "{open_max}");
     eventually("no call is there any more", async || {
         sample(&gateway, "transom_upstream_calls_open").await == 0.0
     })
