@@ -1,8 +1,10 @@
 //! Everything that a configuration names by network, asked whether it is there: for `transom check --online`.
 //!
-//! All are asked at once, each for five seconds at most, and in a way that changes nothing: a PING, the documents
-//! that are published for everyone, a `HEAD`. What does not answer is a finding where the file names it.
+//! All are asked at once, each for five seconds at most, and in a way that changes nothing: a PING, a health check, the
+//! documents that are published for everyone, a `HEAD`. What does not answer is a finding where the file names it.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -13,7 +15,7 @@ use super::{backend_tls, limits, settings, tokens};
 use crate::config::Config;
 use crate::config::auth::{Kind, Provider};
 use crate::config::auth_jwt::Keys;
-use crate::config::endpoints::Endpoints;
+use crate::config::endpoints::{Endpoint, Endpoints};
 use crate::config::finding::Finding;
 use crate::config::observe::UsageSink;
 use crate::config::services::{self, Service};
@@ -21,7 +23,7 @@ use crate::config::stores::StoreKind;
 use crate::stage::auth::{introspect, jwt};
 use crate::store::redis;
 use crate::telemetry::usage;
-use crate::upstream::{self, Address, Tls};
+use crate::upstream::{self, Address, Tls, TlsHandle, UpstreamConfig};
 
 /// For one answer, whatever it takes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,9 +66,22 @@ impl Probes<'_> {
                 let what = format!("`{}`: cannot connect to `{url}`", service.name);
                 let path = ["services", &service.name, "endpoints", "static"];
                 let tls = tls.clone().filter(|_| endpoint.is_tls());
-                self.ask(&path, what, dial(url.clone(), tls));
+                let dialled = self.question(&path, what, dial(url.clone(), tls.clone()));
+                let health = self.health(service, endpoint, tls.and_then(Result::ok));
+                self.ask_in_turn([Some(dialled), health].into_iter().flatten().collect());
             }
         }
+    }
+
+    /// Whether an endpoint says that it is well, where it will be asked for that: a wrong name makes all unwell.
+    fn health(&self, service: &Service, endpoint: &Endpoint, tls: Option<Tls>) -> Option<Question> {
+        let asked_for = &service.health.as_ref()?.service;
+        let what = format!("`{}`: `{}` is not well by the name `{asked_for}`", service.name, endpoint.url);
+        let tls = tls.map(|tls| TlsHandle(Arc::new(tls)));
+        let config = UpstreamConfig { tls, ..settings::upstream(service, None) };
+        let address = settings::endpoint(endpoint).address;
+        let path = ["services", &service.name, "health", "grpc"];
+        Some(self.question(&path, what, async move { upstream::ask_health(address, &config).await }))
     }
 
     /// What the service shows and believes; where its key is elsewhere, it shows nothing.
@@ -143,15 +158,47 @@ impl Probes<'_> {
         what: String,
         asking: impl Future<Output = Result<(), String>> + Send + 'static,
     ) {
-        let position = self.config.position(path);
-        let mut finding = finding(self.config, position, "");
+        let question = self.question(path, what, asking);
+        self.ask_in_turn(vec![question]);
+    }
+
+    fn question(
+        &self,
+        path: &[&str],
+        what: String,
+        asking: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) -> Question {
+        let finding = finding(self.config, self.config.place(path), what);
+        Question { finding, asking: Box::pin(asking) }
+    }
+
+    /// Asks one after the other, until one has no answer.
+    fn ask_in_turn(&mut self, questions: Vec<Question>) {
         self.asked.spawn(async move {
-            let answer = tokio::time::timeout(PATIENCE, asking).await;
-            let late = || Err(format!("not within {} seconds", PATIENCE.as_secs()));
-            let reason = answer.unwrap_or_else(|_| late()).err()?;
-            finding.message = format!("{what}: {reason}");
-            Some(finding)
+            for question in questions {
+                if let Some(finding) = question.ask().await {
+                    return Some(finding);
+                }
+            }
+            None
         });
+    }
+}
+
+/// Something that is asked, and what is found where there is no answer.
+struct Question {
+    /// Without the reason.
+    finding: Finding,
+    asking: Pin<Box<dyn Future<Output = Result<(), String>> + Send>>,
+}
+
+impl Question {
+    async fn ask(self) -> Option<Finding> {
+        let answer = tokio::time::timeout(PATIENCE, self.asking).await;
+        let late = || Err(format!("not within {} seconds", PATIENCE.as_secs()));
+        let reason = answer.unwrap_or_else(|_| late()).err()?;
+        let message = format!("{}: {reason}", self.finding.message);
+        Some(Finding { message, ..self.finding })
     }
 }
 

@@ -74,6 +74,23 @@ impl Drop for Checkers {
     }
 }
 
+/// Asks an endpoint once whether it works, as the checks of `config` do every so often.
+///
+/// # Errors
+///
+/// In words: the endpoint would count as unwell.
+pub async fn ask(address: Address, config: &UpstreamConfig) -> Result<(), String> {
+    let Some(settings) = &config.health else { return Ok(()) };
+    let checker = Checker::new(&Weak::new(), address, settings, config);
+    match checker.check(&checker.upstream()).await {
+        Found::Status(SERVING) | Found::Unimplemented => Ok(()),
+        Found::Status(status) => Err(name(status).to_owned()),
+        // health.proto: what Watch calls SERVICE_UNKNOWN.
+        Found::Failed(Code::NotFound) => Err("it knows no such name (NOT_FOUND)".to_owned()),
+        Found::Failed(code) => Err(code.name().to_owned()),
+    }
+}
+
 /// What checks one endpoint.
 struct Checker {
     cluster: Weak<Cluster>,
@@ -121,10 +138,15 @@ impl Checker {
         }
     }
 
-    async fn run(mut self) {
+    /// A way to the endpoint that no call takes.
+    fn upstream(&self) -> Upstream {
         let spec = vec![EndpointSpec::new(self.address.clone())];
         let cluster = Cluster::new("health checks", self.config.clone(), spec);
-        let upstream = Upstream::new(cluster, Arc::new(WorkerMetrics::default()));
+        Upstream::new(cluster, Arc::new(WorkerMetrics::default()))
+    }
+
+    async fn run(mut self) {
+        let upstream = self.upstream();
         // Many endpoints come at once, and many gateways start at once.
         sleep(self.settings.wait(random()) / 10).await;
         let mut has_watch = true;

@@ -59,6 +59,7 @@ pub use cluster::Cluster;
 pub use discovery::{Discovery, DiscoverySettings};
 pub use endpoint::{Address, Endpoint, EndpointSpec};
 pub use frame::put_frame;
+pub use health::ask as ask_health;
 pub use mirror::{Mirror, Mirrors};
 pub use probe::probe;
 pub use reply::{GrpcMessages, GrpcReply};

@@ -126,6 +126,13 @@ impl Tls {
     }
 }
 
+/// What was read once, and is not read again.
+impl CurrentTls for Tls {
+    fn current(&self) -> Arc<Tls> {
+        Arc::new(self.clone())
+    }
+}
+
 impl PartialEq for TlsHandle {
     /// The same files, not the same content.
     fn eq(&self, other: &Self) -> bool {

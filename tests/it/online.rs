@@ -1,13 +1,18 @@
 //! `transom check --online`: what answers has no finding, and what does not has one where the file names it.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
 
 use crate::support::Directory;
 use crate::support::backend::Backend;
+use crate::support::raw::{GRPC, Mortal, head, serve};
 use crate::support::redis::Redis;
 
 /// Pages that are the same for everyone; it ends with the test.
@@ -162,6 +167,59 @@ async fn what_does_not_answer_is_a_finding_at_its_place() {
     // Nothing but that there is somebody: no secret is looked for.
     let (code, printed) = up.check(&["--no-secrets"]).await;
     assert_eq!((code, printed.as_str()), (0, "t.yaml: no findings\n"));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_would_count_as_unwell_is_a_finding() {
+    let (reporter, service) = tonic_health::server::health_reporter();
+    reporter.set_service_status("shop", ServingStatus::Serving).await;
+    reporter.set_service_status("closed", ServingStatus::NotServing).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound address");
+    let server = Server::builder().add_service(service);
+    let server = tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    // Whoever has no health service counts as well while it answers.
+    let plain = Mortal::start(
+        SocketAddr::from(([127, 0, 0, 1], 0)),
+        serve(|_, mut respond| async move {
+            let unimplemented = [GRPC[0], ("grpc-status", "12")];
+            respond.send_response(head(&unimplemented), true).expect("open");
+        }),
+    )
+    .await;
+    let check = async |address: SocketAddr, health: &str| {
+        let directory = Directory::new("online");
+        let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/door.proto");
+        let text = format!(
+            "version: 1\ndescriptors: [{{ proto: {proto:?} }}]\nservices:\n  door:\n    \
+             endpoints: {{ static: [\"http://{address}\"] }}\n    health: {health}\n"
+        );
+        std::fs::write(directory.path().join("t.yaml"), text).expect("writable");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_transom"));
+        command.args(["check", "--online", "-c", "t.yaml"]).current_dir(directory.path());
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("the thread lives");
+        String::from_utf8(output.expect("the binary runs").stdout).expect("text")
+    };
+    let none = "t.yaml: no findings\n";
+    for health in ["{ grpc: shop }", "{}", "{ grpc: \"\", timeout: 5s }"] {
+        assert_eq!(check(address, health).await, none, "{health}");
+    }
+    assert_eq!(check(plain.address, "{ grpc: shop }").await, none);
+    for (name, place, reason) in
+        [("shpo", "6:21", "it knows no such name (NOT_FOUND)"), ("closed", "6:21", "NOT_SERVING")]
+    {
+        let printed = check(address, &format!("{{ grpc: {name} }}")).await;
+        let expected =
+            format!("t.yaml:{place}: `door`: `http://{address}/` is not well by the name `{name}`: {reason}");
+        assert!(printed.starts_with(&expected), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+    }
+    server.abort();
+    // Nobody is asked for its health who is not there: one finding, where the endpoint stands.
+    let gone = plain.kill().await;
+    let printed = check(gone, "{}").await;
+    assert!(printed.starts_with("t.yaml:5:27: `door`: cannot connect to"), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
 }
 
 #[tokio::test]
