@@ -6,9 +6,11 @@ use std::process::{Child, Command, Stdio};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use transom::upstream::discovery::etcd::{EtcdSettings, EtcdTls, probe};
 
 use super::{Found, Load, call, is_clean, meets, page, seen, start};
-use crate::support::raw::Mortal;
+use crate::support::backend::framed;
+use crate::support::raw::{self, Mortal};
 use crate::support::tls::Authority;
 use crate::support::{Directory, eventually, figure, http as door, require, soon};
 
@@ -232,4 +234,53 @@ async fn etcd_is_reached_over_tls_with_a_certificate_and_a_password() {
     meets(&found.gateway, "ab").await;
     let shown = page(&found.gateway, "/config").await;
     assert!(!shown.text().contains("hunter2"), "{}", shown.text());
+}
+
+/// A field of bytes: its number, its length, the bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut wire = vec![number << 3 | 2];
+    prost::encode_length_delimiter(bytes.len(), &mut wire).expect("a Vec has room");
+    wire.extend_from_slice(bytes);
+    wire
+}
+
+/// An etcd of so many keys, whose values have so many bytes, at the wire: a real one takes minutes to be filled.
+async fn stuffed(keys: usize, value_bytes: usize) -> raw::Backend {
+    // RangeResponse { header = 1, kvs = 2 }, ResponseHeader { revision = 3 }, KeyValue { key = 1, value = 5 }.
+    let mut response = field(1, &[3 << 3, 1]);
+    for key in 0..keys {
+        let endpoint =
+            format!("{{\"Op\":0,\"Addr\":\"10.0.0.1:{}\",\"Metadata\":{{\"note\":\"\"}}}}", 1 + key);
+        let padding = "x".repeat(value_bytes - endpoint.len());
+        let value = endpoint.replace("\"\"", &format!("\"{padding}\""));
+        let key = field(1, format!("p/{key}").as_bytes());
+        response.extend(field(2, &[key, field(5, value.as_bytes())].concat()));
+    }
+    let response = framed(&response);
+    raw::Backend::start(raw::serve(move |request, respond| {
+        let response = response.clone();
+        async move {
+            assert_eq!(request.uri().path(), "/etcdserverpb.KV/Range");
+            raw::reply(respond, response, &[("grpc-status", "0")]);
+        }
+    }))
+    .await
+}
+
+#[tokio::test]
+async fn ten_thousand_keys_may_have_long_values() {
+    for (keys, value_bytes, is_read) in [(10_000, 430, true), (10_000, 1600, true), (10_000, 1700, false)] {
+        let etcd = stuffed(keys, value_bytes).await;
+        let settings = EtcdSettings {
+            urls: vec![format!("http://{}", etcd.address).parse().expect("a URL")],
+            prefix: "p/".into(),
+            login: None,
+            tls: EtcdTls::default(),
+        };
+        let found = probe(&settings).await;
+        match is_read {
+            true => assert_eq!(found, Ok(keys), "{value_bytes}"),
+            false => assert!(found.as_ref().is_err_and(|reason| reason.contains("16777216")), "{found:?}"),
+        }
+    }
 }

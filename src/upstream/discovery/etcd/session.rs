@@ -38,6 +38,9 @@ pub(super) struct Watch {
     _asks: mpsc::Sender<WatchRequest>,
 }
 
+/// Of one answer: a key and its value may have 1,677 bytes on average where there are as many keys as there may be.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
 /// For a connection, and for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -84,7 +87,7 @@ impl Session {
         let mut request = self.request(ReceiverStream::new(asked));
         // A member that has lost its cluster says so, and another one is asked.
         request.metadata_mut().insert("hasleader", AsciiMetadataValue::from_static("true"));
-        let mut client = tonic::client::Grpc::new(self.channel.clone());
+        let mut client = self.client();
         let opened = async {
             client.ready().await.map_err(|error| innermost(&error))?;
             let path = PathAndQuery::from_static(WATCH);
@@ -116,7 +119,7 @@ impl Session {
         A: prost::Message + 'static,
         B: prost::Message + Default + 'static,
     {
-        let mut client = tonic::client::Grpc::new(self.channel.clone());
+        let mut client = self.client();
         let asking = async {
             client.ready().await.map_err(|error| innermost(&error))?;
             let path = PathAndQuery::from_static(method);
@@ -124,6 +127,10 @@ impl Session {
             answer.map(tonic::Response::into_inner).map_err(|status| words(&status))
         };
         timeout(PATIENCE, asking).await.map_err(late)?
+    }
+
+    fn client(&self) -> tonic::client::Grpc<Channel> {
+        tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
