@@ -42,25 +42,45 @@ pub(super) fn build(
     Protections(services.collect())
 }
 
-/// Rules that ask for retries which the methods they match cannot safely have: only what never left is repeated.
+/// What the methods that a `retry` holds for say of themselves.
+#[derive(Default)]
+struct Methods<'m> {
+    /// One that may run once only.
+    once: Option<&'m str>,
+    is_any_repeatable: bool,
+}
+
+/// Rules that ask for retries which methods that they match cannot safely have, and services none of whose methods can:
+/// only what never left is repeated.
 pub(super) fn doubtful(config: &Config, effective: &[Effective<'_>], shown: &Surfaces) -> Vec<Finding> {
-    let mut doubtful = BTreeMap::new();
+    let mut asked: BTreeMap<_, Methods<'_>> = BTreeMap::new();
     for binding in shown.all().iter().flat_map(|surface| surface.routes.bindings()) {
-        let rule = usize::try_from(binding.rule).ok().and_then(|index| effective.get(index)?.rule);
-        let Some(retry) = rule.and_then(|rule| rule.retry.as_ref()) else { continue };
-        let needs_idempotency = retry.rules.on.iter().any(|condition| *condition != Condition::Connect);
-        if needs_idempotency && retry.rules.attempts_max > 1 && !binding.is_idempotent {
-            doubtful.entry(retry.position).or_insert(&*binding.method);
+        let Some(one) = usize::try_from(binding.rule).ok().and_then(|index| effective.get(index)) else {
+            continue;
+        };
+        let is_own = one.rule.is_some_and(|rule| rule.retry.is_some());
+        let services = one.services(config).into_iter().filter_map(|index| config.services.get(index));
+        for retry in services.filter_map(|service| one.retry(service)) {
+            let needs_idempotency = retry.rules.on.iter().any(|condition| *condition != Condition::Connect);
+            if needs_idempotency && retry.rules.attempts_max > 1 {
+                let methods = asked.entry((retry.position, is_own)).or_default();
+                methods.is_any_repeatable |= binding.is_idempotent;
+                if !binding.is_idempotent {
+                    methods.once.get_or_insert(&*binding.method);
+                }
+            }
         }
     }
-    let told = |(position, method): (Position, &str)| {
+    // A service reads and writes, and says once for all what holds for both.
+    let in_vain = |((position, is_own), methods): ((Position, bool), Methods<'_>)| {
+        let method = methods.once.filter(|_| is_own || !methods.is_any_repeatable)?;
         let message = format!(
             "`{method}` does not say that it may run twice: it is repeated only where it never left; \
              give it an `idempotency_level`, or write `on: connect`"
         );
-        warning(config, Some(position), message)
+        Some(warning(config, Some(position), message))
     };
-    doubtful.into_iter().map(told).collect()
+    asked.into_iter().filter_map(in_vain).collect()
 }
 
 #[cfg(test)]
