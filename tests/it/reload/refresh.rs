@@ -1,6 +1,7 @@
 //! Backends that are asked again for their descriptors: what they say anew, and what the file says meanwhile.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
 use serde_json::Value;
@@ -103,10 +104,13 @@ async fn file_that_changes_between_questions_is_loaded() {
         format!("reload: {{ watch: true }}\n{}json: {{ names: {names} }}\n", describing.source())
     };
     let reloading = Reloading::start(&backend, &sections("json")).await;
-    // Changes take most of a second to be noticed, and the backend is asked each second: at one of these moments or
-    // another a question comes first.
-    for (generation, names) in [(2, "proto"), (3, "json"), (4, "proto"), (5, "json")] {
+    // Changes take most of a second to be noticed, and the backend is asked each second: of what is written late
+    // between two questions, the next one comes first.
+    for (generation, names, later_ms) in
+        [(2, "proto", 0), (3, "json", 300), (4, "proto", 600), (5, "json", 800)]
+    {
         asked_again(&reloading, 1).await;
+        tokio::time::sleep(Duration::from_millis(later_ms)).await;
         reloading.write(&sections(names));
         eventually("the file is loaded", async || {
             reloading.sample("transom_config_generation").await == generation
