@@ -193,8 +193,11 @@ fn head(
     request
 }
 
-/// PROTOCOL-HTTP2: `Timeout → TimeoutValue TimeoutUnit`, a value of at most eight digits. The finest
-/// unit that fits, rounded up so that a short timeout never becomes none.
+/// PROTOCOL-HTTP2: `Timeout → TimeoutValue TimeoutUnit`, a value of at most eight digits. The finest unit that fits, but
+/// none finer than milliseconds from a second on, rounded up so that a short timeout never becomes none.
+///
+/// What a call has left of a round time at its beginning is so told as that time. It will come again, and HPACK may
+/// keep it.
 fn timeout_value(timeout: Duration) -> HeaderValue {
     const UNITS: [(u128, u8); 6] = [
         (1, b'n'),
@@ -205,14 +208,17 @@ fn timeout_value(timeout: Duration) -> HeaderValue {
         (3_600_000_000_000, b'H'),
     ];
     const VALUE_MAX: u128 = 99_999_999;
-    let nanos = timeout.as_nanos();
-    let fitting = UNITS.iter().find(|(unit, _)| nanos.div_ceil(*unit) <= VALUE_MAX);
+    let is_long = timeout >= Duration::from_secs(1);
+    let (nanos, units) = (timeout.as_nanos(), if is_long { &UNITS[2..] } else { &UNITS });
+    let fitting = units.iter().find(|(unit, _)| nanos.div_ceil(*unit) <= VALUE_MAX);
     let (value, letter) =
         fitting.map_or((VALUE_MAX, b'H'), |(unit, letter)| (nanos.div_ceil(*unit), *letter));
     let mut digits = itoa::Buffer::new();
     let mut text = digits.format(value).as_bytes().to_vec();
     text.push(letter);
-    unindexed(HeaderValue::from_maybe_shared(Bytes::from(text)).expect("digits and a letter"))
+    let value_is_round = is_long && value % 100 == 0;
+    let value = HeaderValue::from_maybe_shared(Bytes::from(text)).expect("digits and a letter");
+    if value_is_round { value } else { unindexed(value) }
 }
 
 /// The task that sends a stream of messages; dropping this ends it, which resets the stream when it
@@ -406,10 +412,19 @@ mod tests {
         check(Duration::from_nanos(99_999_999), "99999999n");
         check(Duration::from_nanos(100_000_000), "100000u");
         check(Duration::from_nanos(100_000_001), "100001u");
-        check(Duration::from_secs(30), "30000000u");
-        check(Duration::from_secs(100), "100000m");
+        check(Duration::from_millis(999), "999000u");
+        check(Duration::from_micros(999_999_001), "1000000m");
+        check(Duration::from_secs(1), "1000m");
+        check(Duration::from_secs(30) - Duration::from_micros(70), "30000m");
+        check(Duration::from_millis(30_001), "30001m");
         check(Duration::from_secs(100_000), "100000S");
         check(Duration::from_secs(100_000_000), "1666667M");
         check(Duration::MAX, "99999999H");
+        let is_kept = |timeout| !timeout_value(timeout).is_sensitive();
+        assert!(
+            is_kept(Duration::from_secs(30))
+                && is_kept(Duration::from_millis(2499) + Duration::from_micros(1))
+        );
+        assert!(!is_kept(Duration::from_millis(2501)) && !is_kept(Duration::from_millis(500)));
     }
 }
