@@ -17,6 +17,7 @@ mod histogram;
 mod json;
 mod keys;
 mod mirrors;
+mod priority;
 mod protobuf;
 mod reloads;
 mod revoked;

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use super::WorkerMetrics;
 use super::append::AppendedFile;
+use super::priority;
 use crate::policy::sampling::{Point, Share};
 use entry::Scratch;
 use records::Records;
@@ -125,6 +126,7 @@ impl AccessLog {
         };
         let stopping = Arc::clone(&is_stopping);
         let thread = std::thread::Builder::new().name("transom-access-log".to_owned()).spawn(move || {
+            priority::step_back();
             writer.run(&stopping);
             drop(ended);
         })?;

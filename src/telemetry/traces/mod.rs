@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{Notify, watch};
 use tonic::transport::Endpoint;
 
-use super::WorkerMetrics;
+use super::{WorkerMetrics, priority};
 use crate::policy::sampling::Share;
 use export::Exporter;
 use queue::Queue;
@@ -82,7 +82,10 @@ impl Traces {
             Exporter::new(endpoint, resource, Arc::clone(&queues), Arc::clone(&is_batch), metrics)
         };
         let thread = std::thread::Builder::new().name("transom-traces".to_owned());
-        let thread = thread.spawn(move || runtime.block_on(exporter.run(stop)))?;
+        let thread = thread.spawn(move || {
+            priority::step_back();
+            runtime.block_on(exporter.run(stop));
+        })?;
         let (share, queue_spans_max) = (config.share, config.queue_spans_max);
         Ok(Self { queues, is_batch, share, queue_spans_max, stopping, thread: Some(thread) })
     }
