@@ -18,7 +18,7 @@ use crate::policy::sampling::Share;
 pub struct AccessLog {
     pub to: AccessLogTarget,
     pub sample: Sample,
-    /// Of each worker's lines that are not written yet. Default 1 MiB.
+    /// Of what each worker has to say of calls and is not written yet. Default 1 MiB.
     pub buffer_bytes_max: usize,
 }
 
