@@ -130,7 +130,7 @@ pub struct Failure {
 #[derive(Debug, Default)]
 struct Tried {
     endpoints: SmallVec<[Arc<Endpoint>; TRIES_MAX]>,
-    /// Whether it was sent again after a refusal, unseen.
+    /// Whether it was sent again after a refusal, unseen, or is not to be.
     was_refused: bool,
 }
 
@@ -162,7 +162,9 @@ impl Upstream {
     /// As `call`.
     pub async fn attempt(&self, request: GrpcRequest) -> Result<GrpcReply, Failure> {
         let time = TimeToHead::begin(request.timeout, None);
-        self.attempt_elsewhere(request, time, &mut Tried::default()).await
+        // Nobody waits for a copy: one that a backend has refused is not worth the work of refusing it again.
+        let mut tried = Tried { was_refused: request.terms.is_copy, ..Tried::default() };
+        self.attempt_elsewhere(request, time, &mut tried).await
     }
 
     /// The same, at an endpoint that is none of `tried` while there is another; adds those that fail without a reply.

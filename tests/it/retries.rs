@@ -103,6 +103,11 @@ async fn a_refused_call_is_sent_once_more_and_no_more() {
         let retries = metrics.sum(|worker| worker.upstream_retries.value());
         assert_eq!(retries, u64::from(refusals > 0), "{refusals}");
     }
+    // Nobody waits for a copy.
+    let (backend, calls) = refusing(1).await;
+    let copy = request(b"").copy(None).expect("one message");
+    let failure = soon(backend.upstream().attempt(copy)).await.expect_err("refused");
+    assert_eq!((failure.is_unsent, calls.load(Ordering::SeqCst)), (true, 1));
     // What has been pulled from a client's stream is gone.
     let (backend, calls) = refusing(1).await;
     let (_feed, fed) = mpsc::unbounded_channel();
