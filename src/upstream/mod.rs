@@ -11,8 +11,8 @@
 //! ```
 //!
 //! A call that provably never reached the backend (no connection, or one that died before anything was written) goes
-//! to another endpoint, or to the only one once more, as gRPC's transparent retry has it; so does, once, a call that
-//! the backend says it has not worked on (refused stream, GOAWAY). What was sent is sent again only if it is one
+//! to another endpoint, or to the only one once more, as gRPC's transparent retry has it; so does one above the last
+//! stream of a GOAWAY, and, once, one whose stream the backend refuses. What was sent is sent again only if it is one
 //! message.
 //!
 //! Dropping the future or the reply resets the stream with CANCEL. What a client may read in an

@@ -106,9 +106,9 @@ pub(super) fn from_h2(error: &h2::Error) -> Failure {
             _ => Failure::sent(status),
         };
     }
-    // RFC 9113, section 6.8: streams above the last identifier of a GOAWAY were not processed, and
-    // only those get the GOAWAY as their error.
-    if error.is_go_away() && error.is_remote() { Failure::refused(lost()) } else { Failure::sent(lost()) }
+    // RFC 9113, section 6.8: streams above the last identifier of a GOAWAY were not processed, and only those get the
+    // GOAWAY as their error. It is said once for a connection, so that it multiplies no calls as refusals would.
+    if error.is_go_away() && error.is_remote() { Failure::unsent(lost()) } else { Failure::sent(lost()) }
 }
 
 /// The backend breaks a rule of the protocol.
