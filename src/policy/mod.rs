@@ -25,6 +25,7 @@ pub mod geo;
 pub mod glob;
 pub mod header_rules;
 pub mod health;
+pub(crate) mod hex;
 pub mod host;
 pub mod identity;
 pub mod lease;

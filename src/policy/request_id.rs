@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::hex;
+
 /// Carries the id in requests, in responses and in metadata.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -33,14 +35,10 @@ impl RequestIds {
 
     /// A fresh id, for a request of which nothing is known.
     pub fn fresh(&self) -> HeaderValue {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let (high, low) = (mix(self.seed), mix(self.seed ^ mix(count)));
         let mut text = [0u8; 32];
-        let (pairs, _) = text.as_chunks_mut::<2>();
-        for (pair, byte) in pairs.iter_mut().zip([high.to_be_bytes(), low.to_be_bytes()].as_flattened()) {
-            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
-        }
+        hex::put([high.to_be_bytes(), low.to_be_bytes()].as_flattened(), &mut text);
         unindexed(HeaderValue::from_bytes(&text).expect("hexadecimal digits are a header value"))
     }
 }

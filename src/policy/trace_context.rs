@@ -11,6 +11,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::balance::mix;
+use super::hex;
 use super::request_id::unindexed;
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -47,16 +48,16 @@ impl TraceContext {
 
     fn parse(text: &[u8]) -> Option<Self> {
         let (known, more) = text.split_at_checked(BYTES)?;
-        let [version] = hex(known.get(..2)?)?;
+        let [version] = parse_hex(known.get(..2)?)?;
         // Section 4: what a later version says beyond this stands after another hyphen.
         let is_whole = more.is_empty() || version > 0 && more.starts_with(b"-");
         let hyphens = [2, 35, 52].iter().all(|at| known.get(*at) == Some(&b'-'));
         if version == 0xff || !is_whole || !hyphens {
             return None;
         }
-        let trace_id = TraceId(hex(known.get(3..35)?)?);
-        let parent_id = hex(known.get(36..52)?)?;
-        let [flags] = hex(known.get(53..)?)?;
+        let trace_id = TraceId(parse_hex(known.get(3..35)?)?);
+        let parent_id = parse_hex(known.get(36..52)?)?;
+        let [flags] = parse_hex(known.get(53..)?)?;
         let is_named = trace_id.0 != [0; 16] && parent_id != [0; 8];
         is_named.then_some(Self { trace_id, parent_id, flags })
     }
@@ -87,7 +88,7 @@ impl TraceId {
     /// 32 hexadecimal digits.
     pub fn digits(&self) -> [u8; 32] {
         let mut digits = [0; 32];
-        put_hex(&self.0, &mut digits);
+        hex::put(&self.0, &mut digits);
         digits
     }
 }
@@ -97,24 +98,15 @@ impl From<TraceContext> for HeaderValue {
     fn from(context: TraceContext) -> Self {
         let mut text = *b"00-................................-................-..";
         let (before, flags) = text.split_at_mut(53);
-        put_hex(&context.trace_id.0, &mut before[3..35]);
-        put_hex(&context.parent_id, &mut before[36..52]);
-        put_hex(&[context.flags], flags);
+        hex::put(&context.trace_id.0, &mut before[3..35]);
+        hex::put(&context.parent_id, &mut before[36..52]);
+        hex::put(&[context.flags], flags);
         unindexed(Self::from_bytes(&text).expect("digits and hyphens are a header value"))
     }
 }
 
-#[inline]
-fn put_hex(bytes: &[u8], out: &mut [u8]) {
-    // By arithmetic and not by a table, so that the compiler writes many at once.
-    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
-    for (pair, byte) in out.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-        *pair = [digit(byte >> 4), digit(byte & 15)];
-    }
-}
-
 /// Digits in lower case alone: section 3.2.2.3 has no others.
-fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+fn parse_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let nibble = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),
