@@ -56,15 +56,14 @@ impl Tracer {
     /// The span of a call: in its caller's trace, sampled as that is; otherwise in a trace of its own, for a share
     /// of the calls.
     pub fn span(&self, parent: Option<&TraceContext>) -> TraceContext {
-        let [low, high] = self.random();
+        let [left, right] = self.random();
         // An id is never 0; of 2^64 there is one more chance for 1.
-        let parent_id = low.max(1).to_be_bytes();
+        let parent_id = mix(left ^ right).max(1).to_be_bytes();
         if let Some(parent) = parent {
             return TraceContext { parent_id, flags: parent.flags & (SAMPLED | RANDOM), ..*parent };
         }
         let mut id = [0; 16];
-        let [left, right] = self.random();
-        id[..8].copy_from_slice(&(left ^ high).to_be_bytes());
+        id[..8].copy_from_slice(&left.to_be_bytes());
         id[8..].copy_from_slice(&right.max(1).to_be_bytes());
         let trace_id = TraceId(id);
         let sampled = if self.share.includes(Point::of_trace(&trace_id)) { SAMPLED } else { 0 };
@@ -79,8 +78,8 @@ impl Tracer {
 
     /// Unlikely to repeat, not hard to guess: ids name spans and protect nothing.
     fn random(&self) -> [u64; 2] {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        self.seed.map(|seed| mix(seed ^ mix(count)))
+        let count = mix(self.count.fetch_add(1, Ordering::Relaxed));
+        self.seed.map(|seed| mix(seed ^ count))
     }
 }
 
