@@ -47,6 +47,8 @@ pub struct Call {
     /// Who is calling; nobody knows before the stage that authenticates has found out.
     pub identity: Option<Arc<Identity>>,
     pub notes: Arc<Notes>,
+    /// Where it writes down its way; `None`: nobody will read it.
+    pub trail: Option<Arc<Trail>>,
     /// What limits have taken for it so far, where more of them follow.
     pub limited: Option<Box<Limited>>,
     /// What is held for it until its reply has ended.
@@ -117,7 +119,6 @@ pub struct Notes {
     cost: AtomicU64,
     cache: OnceLock<&'static str>,
     fallback: OnceLock<&'static str>,
-    trail: OnceLock<Arc<Trail>>,
 }
 
 /// What the client is told beside the reply.
@@ -232,17 +233,6 @@ pub fn host<'h>(uri: &'h Uri, headers: &'h HeaderMap) -> Option<&'h str> {
 }
 
 impl Notes {
-    /// Somebody tells where the call goes.
-    pub fn follow(&self, trail: Trail) {
-        // A call goes one way.
-        let _ = self.trail.set(Arc::new(trail));
-    }
-
-    /// What the call leaves on its way; `None`: nobody will read it.
-    pub fn trail(&self) -> Option<&Arc<Trail>> {
-        self.trail.get()
-    }
-
     /// Has the client's reply carry a header, whether the call succeeds or not.
     pub fn reply_header(&self, name: HeaderName, value: HeaderValue) {
         self.told().headers.push((name, value));

@@ -68,6 +68,7 @@ impl Frontend for Rest {
             }),
             identity: None,
             notes: exchange.notes.clone(),
+            trail: None,
             limited: None,
             held: Vec::new(),
             snapshot,

@@ -302,7 +302,7 @@ impl Worker {
             Kind::Mutation => Order::InTurn,
             Kind::Query | Kind::Subscription => Order::AtOnce(u32::MAX),
         };
-        let admitted = self.admit(exchange, graphql, opening, &calls, order).await;
+        let admitted = self.admit(exchange, tally, graphql, opening, &calls, order).await;
         // A level of links that is refused later leaves the request one that was answered.
         let admitted = admitted.inspect_err(|_| exchange.notes.refused_by("limit"));
         let Admitted { calls, held } = admitted?;
@@ -338,7 +338,7 @@ impl Worker {
         let calls: Vec<_> = calls.collect();
         let at_once = graphql.limits.calls_at_once;
         let order = Order::AtOnce(u32::try_from(at_once).unwrap_or(u32::MAX));
-        match self.admit(exchange, graphql, opening, &calls, order).await {
+        match self.admit(exchange, tally, graphql, opening, &calls, order).await {
             Ok(Admitted { calls, held }) => {
                 let calls = calls.into_iter().map(|call| Box::pin(self.call_below(exchange, tally, call)));
                 let outcomes = all(calls.collect(), at_once).await;
@@ -357,6 +357,7 @@ impl Worker {
     async fn admit(
         &self,
         exchange: &Exchange,
+        tally: &Tally,
         graphql: &Graphql,
         opening: &Opening,
         wanted: &[WantedCall<'_>],
@@ -374,7 +375,7 @@ impl Worker {
             members.push(Member { call, weight: if graphql.debits_cost { *cost } else { 1 } });
             below.push((Arc::clone(binding), notes));
         }
-        let admission = self.together.admit(members, order, &exchange.notes).await;
+        let admission = self.together.admit(members, order, &exchange.notes, tally.trail()).await;
         let Admission { calls, held } = admission.map_err(|failure| failure.status)?;
         let calls = below.into_iter().zip(calls);
         let calls = calls.map(|((binding, notes), call)| AdmittedCall { binding, notes, call });
@@ -387,7 +388,7 @@ impl Worker {
         let mut below = tally.below(exchange, &binding, &notes);
         let outcome = match call {
             Ok(mut call) => {
-                below.opened(&mut call.metadata);
+                below.opened(&mut call);
                 self.together.run(call).await
             }
             Err(failure) => Err(failure),

@@ -18,14 +18,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use http::Response;
 use http::request::Parts;
-use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 
 use super::told::{Teller, Told};
-use crate::call::{BoundedBody, Failure, Messages, Notes, Piece, Reply, ReplyBody, ResponseBody};
+use crate::call::{BoundedBody, Call, Failure, Messages, Notes, Piece, Reply, ReplyBody, ResponseBody};
 use crate::frontend::Exchange;
 use crate::policy::balance::mix;
+use crate::policy::trail::Trail;
 use crate::route::Binding;
 use crate::snapshot::Surfaces;
 use crate::status::{Code, Status};
@@ -167,7 +168,7 @@ impl Tally {
             http_number: 499,
             bytes_out: 0,
             is_finished: false,
-            told: self.told.as_ref().map(|told| Box::new(told.below(binding, notes, started))),
+            told: self.told.as_ref().map(|told| Box::new(told.below(binding, started))),
         }
     }
 
@@ -214,11 +215,17 @@ impl Tally {
     }
 
     /// The call goes to the stages, and its metadata to the backend.
-    pub(super) fn opened(&mut self, metadata: &mut HeaderMap) {
+    pub(super) fn opened(&mut self, call: &mut Call) {
         self.is_admitted = true;
         if let Some(told) = &self.told {
-            told.propagate(metadata);
+            told.propagate(&mut call.metadata);
+            call.trail = told.trail().cloned();
         }
+    }
+
+    /// Where the request's own way is written down; `None`: nobody will read it.
+    pub(super) fn trail(&self) -> Option<&Trail> {
+        self.told.as_ref()?.trail().map(|trail| &**trail)
     }
 
     /// The stages and the backend have spoken.
@@ -283,10 +290,8 @@ impl Drop for Tally {
             cost: if self.is_admitted { self.notes.cost() } else { 0 },
             duration: self.started.elapsed(),
         };
-        let ended = (self.told.is_some() || self.meter.usage.is_some()).then(Timestamp::now);
-        let ended = ended.unwrap_or_default();
         if let Some(told) = &self.told {
-            told.tell(ended, self.http_number, &outcome, self.started, &self.notes);
+            told.tell(self.http_number, &outcome, self.started, &self.notes);
         }
         let Some(route) = self.route.take() else { return };
         let identity = self.notes.identity().filter(|_| !self.is_aggregate);
@@ -301,7 +306,7 @@ impl Drop for Tally {
                 identity: identity.cloned(),
                 outcome,
                 http_number: self.http_number,
-                ended,
+                ended: Timestamp::now(),
                 cache: self.notes.cache_result(),
             });
         }

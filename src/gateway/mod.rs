@@ -438,7 +438,7 @@ impl HandlerWorker for Worker {
         tally.led(&exchange);
         let outcome = match opened {
             Ok(Opened::Call(mut call)) => {
-                tally.opened(&mut call.metadata);
+                tally.opened(&mut call);
                 self.stages.clone().oneshot(call).await
             }
             // In a place of its own: what most requests need not is no part of what they hold.

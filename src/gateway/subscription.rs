@@ -73,7 +73,7 @@ impl Worker {
                 notes.read_bytes(request.len() as u64);
                 let mut tally = tally.below(exchange, binding, &notes);
                 let mut call = opening.call(exchange, binding, request, Arc::clone(&notes));
-                tally.opened(&mut call.metadata);
+                tally.opened(&mut call);
                 below = Some(tally);
                 State::Calling(Box::pin(self.stages.clone().oneshot(call)))
             }

@@ -15,12 +15,11 @@ use crate::call::Notes;
 use crate::frontend::Exchange;
 use crate::policy::sampling::Point;
 use crate::policy::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
-use crate::policy::trail::Trail;
+use crate::policy::trail::{Steps, Trail};
 use crate::route::{Aggregate, Binding};
 use crate::status::{Code, Status};
 use crate::telemetry::access_log::{Entry, Facts, Lines, Texts};
 use crate::telemetry::stats::Outcome;
-use crate::telemetry::timestamp::Timestamp;
 use crate::telemetry::traces::{Seen, Tracer};
 
 /// Whom one worker tells of its calls.
@@ -43,6 +42,8 @@ pub(super) struct Told {
     is_below: bool,
     /// Its own, where there are traces.
     span: Option<TraceContext>,
+    /// Where it writes down its way, if that will be read.
+    trail: Option<Arc<Trail>>,
     listener: Arc<str>,
     surface: Option<Arc<str>>,
     client: IpAddr,
@@ -81,6 +82,7 @@ impl Told {
             has_state,
             is_below: false,
             span: None,
+            trail: None,
             listener: Arc::clone(listener),
             surface: None,
             client: exchange.client.address,
@@ -101,33 +103,37 @@ impl Told {
         if !exchange.trusts_traceparent {
             self.parent = None;
         }
-        self.span = self.teller.tracer.as_ref().map(|tracer| tracer.span(self.parent.as_ref()));
-        let sampled = self.span.filter(TraceContext::is_sampled);
-        if self.teller.lines.is_some() || sampled.is_some() {
-            exchange.notes.follow(Trail::new(exchange.started, sampled));
-        }
+        self.begin(exchange.started);
         self.surface.clone_from(&exchange.surface);
         self.binding.clone_from(&exchange.binding);
         self.aggregate.clone_from(&exchange.aggregate);
     }
 
+    /// Its own span, under its parent, and its trail.
+    fn begin(&mut self, started: Instant) {
+        self.span = self.teller.tracer.as_ref().map(|tracer| tracer.span(self.parent.as_ref()));
+        let sampled = self.span.filter(TraceContext::is_sampled);
+        let is_read = self.teller.lines.is_some() || sampled.is_some();
+        self.trail = is_read.then(|| Arc::new(Trail::new(started, sampled)));
+    }
+
+    /// See [`Call::trail`](crate::call::Call::trail).
+    pub(super) fn trail(&self) -> Option<&Arc<Trail>> {
+        self.trail.as_ref()
+    }
+
     /// What is told of one of the calls that the request opens: its span is below the request's.
-    pub(super) fn below(&self, binding: &Arc<Binding>, notes: &Notes, started: Instant) -> Self {
-        let parent = self.span.or(self.parent);
-        let span = self.teller.tracer.as_ref().map(|tracer| tracer.span(parent.as_ref()));
-        let sampled = span.filter(TraceContext::is_sampled);
-        if self.teller.lines.is_some() || sampled.is_some() {
-            notes.follow(Trail::new(started, sampled));
-        }
-        Self {
-            parent,
+    pub(super) fn below(&self, binding: &Arc<Binding>, started: Instant) -> Self {
+        let mut below = Self {
+            parent: self.span.or(self.parent),
             is_below: true,
-            span,
             binding: Some(Arc::clone(binding)),
             aggregate: None,
             reason: None,
             ..self.clone()
-        }
+        };
+        below.begin(started);
+        below
     }
 
     /// Tells the backend its place in the trace. What nobody samples goes on as it came.
@@ -147,17 +153,10 @@ impl Told {
     }
 
     /// Writes the line, if this is one of the calls that are logged, and the spans, if it is one that is sampled.
-    pub(super) fn tell(
-        &self,
-        ended: Timestamp,
-        http_number: u16,
-        outcome: &Outcome,
-        started: Instant,
-        notes: &Notes,
-    ) {
+    pub(super) fn tell(&self, http_number: u16, outcome: &Outcome, started: Instant, notes: &Notes) {
         let is_error = outcome.code != Code::Ok || http_number >= 400;
         let lines = self.teller.lines.as_ref().filter(|lines| lines.wants(is_error, || self.point()));
-        let Some(trail) = notes.trail() else { return };
+        let Some(trail) = &self.trail else { return };
         let sampled = self.teller.tracer.as_ref().zip(trail.sampled());
         if lines.is_none() && sampled.is_none() {
             return;
@@ -191,7 +190,7 @@ impl Told {
             endpoint: steps.kept.last().map(|last| last.endpoint.as_str()),
         };
         let facts = Facts {
-            ended,
+            ended: now,
             trace_id: self.place().map(|place| place.trace_id),
             client: self.client,
             protocol: protocol(self.version),
@@ -214,10 +213,22 @@ impl Told {
             lines.push(&entry);
         }
         if let Some((tracer, span)) = sampled {
-            let Self { parent, is_below, scheme, .. } = *self;
-            let (entry, span, steps) = (&entry, *span, &*steps);
-            tracer.tell(&Seen { entry, scheme, span, parent, is_below, steps, started, ended: now });
+            self.trace(tracer, *span, &entry, &steps, [started, now]);
         }
+    }
+
+    /// Apart from what every call comes through.
+    #[cold]
+    fn trace(
+        &self,
+        tracer: &Tracer,
+        span: TraceContext,
+        entry: &Entry<'_>,
+        steps: &Steps,
+        [started, ended]: [Instant; 2],
+    ) {
+        let Self { parent, is_below, scheme, .. } = *self;
+        tracer.tell(&Seen { entry, scheme, span, parent, is_below, steps, started, ended });
     }
 
     /// Its place in a trace.

@@ -107,7 +107,9 @@ impl Peer {
         // An IPv4 client of an IPv6 socket is the same client.
         let text = HeaderValue::try_from(address.ip().to_canonical().to_string());
         let text = text.expect("an address is printable ASCII");
-        Self { address, text, scheme: rules.scheme(), listener: rules.name.clone(), certificate: None }
+        // Every call counts its references, and those to the rules' own would travel between the workers' cores.
+        let listener = Arc::from(&*rules.name);
+        Self { address, text, scheme: rules.scheme(), listener, certificate: None }
     }
 }
 

@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use crate::call::{Call, Failure, Notes};
-use crate::policy::trail;
+use crate::policy::trail::{self, Trail};
 
 /// Judges calls by their heads.
 pub trait Judge {
@@ -61,7 +61,7 @@ impl<J: Judge, S: Service<Call, Error = Failure> + Clone> Service<Call> for Judg
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let hearing = Hearing::begin(&call.notes);
+        let hearing = Hearing::begin(&call);
         match self.judge.judge(call) {
             Judgement::Pass(call) => {
                 hearing.end::<J>(false);
@@ -91,20 +91,23 @@ impl<J: Judge, S: Service<Call, Error = Failure> + Clone> Service<Call> for Judg
 struct Hearing {
     notes: Arc<Notes>,
     /// Where the trace of the call is sampled.
-    begun: Option<Instant>,
+    sampled: Option<(Instant, Arc<Trail>)>,
 }
 
 impl Hearing {
-    fn begin(notes: &Arc<Notes>) -> Self {
-        let is_sampled = notes.trail().is_some_and(|trail| trail.sampled().is_some());
-        Self { notes: Arc::clone(notes), begun: is_sampled.then(Instant::now) }
+    fn begin(call: &Call) -> Self {
+        let sampled = call.trail.as_ref().filter(|trail| trail.sampled().is_some());
+        Self {
+            notes: Arc::clone(&call.notes),
+            sampled: sampled.map(|trail| (Instant::now(), Arc::clone(trail))),
+        }
     }
 
     fn end<J: Judge>(self, is_refused: bool) {
         if is_refused {
             self.notes.refused_by(J::NAME);
         }
-        if let (Some(begun), Some(trail)) = (self.begun, self.notes.trail()) {
+        if let Some((begun, trail)) = self.sampled {
             trail.judged(trail::Stage { name: J::NAME, begun, ended: Instant::now() });
         }
     }

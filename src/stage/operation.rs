@@ -25,7 +25,7 @@ use super::deprecated::Deprecated;
 use super::judge::Judged;
 use super::limit::{Debit, Limiter, Order, Place, Refusal};
 use crate::call::{Call, Failure, Notes, Reply};
-use crate::policy::trail;
+use crate::policy::trail::{self, Trail};
 use crate::telemetry::WorkerMetrics;
 
 /// The stages of calls that are opened together; `S` is what follows their limits.
@@ -66,7 +66,7 @@ impl<S: Stage + Clone> Together<S> {
         }
     }
 
-    /// Judges calls of one request up to their limits, and debits those together; `notes` are the request's.
+    /// Judges calls of one request up to their limits, and debits those together; `notes` and `trail` are the request's.
     ///
     /// # Errors
     ///
@@ -76,10 +76,11 @@ impl<S: Stage + Clone> Together<S> {
         members: Vec<Member>,
         order: Order,
         notes: &Arc<Notes>,
+        trail: Option<&Trail>,
     ) -> Result<Admission, Failure> {
         let begun = Instant::now();
         let outcome = self.judge(members, order, notes).await;
-        if let Some(trail) = notes.trail().filter(|trail| trail.sampled().is_some()) {
+        if let Some(trail) = trail.filter(|trail| trail.sampled().is_some()) {
             trail.judged(trail::Stage { name: "admission", begun, ended: Instant::now() });
         }
         outcome

@@ -55,10 +55,10 @@ impl Service<Call> for Transcoder {
     fn call(&mut self, call: Call) -> Self::Future {
         let backend = call.snapshot.live.get::<Backends>().and_then(|backends| backends.get(call.service));
         let backend = backend.expect("a rule leads to a service of its snapshot");
-        if let Some(trail) = call.notes.trail() {
-            trail.admitted(Instant::now(), backend.cluster().name());
-        }
         let upstream = backend.upstream(&self.worker).clone();
+        if let Some(trail) = &call.trail {
+            trail.admitted(Instant::now(), upstream.service());
+        }
         if call.binding.client_streaming || call.binding.server_streaming {
             Box::pin(streaming::transcode(upstream, call))
         } else {

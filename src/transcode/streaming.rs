@@ -33,7 +33,7 @@ use crate::upstream::{GrpcMessages, GrpcReply, GrpcRequest, RequestMessages, Ups
 
 pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, Failure> {
     let key = super::key(&upstream, &call);
-    let Call { snapshot, binding, metadata, deadline, head, payload, notes, service, .. } = call;
+    let Call { snapshot, binding, metadata, deadline, head, payload, notes, trail, service, .. } = call;
     let session = Session::new(snapshot, binding, Arc::clone(&notes), service, Form::of(&payload));
     let session = Arc::new(session);
     let (snapshot, binding) = (&session.snapshot, &session.binding);
@@ -44,7 +44,7 @@ pub(super) async fn transcode(upstream: Upstream, call: Call) -> Result<Reply, F
     };
     let timeout = unary::time_left(deadline)?;
     let terms = super::terms(snapshot, binding, service);
-    let (path, trail) = (binding.grpc_path.clone(), notes.trail().cloned());
+    let path = binding.grpc_path.clone();
     let request = GrpcRequest { path, metadata, key, timeout, messages, terms, trail };
     let mut reply = pin!(async {
         let reply = upstream.call(request).await?;

@@ -22,12 +22,12 @@ pub(super) async fn transcode(
     mirror: Option<super::Mirroring>,
 ) -> Result<Reply, Failure> {
     let key = super::key(&upstream, &call);
-    let Call { snapshot, binding, metadata, deadline, head, payload, notes, service, .. } = call;
+    let Call { snapshot, binding, metadata, deadline, head, payload, notes, trail, service, .. } = call;
     let form = Form::of(&payload);
     let messages = request(&snapshot, &binding, &notes, &head, payload, deadline).await?;
     let timeout = time_left(deadline)?;
     let terms = super::terms(&snapshot, &binding, service);
-    let (path, trail) = (binding.grpc_path.clone(), notes.trail().cloned());
+    let path = binding.grpc_path.clone();
     let request = GrpcRequest { path, metadata, key, timeout, messages, terms, trail };
     if let Some((upstream, key, mirror)) = mirror
         && let Some(copy) = request.copy(key)

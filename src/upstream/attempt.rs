@@ -66,9 +66,9 @@ impl Attempt {
         &self.pool
     }
 
-    /// Notes it in its call's trail, where there is one, and tells the backend by its metadata.
-    pub(super) fn note(&mut self, trail: Option<&Arc<Trail>>, metadata: &mut HeaderMap) {
-        self.noted = Noted::begin(trail, self.pool.endpoint(), metadata);
+    /// Notes it in its call's trail, and tells the backend by its metadata.
+    pub(super) fn note(&mut self, trail: &Arc<Trail>, now: Instant, metadata: &mut HeaderMap) {
+        self.noted = Noted::begin(trail, self.pool.authority(), now, metadata);
     }
 
     /// The head of the reply is there.

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, SendStream};
 use http::Request;
+use http::uri::Authority;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -229,6 +230,10 @@ impl Connection {
 }
 
 impl Lease {
+    pub(super) fn authority(&self) -> &Authority {
+        self.pool.authority()
+    }
+
     pub(super) fn address(&self) -> &Address {
         &self.pool.endpoint().address
     }

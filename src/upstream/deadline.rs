@@ -31,6 +31,8 @@ pub(super) struct TimeToHead {
     /// That, or when the head must be there.
     deadline: Option<Deadline>,
     has_head_bound: bool,
+    /// Until somebody asks for it.
+    begun: Option<Instant>,
 }
 
 impl Deadline {
@@ -47,12 +49,18 @@ impl TimeToHead {
     /// From now on: so long for all of it, and so long to the head.
     pub(super) fn begin(timeout: Option<Duration>, head_timeout: Option<Duration>) -> Self {
         if timeout.is_none() && head_timeout.is_none() {
-            return Self { ends: None, deadline: None, has_head_bound: false };
+            return Self { ends: None, deadline: None, has_head_bound: false, begun: None };
         }
         let now = Instant::now();
         let [ends, head_ends] = [timeout, head_timeout].map(|time| time.map(|time| now + time.min(FAR)));
         let first = ends.into_iter().chain(head_ends).min();
-        Self { ends, deadline: first.map(Deadline::at), has_head_bound: head_ends.is_some() }
+        let has_head_bound = head_ends.is_some();
+        Self { ends, deadline: first.map(Deadline::at), has_head_bound, begun: Some(now) }
+    }
+
+    /// Now, for the first try of the attempt as the clock said it before.
+    pub(super) fn now(&mut self) -> std::time::Instant {
+        self.begun.take().unwrap_or_else(Instant::now).into_std()
     }
 
     /// What is left of the call's time, for the backend to be told now.
@@ -99,7 +107,7 @@ mod tests {
     #[test]
     fn nothing_is_left_at_the_end() {
         let begun = Instant::now();
-        let at = |ends| TimeToHead { ends, deadline: None, has_head_bound: false };
+        let at = |ends| TimeToHead { ends, deadline: None, has_head_bound: false, begun: None };
         let left = at(Some(begun + 100 * S)).left().expect("there is time").expect("a bound");
         assert!(left <= 100 * S, "{left:?}");
         let late = at(Some(begun)).left().expect_err("nothing is left");

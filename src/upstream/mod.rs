@@ -147,6 +147,11 @@ impl Upstream {
         self.pools.cluster()
     }
 
+    /// The name of the service.
+    pub fn service(&self) -> &Arc<str> {
+        self.pools.service()
+    }
+
     /// Has every call go through the protection of the service, if it has any, as the worker with this number.
     pub fn protected(self, protection: Arc<Protection>, worker: usize) -> Self {
         let is_any = protection.settings().is_any();
@@ -209,7 +214,9 @@ impl Upstream {
             let begun = self.pools.begin(&request, &tried.endpoints);
             let mut attempt = begun.map_err(|refused| failed.take().unwrap_or(refused))?;
             attempt.was_patient = was_patient;
-            attempt.note(request.trail.as_ref(), &mut request.metadata);
+            if let Some(trail) = &request.trail {
+                attempt.note(trail, time.now(), &mut request.metadata);
+            }
             tries_left -= 1;
             let endpoint = || Arc::clone(attempt.pool().endpoint());
             let lease = match time.within(attempt.pool().acquire()).await {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::HeaderMap;
+use http::uri::Authority;
 
-use super::endpoint::Endpoint;
 use crate::policy::trace_context::TRACEPARENT;
 use crate::policy::trail::Trail;
 use crate::status::{Code, Status};
@@ -18,15 +18,17 @@ pub(super) struct Noted(Option<(Arc<Trail>, usize)>);
 
 impl Noted {
     /// `metadata` tells the backend.
-    pub(super) fn begin(trail: Option<&Arc<Trail>>, endpoint: &Endpoint, metadata: &mut HeaderMap) -> Self {
-        let begin = |trail: &Arc<Trail>| {
-            let number = trail.begin(endpoint.address.authority.clone(), Instant::now());
-            if let Some(span) = trail.sampled() {
-                metadata.insert(TRACEPARENT, span.attempt(number).into());
-            }
-            (Arc::clone(trail), number)
-        };
-        Self(trail.map(begin))
+    pub(super) fn begin(
+        trail: &Arc<Trail>,
+        endpoint: &Authority,
+        now: Instant,
+        metadata: &mut HeaderMap,
+    ) -> Self {
+        let number = trail.begin(endpoint.clone(), now);
+        if let Some(span) = trail.sampled() {
+            metadata.insert(TRACEPARENT, span.attempt(number).into());
+        }
+        Self(Some((Arc::clone(trail), number)))
     }
 
     /// Only the first word counts.

@@ -21,6 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
+use bytes::Bytes;
+use http::uri::Authority;
+
 use super::cluster::Cluster;
 use super::connection::{self, Connection, Ended, Lease, Proof};
 use super::endpoint::Endpoint;
@@ -40,6 +43,8 @@ pub(super) struct Proofs(AtomicU64);
 pub(super) struct Pool {
     cluster: Arc<Cluster>,
     endpoint: Arc<Endpoint>,
+    /// The endpoint's, in memory of this worker's own: every call counts its references.
+    authority: Authority,
     metrics: Arc<WorkerMetrics>,
     state: Mutex<State>,
     /// That of the queue, beside the lock because a call that ends must look at it cheaply.
@@ -85,7 +90,9 @@ impl Pool {
             proofs: endpoint.proofs.count(),
         };
         let queued = state.queue.length().clone();
-        Arc::new(Self { cluster, endpoint, metrics, state: Mutex::new(state), queued })
+        let authority = Bytes::copy_from_slice(endpoint.address.authority.as_str().as_bytes());
+        let authority = Authority::from_maybe_shared(authority).expect("the text of an authority");
+        Arc::new(Self { cluster, endpoint, authority, metrics, state: Mutex::new(state), queued })
     }
 
     pub(super) fn cluster(&self) -> &Cluster {
@@ -98,6 +105,10 @@ impl Pool {
 
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    pub(super) fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// A stream of an open connection, waiting for one when need be.

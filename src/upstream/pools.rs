@@ -22,6 +22,8 @@ use crate::telemetry::WorkerMetrics;
 #[derive(Debug)]
 pub(super) struct Pools {
     cluster: Arc<Cluster>,
+    /// The service's, in memory of this worker's own: every call that is told of counts its references.
+    service: Arc<str>,
     metrics: Arc<WorkerMetrics>,
     /// Locked by this thread alone, but for new lists and for the end.
     ordered: Mutex<Ordered>,
@@ -39,13 +41,18 @@ struct Ordered {
 impl Pools {
     pub(super) fn new(cluster: Arc<Cluster>, metrics: Arc<WorkerMetrics>) -> Arc<Self> {
         let draws = AtomicU64::new(RandomState::new().hash_one(0));
-        let pools = Arc::new(Self { cluster, metrics, ordered: Mutex::default(), draws });
+        let service = Arc::from(&**cluster.name());
+        let pools = Arc::new(Self { cluster, service, metrics, ordered: Mutex::default(), draws });
         pools.cluster.join(&pools);
         pools
     }
 
     pub(super) fn cluster(&self) -> &Arc<Cluster> {
         &self.cluster
+    }
+
+    pub(super) fn service(&self) -> &Arc<str> {
+        &self.service
     }
 
     pub(super) fn metrics(&self) -> &Arc<WorkerMetrics> {

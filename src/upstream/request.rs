@@ -126,9 +126,8 @@ pub(super) async fn open(
     config: &UpstreamConfig,
 ) -> Result<Opened, Failure> {
     let GrpcRequest { path, metadata, timeout, messages, .. } = request;
-    let address = lease.address();
-    let authority = config.authority.as_ref().unwrap_or(&address.authority);
-    let head = head(path, metadata, timeout, address.scheme(), authority.clone());
+    let authority = config.authority.as_ref().unwrap_or(lease.authority());
+    let head = head(path, metadata, timeout, lease.address().scheme(), authority.clone());
     let writes = lease.writes();
     let (response, mut body) =
         lease.send_request(head).map_err(|error| Failure::unsent(status::from_h2(&error).status))?;

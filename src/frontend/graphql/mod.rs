@@ -160,6 +160,7 @@ impl Opening {
             head: Arc::clone(&self.head),
             identity: None,
             notes,
+            trail: None,
             limited: None,
             held: Vec::new(),
             snapshot,

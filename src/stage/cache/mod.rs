@@ -382,6 +382,7 @@ fn again(call: &Call) -> Call {
         head: Arc::clone(&call.head),
         identity: call.identity.clone(),
         notes: Arc::default(),
+        trail: None,
         limited: None,
         held: Vec::new(),
         service: call.service,

@@ -4,6 +4,7 @@
 //! a query, where secrets end up, are masked.
 
 use std::net::IpAddr;
+use std::time::{Instant, SystemTime};
 
 use crate::policy::trace_context::TraceId;
 use crate::status::Code;
@@ -49,7 +50,7 @@ pub struct Texts<'c> {
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// When its reply ended.
-    pub ended: Timestamp,
+    pub ended: Instant,
     pub trace_id: Option<TraceId>,
     pub client: IpAddr,
     /// `HTTP/1.1` and so on.
@@ -76,6 +77,13 @@ pub struct Facts {
     pub limit_left: Option<u64>,
 }
 
+/// A moment, by both clocks: workers read the one that costs less.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    steady: Instant,
+    wall: SystemTime,
+}
+
 /// What writing needs from line to line, so that none of it is made anew.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -86,11 +94,11 @@ pub(super) struct Scratch {
 }
 
 impl Entry<'_> {
-    /// Appends the line and its end.
-    pub(super) fn write(&self, out: &mut Vec<u8>, scratch: &mut Scratch) {
+    /// Appends the line and its end; `clock` was read of late.
+    pub(super) fn write(&self, out: &mut Vec<u8>, clock: &Clock, scratch: &mut Scratch) {
         let Self { texts, facts } = self;
         let mut line = Object::open(out);
-        line.plain("time", scratch.time(facts.ended));
+        line.plain("time", scratch.time(clock.at(facts.ended)));
         line.text("request_id", texts.request_id);
         match &facts.trace_id {
             Some(id) => line.plain("trace_id", id.digits()),
@@ -146,6 +154,19 @@ fn number(line: &mut Object<'_>, name: &str, value: Option<u64>) {
     }
 }
 
+impl Clock {
+    pub(super) fn now() -> Self {
+        Self { steady: Instant::now(), wall: SystemTime::now() }
+    }
+
+    /// A moment not long before, or after, by the wall's clock.
+    fn at(&self, moment: Instant) -> Timestamp {
+        let before = self.wall.checked_sub(self.steady.saturating_duration_since(moment));
+        let time = before.and_then(|time| time.checked_add(moment.saturating_duration_since(self.steady)));
+        time.unwrap_or(self.wall).into()
+    }
+}
+
 impl Scratch {
     fn time(&mut self, time: Timestamp) -> &str {
         let second = time.unix_s();
@@ -180,6 +201,7 @@ impl Scratch {
 #[cfg(test)]
 pub(super) mod tests {
     use std::net::Ipv4Addr;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use serde_json::{Value, json};
 
@@ -189,7 +211,7 @@ pub(super) mod tests {
         let texts =
             Texts { request_id: "r-1", listener: "public", verb: "GET", path: "/", ..Texts::default() };
         let facts = Facts {
-            ended: Timestamp(1_700_000_000_123),
+            ended: Instant::now(),
             trace_id: None,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             protocol: "HTTP/1.1",
@@ -210,9 +232,14 @@ pub(super) mod tests {
         Entry { texts, facts }
     }
 
+    fn unix_ms(ms: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(ms)
+    }
+
     fn line(entry: &Entry<'_>) -> Value {
         let mut out = Vec::new();
-        entry.write(&mut out, &mut Scratch::default());
+        let clock = Clock { steady: entry.facts.ended, wall: unix_ms(1_700_000_000_123) };
+        entry.write(&mut out, &clock, &mut Scratch::default());
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1, "one call is one line");
         serde_json::from_slice(&out).expect("a line is JSON")
     }
@@ -244,6 +271,18 @@ pub(super) mod tests {
         let Entry { texts, facts } = entry();
         let texts = Texts { user_agent: Some("a\"\u{fffd}\r\n"), ..texts };
         assert_eq!(line(&Entry { texts, facts })["user_agent"], "a\"\u{fffd}\r\n");
+    }
+
+    #[test]
+    fn moments_are_told_by_the_clock_on_the_wall() {
+        let (steady, wall) = (Instant::now() + Duration::from_secs(9), unix_ms(1_700_000_000_123));
+        let clock = Clock { steady, wall };
+        let ms = Duration::from_millis;
+        for (moment, expected) in
+            [(steady, 123), (steady - ms(100), 23), (steady + ms(7), 130), (steady - ms(200), -77)]
+        {
+            assert_eq!(clock.at(moment).0.cast_signed(), 1_700_000_000_000 + expected);
+        }
     }
 
     #[test]

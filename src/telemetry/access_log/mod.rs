@@ -25,7 +25,7 @@ use super::WorkerMetrics;
 use super::append::AppendedFile;
 use super::priority;
 use crate::policy::sampling::{Point, Share};
-use entry::Scratch;
+use entry::{Clock, Scratch};
 use records::Records;
 
 pub use entry::{Entry, Facts, Texts};
@@ -199,8 +199,9 @@ impl Writer {
         let mut records = std::mem::take(&mut self.emptied);
         for lines in all {
             std::mem::swap(&mut *lock(&lines.records), &mut records);
+            let clock = Clock::now();
             for entry in records.entries() {
-                entry.write(&mut self.text, &mut self.scratch);
+                entry.write(&mut self.text, &clock, &mut self.scratch);
                 if self.text.len() >= WRITTEN_BYTES {
                     self.write();
                 }
