@@ -3,11 +3,10 @@
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderValue, Request};
 use transom::call::{Call, Client, ClientBody, Head, Notes, Payload};
 use transom::config::{Config, Elsewhere};
 use transom::gateway::Gateway;
@@ -80,14 +79,9 @@ fn call(snapshot: Arc<Snapshot>, address: IpAddr) -> Call {
         panic!("a route")
     };
     let (binding, captures) = (binding.clone(), captures);
-    let head = Head {
-        method: Method::GET,
-        uri: Uri::from_static("/v1/items/7"),
-        headers: HeaderMap::new(),
-        client: Client::new(address, address, "http"),
-        started: Instant::now(),
-        drawn: OnceLock::new(),
-    };
+    let (parts, ()) = Request::get("/v1/items/7").body(()).expect("a request").into_parts();
+    let client = Client::new(address, address, "http");
+    let head = Head::new(parts, client, HeaderValue::from_static("r-1"));
     Call {
         service: 0,
         binding,
@@ -96,6 +90,7 @@ fn call(snapshot: Arc<Snapshot>, address: IpAddr) -> Call {
         head: Arc::new(head),
         identity: None,
         notes: Arc::new(Notes::default()),
+        trail: None,
         limited: None,
         held: Vec::new(),
         payload: Payload::Http { captures, body: ClientBody::empty() },

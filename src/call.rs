@@ -15,8 +15,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::policy::balance::{HashKey, hash};
@@ -63,8 +64,11 @@ pub struct Call {
 pub struct Head {
     pub method: Method,
     pub uri: Uri,
+    pub version: Version,
     pub headers: HeaderMap,
     pub client: Client,
+    /// Echoed in every response, forwarded in every call.
+    pub request_id: HeaderValue,
     /// When it came.
     pub started: Instant,
     /// What chance has drawn for who has no cookie yet: once, however many calls the request makes.
@@ -220,6 +224,27 @@ impl Payload {
 }
 
 impl Head {
+    /// The head of a request that comes now.
+    pub fn new(parts: Parts, client: Client, request_id: HeaderValue) -> Self {
+        let Parts { method, uri, version, headers, .. } = parts;
+        let (started, drawn) = (Instant::now(), OnceLock::new());
+        Self { method, uri, version, headers, client, request_id, started, drawn }
+    }
+
+    /// The same with other headers.
+    pub fn with_headers(&self, headers: HeaderMap) -> Self {
+        Self {
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            version: self.version,
+            headers,
+            client: self.client.clone(),
+            request_id: self.request_id.clone(),
+            started: self.started,
+            drawn: OnceLock::new(),
+        }
+    }
+
     /// The host that the request names, as it names it; see [`host`].
     pub fn host(&self) -> Option<&str> {
         host(&self.uri, &self.headers)

@@ -5,12 +5,11 @@
 //! also reads why its call has failed. A preflight ends here, before any stage: browsers send it without
 //! credentials.
 
-use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use super::Exchange;
-use crate::call::ResponseBody;
+use crate::call::{Head, ResponseBody};
 use crate::policy::cors::{self, Cors};
 use crate::policy::metadata::Peer;
 use crate::policy::request_id::X_REQUEST_ID;
@@ -35,7 +34,7 @@ pub(super) fn preflight(
     exchange: &mut Exchange,
     snapshot: &Snapshot,
     host: &str,
-    head: &Parts,
+    head: &Head,
 ) -> Option<Status> {
     if !cors::is_preflight(&head.method, &head.headers) {
         return None;
@@ -63,17 +62,18 @@ pub(super) fn answer_preflight(exchange: &Exchange, cors: &Cors, request: &Heade
 }
 
 /// The metadata of the calls that a request opens.
-pub(super) fn metadata(exchange: &mut Exchange, head: &Parts) -> HeaderMap {
+pub(super) fn metadata(exchange: &mut Exchange) -> HeaderMap {
+    let Head { client, headers, uri, request_id, .. } = &*exchange.head;
     let peer = Peer {
-        chain: exchange.client.chain.clone(),
-        scheme: HeaderValue::from_static(exchange.client.scheme),
-        host: exchange.client.host.clone(),
+        chain: client.chain.clone(),
+        scheme: HeaderValue::from_static(client.scheme),
+        host: client.host.clone(),
     };
     let (metadata, dropped) = exchange.snapshot.metadata.request(
-        &head.headers,
-        head.uri.authority().map(Authority::as_str),
+        headers,
+        uri.authority().map(Authority::as_str),
         &peer,
-        &exchange.request_id,
+        request_id,
     );
     exchange.dropped_headers += dropped;
     metadata
@@ -81,11 +81,11 @@ pub(super) fn metadata(exchange: &mut Exchange, head: &Parts) -> HeaderMap {
 
 /// What every response has, whatever it says.
 pub(super) fn leave(exchange: &Exchange, response: &mut Response<ResponseBody>) {
-    response.headers_mut().insert(X_REQUEST_ID, exchange.request_id.clone());
+    response.headers_mut().insert(X_REQUEST_ID, exchange.head.request_id.clone());
     for (name, value) in exchange.notes.take_reply_headers() {
         response.headers_mut().append(name, value);
     }
-    if exchange.is_head {
+    if exchange.head.method == Method::HEAD {
         strip_body(response);
     }
 }

@@ -16,12 +16,10 @@ mod rest;
 mod stream;
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use http::request::Parts;
-use http::{HeaderValue, Method, Response};
+use http::Response;
 
-use crate::call::{Call, Client, ClientBody, Failure, Notes, Reply, ResponseBody};
+use crate::call::{Call, ClientBody, Failure, Head, Notes, Reply, ResponseBody};
 use crate::policy::compression::Offer;
 use crate::route::{Aggregate, Binding, Captures};
 use crate::snapshot::Snapshot;
@@ -32,14 +30,14 @@ use accept::Framing;
 /// A protocol that clients speak.
 pub trait Frontend: Sync {
     /// Whether this protocol is the one of a request, judged by its head.
-    fn claims(&self, head: &Parts) -> bool;
+    fn claims(&self, head: &Head) -> bool;
 
     /// Opens a call: routes the request and decides what metadata and deadline go with it.
     ///
     /// # Errors
     ///
     /// Whatever is wrong with the head; the body has not been touched.
-    fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Opened, Status>;
+    fn open(&self, exchange: &mut Exchange, body: ClientBody) -> Result<Opened, Status>;
 
     /// Tells the outcome of a call, or of the attempt to open one.
     fn respond(&self, exchange: &mut Exchange, outcome: Result<Reply, Failure>) -> Response<ResponseBody>;
@@ -57,7 +55,6 @@ pub enum Opened {
 pub struct Aggregated {
     pub aggregate: Arc<Aggregate>,
     pub captures: Captures,
-    pub head: Parts,
     /// As it was before any coding.
     pub body: ClientBody,
 }
@@ -66,7 +63,7 @@ pub struct Aggregated {
 static FRONTENDS: [&dyn Frontend; 1] = [&rest::Rest];
 
 /// Room 2: the frontend that serves a request.
-pub fn classify(head: &Parts) -> &'static dyn Frontend {
+pub fn classify(head: &Head) -> &'static dyn Frontend {
     FRONTENDS
         .into_iter()
         .find(|frontend| frontend.claims(head))
@@ -92,7 +89,7 @@ pub fn offered(exchange: &Exchange, mut response: Response<ResponseBody>) -> Res
 /// What room 8 must still know when the call has come back.
 pub struct Exchange {
     pub snapshot: Arc<Snapshot>,
-    pub client: Client,
+    pub head: Arc<Head>,
     /// The listener by which the request came: its place among the public ones.
     pub listener: usize,
     pub notes: Arc<Notes>,
@@ -104,11 +101,6 @@ pub struct Exchange {
     pub binding: Option<Arc<Binding>>,
     /// Or what stands there in the place of a method.
     pub aggregate: Option<Arc<Aggregate>>,
-    /// Echoed in every response, forwarded in every call.
-    pub request_id: HeaderValue,
-    /// When the request's head was complete.
-    pub started: Instant,
-    pub is_head: bool,
     /// The client said `TE: trailers`.
     pub wants_trailers: bool,
     /// Chosen when a streaming call is opened.
@@ -120,29 +112,20 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub fn new(
-        snapshot: Arc<Snapshot>,
-        head: &Parts,
-        client: Client,
-        listener: usize,
-        request_id: HeaderValue,
-        started: Instant,
-    ) -> Self {
+    pub fn new(snapshot: Arc<Snapshot>, head: Arc<Head>, listener: usize) -> Self {
         let te = head.headers.get(http::header::TE).and_then(|value| value.to_str().ok());
+        let wants_trailers =
+            te.is_some_and(|te| te.split(',').any(|token| token.trim().eq_ignore_ascii_case("trailers")));
         Self {
             snapshot,
-            client,
+            head,
             listener,
             notes: Arc::default(),
             surface: None,
             trusts_traceparent: true,
             binding: None,
             aggregate: None,
-            request_id,
-            started,
-            is_head: head.method == Method::HEAD,
-            wants_trailers: te
-                .is_some_and(|te| te.split(',').any(|token| token.trim().eq_ignore_ascii_case("trailers"))),
+            wants_trailers,
             framing: Framing::Ndjson,
             compression: Offer::default(),
             dropped_headers: 0,

@@ -4,10 +4,9 @@
 //! decides metadata and deadline. `respond` writes a transcoded reply or a `google.rpc.Status`. A
 //! `HEAD` is answered like its `GET`, without the body.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::accept::Framing;
@@ -26,16 +25,16 @@ static JSON: HeaderValue = HeaderValue::from_static("application/json");
 static PROTOBUF: HeaderValue = HeaderValue::from_static("application/protobuf");
 
 impl Frontend for Rest {
-    fn claims(&self, _head: &Parts) -> bool {
+    fn claims(&self, _head: &Head) -> bool {
         true
     }
 
-    fn open(&self, exchange: &mut Exchange, head: Parts, body: ClientBody) -> Result<Opened, Status> {
-        let snapshot = exchange.snapshot.clone();
+    fn open(&self, exchange: &mut Exchange, body: ClientBody) -> Result<Opened, Status> {
+        let (snapshot, head) = (exchange.snapshot.clone(), exchange.head.clone());
         let (binding, captures) = match route(exchange, &snapshot, &head)? {
             (Routed::Method(binding), captures) => (binding, captures),
             (Routed::Aggregate(aggregate), captures) => {
-                return aggregated(exchange, aggregate, captures, head, body);
+                return aggregated(exchange, aggregate, captures, &head, body);
             }
         };
         exchange.binding = Some(binding.clone());
@@ -50,22 +49,15 @@ impl Frontend for Rest {
         let is_streaming = binding.client_streaming || binding.server_streaming;
         let bound = (!is_streaming).then_some(snapshot.rule(&binding).destinations.timeout_max());
         let timeout = timeout.into_iter().chain(bound).min();
-        let metadata = edge::metadata(exchange, &head);
+        let metadata = edge::metadata(exchange);
         let service = snapshot.rule(&binding).destinations.first().service;
         Ok(Opened::Call(Call {
             binding,
             service,
             metadata,
-            deadline: timeout.and_then(|timeout| exchange.started.checked_add(timeout)),
+            deadline: timeout.and_then(|timeout| head.started.checked_add(timeout)),
             payload: Payload::Http { captures, body },
-            head: Arc::new(Head {
-                method: head.method,
-                uri: head.uri,
-                headers: head.headers,
-                client: exchange.client.clone(),
-                started: exchange.started,
-                drawn: OnceLock::new(),
-            }),
+            head,
             identity: None,
             notes: exchange.notes.clone(),
             trail: None,
@@ -96,7 +88,7 @@ fn aggregated(
     exchange: &mut Exchange,
     aggregate: Arc<Aggregate>,
     captures: Captures,
-    head: Parts,
+    head: &Head,
     body: ClientBody,
 ) -> Result<Opened, Status> {
     exchange.aggregate = Some(Arc::clone(&aggregate));
@@ -104,11 +96,11 @@ fn aggregated(
         check_content_type(head.headers.get(header::CONTENT_TYPE), false)?;
     }
     let body = decompress::decoded(exchange, &head.headers, body)?;
-    Ok(Opened::Aggregate(Box::new(Aggregated { aggregate, captures, head, body })))
+    Ok(Opened::Aggregate(Box::new(Aggregated { aggregate, captures, body })))
 }
 
 /// Room 3: the surface by listener and host, and what it has for verb and path.
-fn route(exchange: &mut Exchange, snapshot: &Snapshot, head: &Parts) -> Result<(Routed, Captures), Status> {
+fn route(exchange: &mut Exchange, snapshot: &Snapshot, head: &Head) -> Result<(Routed, Captures), Status> {
     let host = call::host(&head.uri, &head.headers).unwrap_or_default();
     if let Some(answer) = edge::preflight(exchange, snapshot, host, head) {
         return Err(answer);

@@ -159,17 +159,17 @@ impl Worker {
         let Some((graphql, bound)) = bound else {
             return Err(Status::gateway(Code::Internal, "the route is of another snapshot").into());
         };
-        let Aggregated { aggregate, captures, head, body } = asked;
+        let Aggregated { aggregate, captures, body } = asked;
         let reading = http_graphql::read_body(body, graphql.variables_bytes_max);
         let body = match tokio::time::timeout(graphql.limits.read_timeout, reading).await {
             Ok(body) => body?,
             Err(_) => return Err(http_graphql::too_slow().into()),
         };
         http_graphql::check_values(&body, graphql.limits.values_max)?;
-        let query = head.uri.query().unwrap_or_default();
+        let query = exchange.head.uri.query().unwrap_or_default();
         let asked = Asked { aggregate: &aggregate, captures: &captures, query, body: &body };
         let operation = planned(&snapshot, graphql, bound, asked)?;
-        let opening = Opening::new(exchange, head)?;
+        let opening = Opening::new(exchange)?;
         let (data, errors) = self.executed(exchange, tally, graphql, &opening, &operation, &[]).await?;
         let reply = reply(bound.fails, data, errors, graphql.partial_bytes_max)?;
         // Names of GraphQL, numbers and punctuation: it always is one.

@@ -8,11 +8,10 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::pages::{etag, knows};
-use crate::call::ResponseBody;
+use crate::call::{Head, ResponseBody};
 
 /// A file of the page.
 struct File {
@@ -51,7 +50,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 /// The answer to a browser; `None` for every request that is GraphQL's.
-pub(super) fn answer(head: &Parts) -> Option<Response<ResponseBody>> {
+pub(super) fn answer(head: &Head) -> Option<Response<ResponseBody>> {
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return None;
     }
@@ -79,7 +78,7 @@ pub(super) fn answer(head: &Parts) -> Option<Response<ResponseBody>> {
 }
 
 /// Browsers name HTML when somebody goes to an address; no client of GraphQL does.
-fn wants_html(head: &Parts) -> bool {
+fn wants_html(head: &Head) -> bool {
     let values = head.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|range| {
         range.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("text/html"))
@@ -91,11 +90,14 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::call::Client;
 
     fn check(method: &str, target: &str, accept: &str, expected: Option<&str>) {
         let request = Request::builder().method(method).uri(target).header("accept", accept);
-        let (head, ()) = request.body(()).expect("a request").into_parts();
-        let found = answer(&head);
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let address = [127, 0, 0, 1].into();
+        let client = Client::new(address, address, "https");
+        let found = answer(&Head::new(parts, client, HeaderValue::from_static("r-1")));
         let found =
             found.as_ref().map(|found| found.headers()[header::CONTENT_TYPE].to_str().expect("ASCII"));
         assert_eq!(found, expected, "{method} {target} {accept}");

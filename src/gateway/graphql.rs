@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
-use http::request::Parts;
 use http::{Method, Response};
 
 use super::Worker;
@@ -150,9 +149,9 @@ impl Worker {
         exchange: &mut Exchange,
         tally: &mut Tally,
         (surface, graphql): (&Surface, &Graphql),
-        head: Parts,
         body: ClientBody,
     ) -> Response<ResponseBody> {
+        let head = Arc::clone(&exchange.head);
         if graphql.explorer
             && let Some(page) = explorer::answer(&head)
         {
@@ -174,11 +173,9 @@ impl Worker {
             Err(_) => return self.refused(exchange, tally, media, &http_graphql::too_slow()),
         };
         let answered = match &requests {
-            Requests::One(parameters) => {
-                self.operation(exchange, tally, graphql, head, (media, parameters)).await
-            }
+            Requests::One(parameters) => self.operation(exchange, tally, graphql, (media, parameters)).await,
             Requests::Several(_) if media == Media::Events => Err(http_graphql::batch_as_events().into()),
-            Requests::Several(all) => self.batch(exchange, tally, graphql, head, all).await,
+            Requests::Several(all) => self.batch(exchange, tally, graphql, all).await,
         };
         match answered {
             Ok(Answer::Whole(json)) => {
@@ -217,19 +214,20 @@ impl Worker {
         exchange: &mut Exchange,
         tally: &Tally,
         graphql: &Graphql,
-        head: Parts,
         (media, parameters): (Media, &Parameters),
     ) -> Result<Answer, Refusal> {
         let snapshot = Arc::clone(&exchange.snapshot);
         let operation = planned(&snapshot, graphql, parameters)?;
         match operation.kind {
-            Kind::Mutation if head.method != Method::POST => return Err(http_graphql::only_by_post().into()),
+            Kind::Mutation if exchange.head.method != Method::POST => {
+                return Err(http_graphql::only_by_post().into());
+            }
             Kind::Subscription if media != Media::Events => {
                 return Err(http_graphql::only_as_events().into());
             }
             Kind::Query | Kind::Mutation | Kind::Subscription => {}
         }
-        let opening = Opening::new(exchange, head)?;
+        let opening = Opening::new(exchange)?;
         if operation.kind == Kind::Subscription {
             let subscription = self.subscription(exchange, tally, graphql, &opening, operation);
             return Ok(Answer::Results(Box::new(subscription)));

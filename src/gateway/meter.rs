@@ -19,7 +19,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::Response;
-use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 
 use super::told::{Teller, Told};
@@ -117,13 +116,13 @@ impl Meter {
     }
 
     /// Begins to measure.
-    pub(super) fn begin(self: &Arc<Self>, exchange: &Exchange, head: &Parts, listener: &Arc<str>) -> Tally {
+    pub(super) fn begin(self: &Arc<Self>, exchange: &Exchange, listener: &Arc<str>) -> Tally {
         let teller = self.teller.as_ref();
-        let told = teller.map(|teller| Box::new(Told::new(teller, exchange, head, listener)));
+        let told = teller.map(|teller| Box::new(Told::new(teller, exchange, listener)));
         Tally {
             meter: Arc::clone(self),
             notes: Arc::clone(&exchange.notes),
-            started: exchange.started,
+            started: exchange.head.started,
             told,
             route: None,
             is_aggregate: false,

@@ -51,7 +51,7 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderMap, Request, Response};
 use tower::ServiceExt;
 
-use crate::call::{BoundedBody, Client, ClientBody, Failure, Reply, host};
+use crate::call::{BoundedBody, Client, ClientBody, Failure, Head, Reply, host};
 use crate::config::finding::Finding;
 use crate::config::{Config, LoadError};
 use crate::frontend::{self, Exchange, Opened};
@@ -85,7 +85,7 @@ pub use reload::Origin;
 use background::Background;
 use contents::Contents;
 use meter::{Counted, Meter, Metered};
-use pages::{Pages, Wanted};
+use pages::Pages;
 use purge::Purger;
 use reload::Serving;
 use snapshot::{Ground, Kept};
@@ -411,30 +411,29 @@ impl HandlerWorker for Worker {
     type Body = Metered;
 
     async fn call(&self, request: Request<LimitedBody>, peer: &server::Peer) -> Response<Metered> {
-        let started = Instant::now();
-        let (mut head, body) = request.into_parts();
-        let frontend = frontend::classify(&head);
+        let (mut parts, body) = request.into_parts();
         let snapshot = self.catalog.current();
-        self.metrics.headers_dropped.add(snapshot.strip.apply(&mut head.headers) as u64);
-        let request_id = self.request_ids.choose(&head.headers);
+        self.metrics.headers_dropped.add(snapshot.strip.apply(&mut parts.headers) as u64);
+        let request_id = self.request_ids.choose(&parts.headers);
         let listener = snapshot.listener(&peer.listener);
-        let client = client(peer, &head.headers, snapshot.proxies.get(listener));
-        let mut exchange = Exchange::new(snapshot, &head, client, listener, request_id, started);
-        let mut tally = self.meter.begin(&exchange, &head, &peer.listener);
-        let wanted = exchange.snapshot.live.get::<Arc<Pages>>().and_then(|pages| pages.wanted(&head));
+        let client = client(peer, &parts.headers, snapshot.proxies.get(listener));
+        let head = Arc::new(Head::new(parts, client, request_id));
+        let frontend = frontend::classify(&head);
+        let mut exchange = Exchange::new(snapshot, Arc::clone(&head), listener);
+        let mut tally = self.meter.begin(&exchange, &peer.listener);
         let body = ClientBody::new(Counted { body, notes: exchange.notes.clone() });
         let snapshot = Arc::clone(&exchange.snapshot);
         let host = host(&head.uri, &head.headers).unwrap_or_default();
         if let Some(graphql) = snapshot.surfaces.graphql(listener, host, head.uri.path()) {
             let response = if frontend::graphql::websocket::is_wanted(&head) {
-                self.websocket(&mut exchange, &mut tally, graphql, (head, &peer.listener))
+                self.websocket(&mut exchange, &mut tally, graphql, &peer.listener)
             } else {
-                self.graphql(&mut exchange, &mut tally, graphql, head, body).await
+                self.graphql(&mut exchange, &mut tally, graphql, body).await
             };
             self.metrics.headers_dropped.add(exchange.dropped_headers as u64);
             return tally.measure(frontend::offered(&exchange, response));
         }
-        let opened = frontend.open(&mut exchange, head, body);
+        let opened = frontend.open(&mut exchange, body);
         tally.led(&exchange);
         let outcome = match opened {
             Ok(Opened::Call(mut call)) => {
@@ -443,7 +442,7 @@ impl HandlerWorker for Worker {
             }
             // In a place of its own: what most requests need not is no part of what they hold.
             Ok(Opened::Aggregate(asked)) => Box::pin(self.aggregate(&mut exchange, &tally, *asked)).await,
-            Err(status) => page(&exchange, wanted).await.unwrap_or_else(|| Err(status.into())),
+            Err(status) => page(&exchange).await.unwrap_or_else(|| Err(status.into())),
         };
         let response = frontend::respond(frontend, &mut exchange, tally.judged(outcome));
         self.metrics.headers_dropped.add(exchange.dropped_headers as u64);
@@ -452,10 +451,12 @@ impl HandlerWorker for Worker {
 }
 
 /// A page of the surface, for a request that no route of it matches.
-async fn page(exchange: &Exchange, wanted: Option<Wanted>) -> Option<Result<Reply, Failure>> {
-    let wanted = wanted.filter(|_| exchange.binding.is_none() && exchange.aggregate.is_none())?;
+async fn page(exchange: &Exchange) -> Option<Result<Reply, Failure>> {
+    if exchange.binding.is_some() || exchange.aggregate.is_some() {
+        return None;
+    }
     let pages = exchange.snapshot.live.get::<Arc<Pages>>()?;
-    Some(pages.answer(exchange, &wanted).await?.map_err(Failure::from))
+    Some(pages.answer(exchange).await?.map_err(Failure::from))
 }
 
 /// Where a request comes from.

@@ -15,7 +15,6 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
 use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -72,13 +71,6 @@ struct Made {
     body: Option<Bytes>,
 }
 
-/// What of a request a page needs, noted before the request is gone.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    path: String,
-    if_none_match: Option<HeaderValue>,
-}
-
 impl Pages {
     /// `None` where no surface has a page.
     pub(super) fn new(config: &Config) -> Option<Self> {
@@ -133,33 +125,25 @@ impl Pages {
         documents.chain(pages.and_then(|pages| pages.docs.as_deref()))
     }
 
-    /// Notes what a page needs of a request, if it may be for one.
-    pub(super) fn wanted(&self, head: &Parts) -> Option<Wanted> {
-        let path = head.uri.path();
-        let is_read = matches!(head.method, Method::GET | Method::HEAD);
-        let is_page = |pages: &SurfacePages| pages.page(path).is_some();
-        let is_wanted = is_read && self.surfaces.iter().flatten().any(is_page);
-        is_wanted.then(|| Wanted {
-            path: path.to_owned(),
-            if_none_match: head.headers.get(header::IF_NONE_MATCH).cloned(),
-        })
-    }
-
     /// The page for a request that no route of its surface matches; `None` where there is none.
-    pub(super) async fn answer(&self, exchange: &Exchange, wanted: &Wanted) -> Option<Result<Reply, Status>> {
-        let snapshot = &exchange.snapshot;
+    pub(super) async fn answer(&self, exchange: &Exchange) -> Option<Result<Reply, Status>> {
+        let Exchange { snapshot, head, .. } = exchange;
+        if !matches!(head.method, Method::GET | Method::HEAD) {
+            return None;
+        }
         let name = exchange.surface.as_ref()?;
         let index = snapshot.surfaces.all().iter().position(|surface| surface.name == *name)?;
         let pages = self.surfaces.get(index)?.as_ref()?;
-        match pages.page(&wanted.path)? {
+        match pages.page(head.uri.path())? {
             Page::Document(document) => {
-                Some(document.answer(snapshot, index, &self.writers, wanted.if_none_match.as_ref()).await)
+                let known = head.headers.get(header::IF_NONE_MATCH);
+                Some(document.answer(snapshot, index, &self.writers, known).await)
             }
             Page::Docs(asset) => {
                 for (name, value) in swagger_ui::headers() {
                     exchange.notes.reply_header(name, value);
                 }
-                Some(Ok(asset_reply(&asset, wanted.if_none_match.as_ref())))
+                Some(Ok(asset_reply(&asset, head.headers.get(header::IF_NONE_MATCH))))
             }
         }
     }

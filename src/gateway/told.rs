@@ -3,15 +3,12 @@
 //! Kept from the first moment, because which calls are logged is decided by how they end. Everything here is a
 //! reference to what the request holds anyway.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::request::Parts;
-use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, Version, header};
 
-use crate::call::Notes;
+use crate::call::{Head, Notes};
 use crate::frontend::Exchange;
 use crate::policy::sampling::Point;
 use crate::policy::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
@@ -33,11 +30,9 @@ pub(super) struct Teller {
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     teller: Arc<Teller>,
-    request_id: HeaderValue,
+    head: Arc<Head>,
     /// The caller's span.
     parent: Option<TraceContext>,
-    /// Whether the caller has said more of its trace than that.
-    has_state: bool,
     /// Whether the caller's span is that of the request, which has opened several calls.
     is_below: bool,
     /// Its own, where there are traces.
@@ -46,52 +41,22 @@ pub(super) struct Told {
     trail: Option<Arc<Trail>>,
     listener: Arc<str>,
     surface: Option<Arc<str>>,
-    client: IpAddr,
-    scheme: &'static str,
-    user_agent: Option<HeaderValue>,
-    version: Version,
-    verb: Method,
-    uri: Uri,
-    /// Where the target itself does not say it.
-    host: Option<HeaderValue>,
     binding: Option<Arc<Binding>>,
     aggregate: Option<Arc<Aggregate>>,
     reason: Option<Box<str>>,
 }
 
 impl Told {
-    pub(super) fn new(teller: &Arc<Teller>, exchange: &Exchange, head: &Parts, listener: &Arc<str>) -> Self {
-        let (mut user_agent, mut host) = (None, None);
-        let (mut has_parent, mut has_state) = (false, false);
-        // Once through all of them: to look each name up would have it hashed.
-        for (name, value) in &head.headers {
-            match name {
-                name if name == header::USER_AGENT => _ = user_agent.get_or_insert(value),
-                name if name == header::HOST => _ = host.get_or_insert(value),
-                name if name == TRACEPARENT => has_parent = true,
-                name if name == TRACESTATE => has_state = true,
-                _ => {}
-            }
-        }
-        let has_authority = head.uri.authority().is_some();
-        let parent = has_parent.then(|| TraceContext::of(&head.headers)).flatten();
+    pub(super) fn new(teller: &Arc<Teller>, exchange: &Exchange, listener: &Arc<str>) -> Self {
         Self {
             teller: Arc::clone(teller),
-            request_id: exchange.request_id.clone(),
-            parent,
-            has_state,
+            head: Arc::clone(&exchange.head),
+            parent: None,
             is_below: false,
             span: None,
             trail: None,
             listener: Arc::clone(listener),
             surface: None,
-            client: exchange.client.address,
-            scheme: exchange.client.scheme,
-            user_agent: user_agent.cloned(),
-            version: head.version,
-            verb: head.method.clone(),
-            uri: head.uri.clone(),
-            host: host.filter(|_| !has_authority).cloned(),
             binding: None,
             aggregate: None,
             reason: None,
@@ -100,10 +65,10 @@ impl Told {
 
     /// As far as it was led; the surface says whether its clients are believed about traces.
     pub(super) fn led(&mut self, exchange: &Exchange) {
-        if !exchange.trusts_traceparent {
-            self.parent = None;
+        if exchange.trusts_traceparent {
+            self.parent = TraceContext::of(&self.head.headers);
         }
-        self.begin(exchange.started);
+        self.begin(self.head.started);
         self.surface.clone_from(&exchange.surface);
         self.binding.clone_from(&exchange.binding);
         self.aggregate.clone_from(&exchange.aggregate);
@@ -139,7 +104,7 @@ impl Told {
     /// Tells the backend its place in the trace. What nobody samples goes on as it came.
     pub(super) fn propagate(&self, metadata: &mut HeaderMap) {
         let Some(span) = self.span else { return };
-        if self.has_state && self.parent.is_none() {
+        if self.parent.is_none() {
             // W3C Trace Context, section 3.2.2: whoever begins a trace takes over no state.
             metadata.remove(TRACESTATE);
         }
@@ -169,17 +134,18 @@ impl Told {
         };
         let consumer = notes.identity().and_then(|identity| identity.consumer.as_ref());
         let binding = self.binding.as_deref();
-        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
-        let user_agent = self.user_agent.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let Head { method, uri, version, headers, client, request_id, .. } = &*self.head;
+        let user_agent =
+            headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let texts = Texts {
-            request_id: std::str::from_utf8(self.request_id.as_bytes()).unwrap_or_default(),
+            request_id: std::str::from_utf8(request_id.as_bytes()).unwrap_or_default(),
             listener: &self.listener,
             surface: self.surface.as_deref(),
             user_agent: user_agent.as_deref(),
-            verb: self.verb.as_str(),
-            host: self.uri.authority().map(Authority::as_str).or(host),
-            path: self.uri.path(),
-            query: self.uri.query(),
+            verb: method.as_str(),
+            host: self.head.host(),
+            path: uri.path(),
+            query: uri.query(),
             template: binding
                 .map(|binding| &*binding.template)
                 .or(self.aggregate.as_ref().map(|aggregate| &*aggregate.template)),
@@ -192,8 +158,8 @@ impl Told {
         let facts = Facts {
             ended: now,
             trace_id: self.place().map(|place| place.trace_id),
-            client: self.client,
-            protocol: protocol(self.version),
+            client: client.address,
+            protocol: protocol(*version),
             http_number,
             code: outcome.code,
             refused_by: notes.refusing_stage(),
@@ -227,7 +193,8 @@ impl Told {
         steps: &Steps,
         [started, ended]: [Instant; 2],
     ) {
-        let Self { parent, is_below, scheme, .. } = *self;
+        let Self { parent, is_below, .. } = *self;
+        let scheme = self.head.client.scheme;
         tracer.tell(&Seen { entry, scheme, span, parent, is_below, steps, started, ended });
     }
 
@@ -239,7 +206,7 @@ impl Told {
     fn point(&self) -> Point {
         match self.place() {
             Some(place) => Point::of_trace(&place.trace_id),
-            None => Point::of_name(self.request_id.as_bytes()),
+            None => Point::of_name(self.head.request_id.as_bytes()),
         }
     }
 }

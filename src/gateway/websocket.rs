@@ -21,7 +21,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
-use http::request::Parts;
 use http::{HeaderMap, Response};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep, timeout};
 use tokio_stream::StreamMap;
@@ -93,8 +92,9 @@ impl Worker {
         exchange: &mut Exchange,
         tally: &mut Tally,
         (surface, graphql): (&Surface, &Graphql),
-        (head, listener): (Parts, &Arc<str>),
+        listener: &Arc<str>,
     ) -> Response<ResponseBody> {
+        let head = Arc::clone(&exchange.head);
         let shaken = websocket::shake(exchange, surface, &head);
         tally.led(exchange);
         let max = graphql.subscriptions.websocket.connections_max;
@@ -109,7 +109,6 @@ impl Worker {
         tally.succeeded();
         let origin = Origin {
             worker: self.clone(),
-            client: exchange.client.clone(),
             listener: Arc::clone(listener),
             handshake: head,
             bounds: graphql.subscriptions.clone(),
@@ -324,7 +323,8 @@ impl Connection {
             self.put(websocket::error(&id, &http_graphql::error_list(schema, json, &status)));
             return Ok(());
         }
-        let head = websocket::operation_head(&self.origin.handshake, credential);
+        let request_id = self.origin.worker.request_ids.fresh();
+        let head = websocket::operation_head(&self.origin.handshake, credential, request_id);
         let begin = begin(Arc::clone(&self.origin), head, parameters);
         self.operations.insert(id, Operation::Beginning(Box::pin(begin)));
         Ok(())

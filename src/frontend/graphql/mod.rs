@@ -15,12 +15,11 @@ mod response;
 mod values;
 pub mod websocket;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 
@@ -65,7 +64,7 @@ pub fn enter(
     exchange: &mut Exchange,
     surface: &Surface,
     graphql: &Graphql,
-    head: &Parts,
+    head: &Head,
 ) -> Result<Media, Status> {
     if let Some(cors) = surface.cors.as_ref().filter(|_| cors::is_preflight(&head.method, &head.headers)) {
         return Err(edge::answer_preflight(exchange, cors, &head.headers, ALLOW));
@@ -82,11 +81,11 @@ pub fn enter(
 pub async fn read(
     exchange: &Exchange,
     graphql: &Graphql,
-    head: &Parts,
+    head: &Head,
     body: ClientBody,
 ) -> Result<Requests, Status> {
     if head.method != Method::POST {
-        return Ok(Requests::One(Box::new(Parameters::of_query(head)?)));
+        return Ok(Requests::One(Box::new(Parameters::of_query(&head.uri)?)));
     }
     let body = decompress::decoded(exchange, &head.headers, body)?;
     let body = read_body(body, graphql.body_bytes_max).await?;
@@ -116,26 +115,18 @@ impl Opening {
     /// # Errors
     ///
     /// The client names a deadline that is none.
-    pub fn new(exchange: &mut Exchange, head: Parts) -> Result<Self, Status> {
-        let timeout = deadline::client_timeout(&head.headers)?;
-        let metadata = edge::metadata(exchange, &head);
-        let Parts { method, uri, mut headers, .. } = head;
-        for name in &CONDITIONS {
-            headers.remove(name);
+    pub fn new(exchange: &mut Exchange) -> Result<Self, Status> {
+        let timeout = deadline::client_timeout(&exchange.head.headers)?;
+        let metadata = edge::metadata(exchange);
+        let mut head = Arc::clone(&exchange.head);
+        if CONDITIONS.iter().any(|name| head.headers.contains_key(name)) {
+            let mut headers = head.headers.clone();
+            for name in &CONDITIONS {
+                headers.remove(name);
+            }
+            head = Arc::new(head.with_headers(headers));
         }
-        let client = exchange.client.clone();
-        Ok(Self {
-            metadata,
-            timeout,
-            head: Arc::new(Head {
-                method,
-                uri,
-                headers,
-                client,
-                started: exchange.started,
-                drawn: OnceLock::new(),
-            }),
-        })
+        Ok(Self { metadata, timeout, head })
     }
 
     /// One call of those that a request opens.
@@ -155,7 +146,7 @@ impl Opening {
             binding: Arc::clone(binding),
             service: destinations.first().service,
             metadata: self.metadata.clone(),
-            deadline: timeout.and_then(|timeout| exchange.started.checked_add(timeout)),
+            deadline: timeout.and_then(|timeout| exchange.head.started.checked_add(timeout)),
             payload: Payload::Wire(request),
             head: Arc::clone(&self.head),
             identity: None,
@@ -189,7 +180,7 @@ pub fn refuse_all(exchange: &mut Exchange, media: Media, errors: &[RequestError]
 pub fn page(
     exchange: &mut Exchange,
     surface: &Surface,
-    head: &Parts,
+    head: &Head,
     mut page: Response<ResponseBody>,
 ) -> Response<ResponseBody> {
     edge::enter(exchange, surface, &head.headers);

@@ -1,7 +1,6 @@
 //! A request of GraphQL over HTTP: its parameters, from the body of a POST or the query of a GET.
 
-use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
@@ -113,9 +112,9 @@ impl Parameters {
     /// # Errors
     ///
     /// 400: one comes twice, is no UTF-8, or no JSON where it should be.
-    pub fn of_query(head: &Parts) -> Result<Self, Status> {
+    pub fn of_query(uri: &Uri) -> Result<Self, Status> {
         let mut parameters = Map::new();
-        for pair in head.uri.query().unwrap_or_default().split('&') {
+        for pair in uri.query().unwrap_or_default().split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !["query", "operationName", "documentId", "variables", "extensions"].contains(&name) {
                 continue;
@@ -333,7 +332,7 @@ mod tests {
     fn queries_have_parameters() {
         let check = |query: &str, expected: Result<&str, &str>| {
             let request = Request::builder().uri(format!("/graphql?{query}")).body(()).expect("a URI");
-            let found = shown(Parameters::of_query(&request.into_parts().0));
+            let found = shown(Parameters::of_query(request.uri()));
             assert_eq!(found.as_deref().map_err(String::as_str), expected, "{query}");
         };
         check("query=%7Ba%7D", Ok(r#"Some("{a}") None {} {}"#));

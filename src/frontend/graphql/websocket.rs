@@ -8,17 +8,17 @@
 //! judged here, and nowhere else.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 use serde_json::{Map, Value as Json};
 
 use super::{Exchange, Parameters, edge, values};
-use crate::call::{ResponseBody, host};
+use crate::call::{Head, ResponseBody, host};
 use crate::snapshot::{Graphql, Surface};
 use crate::status::{Code, Status};
 
@@ -58,7 +58,7 @@ pub const ID_BYTES_MAX: usize = 256;
 const REASON_BYTES_MAX: usize = 123;
 
 /// Whether a request wants to speak over a WebSocket.
-pub fn is_wanted(head: &Parts) -> bool {
+pub fn is_wanted(head: &Head) -> bool {
     head.version == Version::HTTP_11
         && head.method == Method::GET
         && has_token(&head.headers, &header::UPGRADE, "websocket")
@@ -72,7 +72,7 @@ pub fn is_wanted(head: &Parts) -> bool {
 pub fn shake(
     exchange: &mut Exchange,
     surface: &Surface,
-    head: &Parts,
+    head: &Head,
 ) -> Result<(Response<ResponseBody>, bool), Status> {
     edge::enter(exchange, surface, &head.headers);
     let headers = &head.headers;
@@ -88,7 +88,7 @@ pub fn shake(
         headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| has_token(headers, &header::CONNECTION, "upgrade"));
     let key = key.filter(|key| STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16));
     let key = key.ok_or_else(|| refused(400, "this is no handshake of a WebSocket"))?;
-    if !is_allowed(exchange.client.scheme, surface, head) {
+    if !is_allowed(head, surface) {
         exchange.notes.refused_by("cors");
         let message = "pages of this origin may not open WebSockets: list it in `cors.origins`";
         return Err(Status::client(Code::PermissionDenied, message).with_reason("CORS_ORIGIN_DENIED"));
@@ -114,9 +114,9 @@ fn accept(key: &HeaderValue) -> HeaderValue {
 }
 
 /// Whoever sends no origin is no page. A page may call its own host, and where it is listed.
-fn is_allowed(scheme: &str, surface: &Surface, head: &Parts) -> bool {
+fn is_allowed(head: &Head, surface: &Surface) -> bool {
     let Some(origin) = head.headers.get(header::ORIGIN) else { return true };
-    let own = host(&head.uri, &head.headers).map(|host| format!("{scheme}://{host}"));
+    let own = host(&head.uri, &head.headers).map(|host| format!("{}://{host}", head.client.scheme));
     let is_own = own.is_some_and(|own| origin.as_bytes().eq_ignore_ascii_case(own.as_bytes()));
     let is_only = head.headers.get_all(header::ORIGIN).iter().count() == 1;
     is_only && (is_own || surface.cors.as_ref().is_some_and(|cors| cors.allows(&head.headers)))
@@ -129,11 +129,11 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 }
 
 /// The head of a request that an operation stands for: that of the handshake, with the credential that came later.
-pub fn operation_head(handshake: &Parts, credential: &HeaderMap) -> Parts {
-    let mut head = handshake.clone();
+pub fn operation_head(handshake: &Head, credential: &HeaderMap, request_id: HeaderValue) -> Head {
+    let mut head = handshake.with_headers(handshake.headers.clone());
     // A message of an open socket is no request that a page could have a browser send unasked.
     head.method = Method::POST;
-    head.extensions.clear();
+    (head.request_id, head.started) = (request_id, Instant::now());
     let own = [
         header::CONNECTION,
         header::UPGRADE,
@@ -152,7 +152,7 @@ pub fn operation_head(handshake: &Parts, credential: &HeaderMap) -> Parts {
 }
 
 /// Finds where one operation of a socket is led.
-pub fn enter_operation(exchange: &mut Exchange, surface: &Surface, head: &Parts) {
+pub fn enter_operation(exchange: &mut Exchange, surface: &Surface, head: &Head) {
     edge::enter(exchange, surface, &head.headers);
 }
 

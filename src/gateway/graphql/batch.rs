@@ -9,8 +9,6 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
-
 use super::{Answer, Refusal, planned};
 use crate::frontend::Exchange;
 use crate::frontend::graphql::{self as http_graphql, Opening, Parameters};
@@ -36,7 +34,6 @@ impl Worker {
         exchange: &mut Exchange,
         tally: &Tally,
         graphql: &Graphql,
-        head: Parts,
         requests: &[Parameters],
     ) -> Result<Answer, Refusal> {
         let snapshot = Arc::clone(&exchange.snapshot);
@@ -54,7 +51,7 @@ impl Worker {
             return Err(Problem::nowhere(Code::CostLimit, message).into());
         }
         let changes = operations.iter().flatten().any(|operation| operation.kind == Kind::Mutation);
-        let opening = Opening::new(exchange, head)?;
+        let opening = Opening::new(exchange)?;
         let (exchange, opening) = (&*exchange, &opening);
         let results = operations.into_iter().map(|operation| {
             Box::pin(async move {

@@ -9,12 +9,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use futures_core::Stream;
-use http::request::Parts;
 
-use crate::call::{Client, host};
+use crate::call::{Head, host};
 use crate::frontend::Exchange;
 use crate::frontend::graphql::{self as http_graphql, Media, Parameters, websocket};
 use crate::gateway::Worker;
@@ -27,9 +25,8 @@ use crate::status::{Code, Status};
 /// What a socket's operations have in common.
 pub(super) struct Origin {
     pub(super) worker: Worker,
-    pub(super) client: Client,
     pub(super) listener: Arc<str>,
-    pub(super) handshake: Parts,
+    pub(super) handshake: Arc<Head>,
     pub(super) bounds: Subscriptions,
     pub(super) message_bytes_max: usize,
     pub(super) values_max: usize,
@@ -105,15 +102,13 @@ impl Stream for Operation {
 }
 
 /// Begins an operation, as a request of its own: under the snapshot that holds now.
-pub(super) async fn begin(origin: Arc<Origin>, head: Parts, parameters: Parameters) -> (Begun, Tally) {
+pub(super) async fn begin(origin: Arc<Origin>, head: Head, parameters: Parameters) -> (Begun, Tally) {
     let worker = &origin.worker;
     let snapshot = worker.catalog.current();
     let listener = snapshot.listener(&origin.listener);
-    let request_id = worker.request_ids.fresh();
-    let client = origin.client.clone();
-    let mut exchange =
-        Exchange::new(Arc::clone(&snapshot), &head, client, listener, request_id, Instant::now());
-    let mut tally = worker.meter.begin(&exchange, &head, &origin.listener);
+    let head = Arc::new(head);
+    let mut exchange = Exchange::new(Arc::clone(&snapshot), Arc::clone(&head), listener);
+    let mut tally = worker.meter.begin(&exchange, &origin.listener);
     let name = host(&head.uri, &head.headers).unwrap_or_default().to_owned();
     let Some((surface, graphql)) = snapshot.surfaces.graphql(listener, &name, head.uri.path()) else {
         let status = Status::client(Code::NotFound, "GraphQL is not served here any more");
@@ -123,15 +118,14 @@ pub(super) async fn begin(origin: Arc<Origin>, head: Parts, parameters: Paramete
     };
     websocket::enter_operation(&mut exchange, surface, &head);
     tally.led(&exchange);
-    let begun =
-        match worker.operation(&mut exchange, &tally, graphql, head, (Media::Events, &parameters)).await {
-            Ok(Answer::Whole(json)) => Begun::Whole(json),
-            Ok(Answer::Results(results)) => Begun::Many(results),
-            Err(refusal) => {
-                tally.refused(&refusal.status());
-                return (Begun::Refused(refusal.errors(&snapshot)), tally);
-            }
-        };
+    let begun = match worker.operation(&mut exchange, &tally, graphql, (Media::Events, &parameters)).await {
+        Ok(Answer::Whole(json)) => Begun::Whole(json),
+        Ok(Answer::Results(results)) => Begun::Many(results),
+        Err(refusal) => {
+            tally.refused(&refusal.status());
+            return (Begun::Refused(refusal.errors(&snapshot)), tally);
+        }
+    };
     tally.succeeded();
     worker.metrics.headers_dropped.add(exchange.dropped_headers as u64);
     (begun, tally)

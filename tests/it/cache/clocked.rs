@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::BodyExt;
 use tower::{Service, ServiceExt};
-use transom::call::{Call, Client, ClientBody, Failure, Reply, ReplyBody};
+use transom::call::{Call, Client, ClientBody, Failure, Head, Reply, ReplyBody};
 use transom::config::{Config, Elsewhere};
 use transom::frontend::{self, Exchange, Opened};
 use transom::gateway::Gateway;
@@ -112,13 +112,13 @@ impl Door for Clocked {
         *request.uri_mut() = format!("{path}{}", asks.query).parse().expect("a target");
         *request.headers_mut() = asks.headers.clone();
         request.headers_mut().insert("host", format!("c{host}").parse().expect("a host"));
-        let (head, ()) = request.into_parts();
-        let frontend = frontend::classify(&head);
+        let (parts, ()) = request.into_parts();
         let address = IpAddr::from([127, 0, 0, 1]);
         let client = Client::new(address, address, "http");
-        let id = HeaderValue::from_static("1");
-        let mut exchange = Exchange::new(self.snapshot.clone(), &head, client, 0, id, Instant::now());
-        let outcome = match frontend.open(&mut exchange, head, ClientBody::empty()) {
+        let head = Arc::new(Head::new(parts, client, HeaderValue::from_static("1")));
+        let frontend = frontend::classify(&head);
+        let mut exchange = Exchange::new(self.snapshot.clone(), head, 0);
+        let outcome = match frontend.open(&mut exchange, ClientBody::empty()) {
             Ok(Opened::Call(call)) => self.stages.clone().oneshot(call).await,
             Ok(Opened::Aggregate(_)) => unreachable!("no case has a document"),
             Err(status) => Err(status.into()),

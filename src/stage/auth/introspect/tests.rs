@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderValue, Request};
 use serde_json::json;
 
 use super::super::jwt::tests::website::{Page, Website, until};
@@ -46,9 +46,8 @@ async fn at(reply: Value) -> (Website, Introspect) {
 async fn verify(provider: &Introspect, token: &str, now_s: u64) -> Result<String, Refusal> {
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let client = Caller::new(address, address, "https");
-    let (uri, headers) = (Uri::from_static("/"), HeaderMap::new());
-    let (started, drawn) = (std::time::Instant::now(), std::sync::OnceLock::new());
-    let head = Arc::new(Head { method: Method::GET, uri, headers, client, started, drawn });
+    let (parts, ()) = Request::new(()).into_parts();
+    let head = Arc::new(Head::new(parts, client, HeaderValue::from_static("r-1")));
     let finding = match provider.verify(token, &head, now_s) {
         Verdict::Accepted(identity) => Ok(identity),
         Verdict::Refused(refusal) => Err(refusal),

@@ -1,11 +1,10 @@
 //! What the provider does around the judgement: remembering, revoking, leaving tokens to others.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderValue, Request};
 use serde_json::json;
 
 use super::super::{Jwt, Refusal, Settings, Trouble, self_test};
@@ -110,10 +109,9 @@ fn tokens_of_others_are_left_to_them() {
 }
 
 fn head(token: &str) -> Head {
-    let mut headers = HeaderMap::new();
-    headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).expect("a header"));
+    let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}"));
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let client = Client::new(address, address, "https");
-    let (uri, drawn) = (Uri::from_static("/"), OnceLock::new());
-    Head { method: Method::GET, uri, headers, client, started: Instant::now(), drawn }
+    let (parts, ()) = request.body(()).expect("a request").into_parts();
+    Head::new(parts, client, HeaderValue::from_static("r-1"))
 }

@@ -1,10 +1,10 @@
 //! Keys as they come and go: a provider of our own that rotates, falters and lies.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderValue, Request};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -42,8 +42,8 @@ fn provider(keyring: &Arc<Keyring>) -> Jwt {
 async fn verify(provider: &Jwt, kid: &str, signer: Signer) -> Result<String, Refusal> {
     let address = [127, 0, 0, 1].into();
     let client = Client::new(address, address, "https");
-    let (uri, headers, drawn) = (Uri::from_static("/"), HeaderMap::new(), OnceLock::new());
-    let head = Arc::new(Head { method: Method::GET, uri, headers, client, started: Instant::now(), drawn });
+    let (parts, ()) = Request::new(()).into_parts();
+    let head = Arc::new(Head::new(parts, client, HeaderValue::from_static("r-1")));
     let header = json!({ "alg": "RS256", "kid": kid }).to_string();
     let finding = match provider.verify(&token(&header, &claims().to_string(), signer), &head, NOW_S) {
         Verdict::Accepted(identity) => Ok(identity),
