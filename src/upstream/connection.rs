@@ -18,7 +18,7 @@ use http::Request;
 use http::uri::Authority;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::UpstreamConfig;
 use super::endpoint::Address;
@@ -59,6 +59,8 @@ pub(super) struct Connection {
     calls_open: AtomicUsize,
     is_proven: AtomicBool,
     is_closed: AtomicBool,
+    /// Once it is closed: a call has ended, or has a reply.
+    news: Notify,
     /// How often the socket has taken bytes.
     writes: Arc<AtomicU64>,
 }
@@ -100,6 +102,7 @@ pub(super) async fn connect(
         calls_open: AtomicUsize::new(0),
         is_proven: AtomicBool::new(false),
         is_closed: AtomicBool::new(false),
+        news: Notify::new(),
         writes,
     });
     // The driver must not keep the connection's sender alive: when all are dropped, it ends.
@@ -133,10 +136,8 @@ pub(super) async fn connect(
         })
         .await;
         if let Some(connection) = watched.upgrade() {
-            connection.is_closed.store(true, Ordering::Relaxed);
-            let is_proven = connection.is_proven.load(Ordering::Relaxed);
-            tracing::debug!(error, is_proven, "connection to the backend ended");
-            let ended = if is_proven { Ended::Proven } else { Ended::Unproven };
+            let ended = connection.end().await;
+            tracing::debug!(error, ?ended, "connection to the backend ended");
             if let Some(pool) = pool.upgrade() {
                 pool.ended(&connection, ended, error.as_deref());
             }
@@ -215,6 +216,29 @@ impl Connection {
         !self.is_closed() && self.calls_open() < self.sender.current_max_send_streams()
     }
 
+    /// How it was, which its calls must have looked at before it is known: a reply that was read together with the end
+    /// is one.
+    async fn end(&self) -> Ended {
+        self.is_closed.store(true, Ordering::SeqCst);
+        loop {
+            if self.is_proven.load(Ordering::SeqCst) {
+                return Ended::Proven;
+            }
+            if self.calls_open.load(Ordering::SeqCst) == 0 {
+                return Ended::Unproven;
+            }
+            self.news.notified().await;
+        }
+    }
+
+    /// Has whoever waits for the end look again. It closes before it looks, and whoever has news looks after it has
+    /// them: one of the two sees the other.
+    fn tell(&self) {
+        if self.is_closed.load(Ordering::SeqCst) {
+            self.news.notify_one();
+        }
+    }
+
     /// A handle for one more call; `None`, from now on, when the connection takes no more.
     pub(super) fn sender(&self) -> Option<SendRequest<Bytes>> {
         // A clone has no memory of streams that wait to be opened, which would make h2 refuse.
@@ -258,8 +282,9 @@ impl Lease {
 
     /// Notes that the backend has answered on this connection.
     pub(super) fn prove(&self) {
-        if !self.connection.is_proven.swap(true, Ordering::Relaxed) {
+        if !self.connection.is_proven.swap(true, Ordering::SeqCst) {
             self.pool.proven();
+            self.connection.tell();
         }
     }
 }
@@ -268,6 +293,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // Before a look at the queue, whatever is loaded there.
         self.connection.calls_open.fetch_sub(1, Ordering::SeqCst);
+        self.connection.tell();
         self.pool.released();
     }
 }

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use h2::Reason;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::metrics::{scrape, value};
 use crate::support::backend::framed;
 use crate::support::raw::{Backend, serve};
 use crate::support::{Gateway, figure, http, soon};
@@ -120,6 +122,52 @@ async fn a_storm_of_abrupt_goaways_runs_no_call_twice() {
     assert!(refused >= STORM / EACH / 2, "{refused} streams cut");
     // A call is lost only where six connections in a row end under it.
     assert!(served > STORM * 9 / 10, "{served} served");
+}
+
+/// A connection whose first answer and whose end are read at once has answered all the same: nothing is wrong with the
+/// endpoint, and the next call need not wait.
+#[tokio::test]
+async fn an_answer_that_comes_with_the_end_of_its_connection_proves_the_endpoint() {
+    const CALLS: usize = 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(one_answer(socket));
+        }
+    });
+    let gateway = before(&[address], "").await;
+    for call in 0..CALLS {
+        let answer = soon(http::send(gateway.address, http::request("GET", "/v1/items/7"), "")).await;
+        assert_eq!(answer.status, 200, "call {call}: {}", answer.json());
+    }
+    // Calls that wait for a connection would be sent away by a failure of it.
+    let failures = value(&scrape(&gateway).await, "transom_upstream_connect_failures_total");
+    assert_eq!(failures, Some(0.0), "of {CALLS}");
+}
+
+/// Answers one call and says in the same breath that it was the last.
+async fn one_answer(mut socket: TcpStream) -> std::io::Result<()> {
+    let mut preface = [0; 24];
+    socket.read_exact(&mut preface).await?;
+    socket.write_all(&frame(SETTINGS, 0, 0, &[])).await?;
+    loop {
+        match read_frame(&mut socket).await? {
+            (SETTINGS, flags, ..) if flags & ACK == 0 => {
+                socket.write_all(&frame(SETTINGS, ACK, 0, &[])).await?;
+            }
+            (DATA, flags, stream, _) if flags & END_STREAM != 0 => {
+                let end = frame(GOAWAY, 0, 0, &[stream.to_be_bytes(), [0; 4]].concat());
+                // In one segment, as far as it is up to us.
+                #[cfg(target_os = "linux")]
+                SockRef::from(&socket).set_tcp_cork(true)?;
+                socket.write_all(&[answer(stream), end].concat()).await?;
+                socket.shutdown().await?;
+            }
+            // Unread, it would have the system reset the connection.
+            _ => {}
+        }
+    }
 }
 
 // RFC 9113, sections 6 and 7.
