@@ -6,8 +6,8 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use tokio::sync::{Notify, oneshot};
 use super::UpstreamConfig;
 use super::endpoint::Address;
 use super::pool::Pool;
+use super::queue::Length;
 use super::socket::{CountedSocket, Transport};
 
 /// Streams opened before the peer's SETTINGS have come: what RFC 9113, section 6.5.2, wants every
@@ -59,8 +60,11 @@ pub(super) struct Connection {
     calls_open: AtomicUsize,
     is_proven: AtomicBool,
     is_closed: AtomicBool,
-    /// Once it is closed: a call has ended, or has a reply.
-    news: Notify,
+    /// Why it is over, since it is.
+    over: OnceLock<Option<String>>,
+    /// Whether its pool knows how it ended.
+    is_settled: AtomicBool,
+    settled: Notify,
     /// How often the socket has taken bytes.
     writes: Arc<AtomicU64>,
 }
@@ -102,7 +106,9 @@ pub(super) async fn connect(
         calls_open: AtomicUsize::new(0),
         is_proven: AtomicBool::new(false),
         is_closed: AtomicBool::new(false),
-        news: Notify::new(),
+        over: OnceLock::new(),
+        is_settled: AtomicBool::new(false),
+        settled: Notify::new(),
         writes,
     });
     // The driver must not keep the connection's sender alive: when all are dropped, it ends.
@@ -111,35 +117,25 @@ pub(super) async fn connect(
     let (prove, proven) = oneshot::channel();
     let queued = pool.upgrade().map(|pool| pool.queued().clone()).unwrap_or_default();
     let driving = tokio::spawn(async move {
-        let mut driver = pin!(driver);
         let is_active = {
             let watched = watched.clone();
             move || watched.upgrade().is_some_and(|connection| connection.calls_open() > 0)
         };
-        let mut alive = pin!(async move {
+        let alive = async move {
             if proof == Proof::Later || pings.ping(Ping::opaque()).await.is_ok() {
                 let _ = prove.send(());
             }
             keep_alive(pings, keepalive, is_active).await;
-        });
-        let error = poll_fn(|cx| match driver.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(result.err().map(|error| error.to_string())),
-            Poll::Pending => {
-                // SETTINGS may have come that allow more streams, or a GOAWAY, after which there are no more here.
-                if !queued.is_zero()
-                    && let Some(pool) = pool.upgrade()
-                {
-                    pool.serve();
-                }
-                alive.as_mut().poll(cx).map(|()| Some("PING unanswered".to_owned()))
-            }
-        })
-        .await;
+        };
+        let error = drive(driver, alive, &queued, &pool).await;
         if let Some(connection) = watched.upgrade() {
-            let ended = connection.end().await;
-            tracing::debug!(error, ?ended, "connection to the backend ended");
+            connection.is_closed.store(true, Ordering::SeqCst);
+            tracing::debug!(error, "connection to the backend ended");
+            let _ = connection.over.set(error.clone());
             if let Some(pool) = pool.upgrade() {
-                pool.ended(&connection, ended, error.as_deref());
+                connection.settle(&pool);
+                connection.settled.notified().await;
+                pool.serve();
             }
         }
         error
@@ -149,6 +145,29 @@ pub(super) async fn connect(
         return Err(error.map_or_else(|| io::ErrorKind::ConnectionReset.into(), io::Error::other));
     }
     Ok(connection)
+}
+
+/// Drives a connection to its end, and says why it ended. Its calls know of that at the latest after this.
+async fn drive(
+    driver: h2::client::Connection<Transport, Bytes>,
+    alive: impl Future<Output = ()>,
+    queued: &Length,
+    pool: &Weak<Pool>,
+) -> Option<String> {
+    let (mut driver, mut alive) = (pin!(driver), pin!(alive));
+    let ended = poll_fn(|cx| match driver.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(result.err().map(|error| error.to_string())),
+        Poll::Pending => {
+            // SETTINGS may have come that allow more streams, or a GOAWAY, after which there are no more here.
+            if !queued.is_zero()
+                && let Some(pool) = pool.upgrade()
+            {
+                pool.serve();
+            }
+            alive.as_mut().poll(cx).map(|()| Some("PING unanswered".to_owned()))
+        }
+    });
+    ended.await
 }
 
 /// The way there, on which nothing has been said of HTTP/2 yet.
@@ -216,26 +235,21 @@ impl Connection {
         !self.is_closed() && self.calls_open() < self.sender.current_max_send_streams()
     }
 
-    /// How it was, which its calls must have looked at before it is known: a reply that was read together with the end
-    /// is one.
-    async fn end(&self) -> Ended {
-        self.is_closed.store(true, Ordering::SeqCst);
-        loop {
-            if self.is_proven.load(Ordering::SeqCst) {
-                return Ended::Proven;
-            }
-            if self.calls_open.load(Ordering::SeqCst) == 0 {
-                return Ended::Unproven;
-            }
-            self.news.notified().await;
-        }
-    }
-
-    /// Has whoever waits for the end look again. It closes before it looks, and whoever has news looks after it has
-    /// them: one of the two sees the other.
-    fn tell(&self) {
-        if self.is_closed.load(Ordering::SeqCst) {
-            self.news.notify_one();
+    /// Tells the pool how it ended, once it is over and its calls have looked: a reply that was read together with the
+    /// end is one.
+    ///
+    /// Whoever changes something of this looks after that, so that the last of them sees it all.
+    fn settle(self: &Arc<Self>, pool: &Arc<Pool>) {
+        fence(Ordering::SeqCst);
+        let Some(error) = self.over.get() else { return };
+        let ended = match self.is_proven.load(Ordering::Relaxed) {
+            true => Ended::Proven,
+            false if self.calls_open() == 0 => Ended::Unproven,
+            false => return,
+        };
+        if !self.is_settled.swap(true, Ordering::Relaxed) {
+            pool.ended(self, ended, error.as_deref());
+            self.settled.notify_one();
         }
     }
 
@@ -282,9 +296,9 @@ impl Lease {
 
     /// Notes that the backend has answered on this connection.
     pub(super) fn prove(&self) {
-        if !self.connection.is_proven.swap(true, Ordering::SeqCst) {
+        if !self.connection.is_proven.swap(true, Ordering::Relaxed) {
             self.pool.proven();
-            self.connection.tell();
+            self.connection.settle(&self.pool);
         }
     }
 }
@@ -293,7 +307,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // Before a look at the queue, whatever is loaded there.
         self.connection.calls_open.fetch_sub(1, Ordering::SeqCst);
-        self.connection.tell();
+        if self.connection.is_closed.load(Ordering::SeqCst) {
+            self.connection.settle(&self.pool);
+        }
         self.pool.released();
     }
 }

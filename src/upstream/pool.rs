@@ -248,11 +248,12 @@ impl Pool {
                 tracing::warn!(endpoint = %endpoint.address, %error, "cannot connect to the backend");
             }
         }
-        pool.tell(state, !is_open);
+        Self::tell(state, !is_open);
+        pool.serve();
     }
 
-    /// A connection is gone.
-    pub(super) fn ended(self: &Arc<Self>, connection: &Arc<Connection>, ended: Ended, error: Option<&str>) {
+    /// A connection is gone. Others are opened for those who wait by whoever [serves](Self::serve) next.
+    pub(super) fn ended(&self, connection: &Arc<Connection>, ended: Ended, error: Option<&str>) {
         let mut state = self.lock();
         let count = state.open.len();
         state.open.retain(|open| !Arc::ptr_eq(open, connection));
@@ -271,16 +272,15 @@ impl Pool {
                 "the backend closed a connection before it ever answered; does it speak {spoken}?"
             );
         }
-        self.tell(state, ended == Ended::Unproven);
+        Self::tell(state, ended == Ended::Unproven);
     }
 
-    /// Has those who wait learn what became of a connection.
-    fn tell(self: &Arc<Self>, mut state: MutexGuard<'_, State>, has_failed: bool) {
+    /// Sends those away who wait where there is nothing to wait for any more.
+    fn tell(mut state: MutexGuard<'_, State>, has_failed: bool) {
         // The attempt that they waited for has failed: the next one is not for them.
         let sent_away = (has_failed && state.usable() == 0).then(|| state.queue.all());
         drop(state);
         drop(sent_away);
-        self.serve();
     }
 
     /// A backend has answered: its past failures no longer count.
