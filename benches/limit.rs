@@ -81,7 +81,7 @@ fn call(snapshot: Arc<Snapshot>, address: IpAddr) -> Call {
     let (binding, captures) = (binding.clone(), captures);
     let (parts, ()) = Request::get("/v1/items/7").body(()).expect("a request").into_parts();
     let client = Client::new(address, address, "http");
-    let head = Head::new(parts, client, HeaderValue::from_static("r-1"));
+    let head = Head::new(parts, client, HeaderValue::from_static("r-1"), std::time::Instant::now());
     Call {
         service: 0,
         binding,

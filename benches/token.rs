@@ -93,7 +93,7 @@ fn head(token: &str) -> Arc<Head> {
     let (parts, ()) = request.body(()).expect("a request").into_parts();
     let address = [127, 0, 0, 1].into();
     let client = Client::new(address, address, "https");
-    Arc::new(Head::new(parts, client, HeaderValue::from_static("r-1")))
+    Arc::new(Head::new(parts, client, HeaderValue::from_static("r-1"), std::time::Instant::now()))
 }
 
 criterion_group!(benches, tokens);

@@ -224,11 +224,10 @@ impl Payload {
 }
 
 impl Head {
-    /// The head of a request that comes now.
-    pub fn new(parts: Parts, client: Client, request_id: HeaderValue) -> Self {
+    /// The head of a request that came when it `started`.
+    pub fn new(parts: Parts, client: Client, request_id: HeaderValue, started: Instant) -> Self {
         let Parts { method, uri, version, headers, .. } = parts;
-        let (started, drawn) = (Instant::now(), OnceLock::new());
-        Self { method, uri, version, headers, client, request_id, started, drawn }
+        Self { method, uri, version, headers, client, request_id, started, drawn: OnceLock::new() }
     }
 
     /// The same with other headers.

@@ -97,7 +97,8 @@ mod tests {
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         let address = [127, 0, 0, 1].into();
         let client = Client::new(address, address, "https");
-        let found = answer(&Head::new(parts, client, HeaderValue::from_static("r-1")));
+        let found =
+            answer(&Head::new(parts, client, HeaderValue::from_static("r-1"), std::time::Instant::now()));
         let found =
             found.as_ref().map(|found| found.headers()[header::CONTENT_TYPE].to_str().expect("ASCII"));
         assert_eq!(found, expected, "{method} {target} {accept}");

@@ -411,13 +411,14 @@ impl HandlerWorker for Worker {
     type Body = Metered;
 
     async fn call(&self, request: Request<LimitedBody>, peer: &server::Peer) -> Response<Metered> {
+        let started = Instant::now();
         let (mut parts, body) = request.into_parts();
         let snapshot = self.catalog.current();
         self.metrics.headers_dropped.add(snapshot.strip.apply(&mut parts.headers) as u64);
         let request_id = self.request_ids.choose(&parts.headers);
         let listener = snapshot.listener(&peer.listener);
         let client = client(peer, &parts.headers, snapshot.proxies.get(listener));
-        let head = Arc::new(Head::new(parts, client, request_id));
+        let head = Arc::new(Head::new(parts, client, request_id, started));
         let frontend = frontend::classify(&head);
         let mut exchange = Exchange::new(snapshot, Arc::clone(&head), listener);
         let mut tally = self.meter.begin(&exchange, &peer.listener);

@@ -323,8 +323,8 @@ impl Connection {
             self.put(websocket::error(&id, &http_graphql::error_list(schema, json, &status)));
             return Ok(());
         }
-        let request_id = self.origin.worker.request_ids.fresh();
-        let head = websocket::operation_head(&self.origin.handshake, credential, request_id);
+        let (request_id, started) = (self.origin.worker.request_ids.fresh(), Instant::now().into_std());
+        let head = websocket::operation_head(&self.origin.handshake, credential, request_id, started);
         let begin = begin(Arc::clone(&self.origin), head, parameters);
         self.operations.insert(id, Operation::Beginning(Box::pin(begin)));
         Ok(())

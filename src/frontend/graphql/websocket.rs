@@ -129,11 +129,16 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 }
 
 /// The head of a request that an operation stands for: that of the handshake, with the credential that came later.
-pub fn operation_head(handshake: &Head, credential: &HeaderMap, request_id: HeaderValue) -> Head {
+pub fn operation_head(
+    handshake: &Head,
+    credential: &HeaderMap,
+    request_id: HeaderValue,
+    started: Instant,
+) -> Head {
     let mut head = handshake.with_headers(handshake.headers.clone());
     // A message of an open socket is no request that a page could have a browser send unasked.
     head.method = Method::POST;
-    (head.request_id, head.started) = (request_id, Instant::now());
+    (head.request_id, head.started) = (request_id, started);
     let own = [
         header::CONNECTION,
         header::UPGRADE,

@@ -115,7 +115,7 @@ impl Door for Clocked {
         let (parts, ()) = request.into_parts();
         let address = IpAddr::from([127, 0, 0, 1]);
         let client = Client::new(address, address, "http");
-        let head = Arc::new(Head::new(parts, client, HeaderValue::from_static("1")));
+        let head = Arc::new(Head::new(parts, client, HeaderValue::from_static("1"), Instant::now()));
         let frontend = frontend::classify(&head);
         let mut exchange = Exchange::new(self.snapshot.clone(), head, 0);
         let outcome = match frontend.open(&mut exchange, ClientBody::empty()) {

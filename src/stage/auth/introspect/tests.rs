@@ -47,7 +47,7 @@ async fn verify(provider: &Introspect, token: &str, now_s: u64) -> Result<String
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let client = Caller::new(address, address, "https");
     let (parts, ()) = Request::new(()).into_parts();
-    let head = Arc::new(Head::new(parts, client, HeaderValue::from_static("r-1")));
+    let head = Arc::new(Head::new(parts, client, HeaderValue::from_static("r-1"), std::time::Instant::now()));
     let finding = match provider.verify(token, &head, now_s) {
         Verdict::Accepted(identity) => Ok(identity),
         Verdict::Refused(refusal) => Err(refusal),

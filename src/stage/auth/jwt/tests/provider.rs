@@ -113,5 +113,5 @@ fn head(token: &str) -> Head {
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let client = Client::new(address, address, "https");
     let (parts, ()) = request.body(()).expect("a request").into_parts();
-    Head::new(parts, client, HeaderValue::from_static("r-1"))
+    Head::new(parts, client, HeaderValue::from_static("r-1"), std::time::Instant::now())
 }

@@ -43,7 +43,7 @@ async fn verify(provider: &Jwt, kid: &str, signer: Signer) -> Result<String, Ref
     let address = [127, 0, 0, 1].into();
     let client = Client::new(address, address, "https");
     let (parts, ()) = Request::new(()).into_parts();
-    let head = Arc::new(Head::new(parts, client, HeaderValue::from_static("r-1")));
+    let head = Arc::new(Head::new(parts, client, HeaderValue::from_static("r-1"), std::time::Instant::now()));
     let header = json!({ "alg": "RS256", "kid": kid }).to_string();
     let finding = match provider.verify(&token(&header, &claims().to_string(), signer), &head, NOW_S) {
         Verdict::Accepted(identity) => Ok(identity),
